@@ -1,0 +1,119 @@
+# `make lab` opens the lab, `make test` runs every test. Both first make `.venv`, once; `make help` lists the rest.
+
+VENV  := .venv
+BIN   := $(VENV)/bin
+STAMP := $(VENV)/.installed
+EXTRAS := lab,test,pretrain
+
+# The versions the tests were last seen to pass with. `make test PINS=` takes the newest that the ranges allow.
+PINS ?= tests/constraints.txt
+
+# Any interpreter from 3.11 on will do; `make lab PYTHON=/path/to/python` chooses one.
+PYTHON ?=
+PYTHONS := $(PYTHON) python3 python3.13 python3.12 python3.11 python
+
+# Real photographs, where they lie beside the checkout. Without them the tests say what they left out.
+ifneq ($(wildcard ../shared/data),)
+export LABKIT_DATA ?= $(abspath ../shared/data)
+endif
+
+heading = @printf '\n\033[1m== %s ==\033[0m\n' "$(1)"
+pytest  = $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help lab test install browser lint types arrows fast kernel page lessons bench-console notebooks format pins clean
+
+help: ## Say what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+lab: $(STAMP) ## Open JupyterLab on the first lesson; without a display, print the address
+	@$(BIN)/labkit lab
+
+test: $(STAMP) ## Run every check and every test, cheapest first; go on after a failure
+	@$(MAKE) --no-print-directory --keep-going lint types arrows fast kernel page lessons
+
+# ---------------------------------------------------------------- the environment
+
+install: $(STAMP) ## Create .venv and install the lab and its tools
+
+# uv installs in seconds where pip takes minutes; where uv cannot be had or cannot cope, pip does it.
+# Where the pinned versions cannot be had (another Python, another platform), the ranges decide.
+$(STAMP): pyproject.toml $(wildcard $(PINS))
+	$(call heading,Installing into $(VENV))
+	@set -e; python=; for candidate in $(PYTHONS); do \
+	  if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$candidate; break; fi; done; \
+	if [ -z "$$python" ]; then echo "labkit needs Python 3.11 or newer, and none was found. Name one: make lab PYTHON=/path/to/python"; exit 1; fi; \
+	test -x $(BIN)/python || $$python -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "Python's venv module does not work here. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@pins="$(if $(PINS),--constraint $(PINS))"; \
+	$(BIN)/python -m pip install --quiet uv || true; \
+	for install in "$(BIN)/uv pip install --quiet --python $(BIN)/python" "$(BIN)/python -m pip install --quiet"; do \
+	  for limits in "$$pins" ""; do \
+	    if $$install $$limits --editable ".[$(EXTRAS)]"; then touch $@; exit 0; fi; \
+	    echo "That did not work: $$install $$limits"; done; done; exit 1
+
+# The browser of the browser tests: one that is there, else Debian's when we may, else Playwright's own.
+browser: $(STAMP)
+	@for name in chromium chromium-browser google-chrome; do if command -v $$name >/dev/null; then exit 0; fi; done; \
+	if ls "$${PLAYWRIGHT_BROWSERS_PATH:-$$HOME/.cache/ms-playwright}"/chromium-* >/dev/null 2>&1; then exit 0; fi; \
+	echo "No browser yet: fetching Chromium"; \
+	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get update --quiet --quiet \
+	  && DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --quiet chromium >/dev/null; then exit 0; fi; \
+	if $(BIN)/playwright install chromium; then exit 0; fi; \
+	if [ "$$CI" = true ]; then echo "No browser can be had, and CI leaves no layer out."; exit 1; fi; \
+	echo "No browser can be had here: the browser tests are left out."
+
+# ---------------------------------------------------------------- the checks
+
+lint: $(STAMP) ## Style and format
+	$(call heading,Style)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(STAMP) ## Types of the package
+	$(call heading,Types)
+	@$(BIN)/mypy
+
+arrows: $(STAMP) ## Which room may import which
+	$(call heading,Arrows between the rooms)
+	@$(BIN)/lint-imports --no-logo
+
+fast: $(STAMP) ## Unit tests, invariants, hostile input, offline
+	$(call heading,Units and invariants and hostile input and no network)
+	@$(pytest) tests/unit tests/invariants tests/hostile tests/offline --durations=10
+
+kernel: $(STAMP) ## Widget messages over a live kernel
+	$(call heading,A live kernel)
+	@$(pytest) tests/kernel --durations=5
+
+page: $(STAMP) browser ## A real browser on a real JupyterLab
+	$(call heading,A real browser)
+	@$(pytest) tests/browser --durations=5
+
+lessons: $(STAMP) ## Build the lessons again and run them
+	$(call heading,The lessons)
+	@$(pytest) tests/notebooks --durations=10
+	@LABKIT_OFFLINE=1 LABKIT_PROGRESS=$(abspath $(VENV))/progress.json \
+	  $(pytest) --nbval-lax --nbval-cell-timeout=120 --ignore=notebooks/solutions notebooks --durations=5
+
+# ---------------------------------------------------------------- measuring
+
+MINUTES ?= 10
+bench-console: $(STAMP) browser ## Measure the console in a real page while ResNet-18 trains
+	@$(BIN)/python tests/bench/console.py --minutes $(MINUTES)
+
+# ---------------------------------------------------------------- making things
+
+notebooks: $(STAMP) ## Build the notebooks from notebooks/src
+	@$(BIN)/labkit build-lessons
+
+format: $(STAMP) ## Put the code into its format
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+# Without labkit itself and without what only some platforms have.
+pins: $(STAMP) ## Write the versions installed here to tests/constraints.txt
+	@{ sed -n '/^#/p' tests/constraints.txt; $(BIN)/uv pip freeze --quiet --python $(BIN)/python \
+	  | grep -vE '^(-e|#|labkit|pip|uv|cuda-|nvidia-|triton)'; } > .pins && mv .pins tests/constraints.txt
+
+clean: ## Remove the environment and everything that was made
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

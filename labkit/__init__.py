@@ -1,0 +1,49 @@
+"""labkit: fine-tuning you can touch.
+
+`import labkit` loads nothing heavy. Each public name below is imported from its room when it is first used, so a
+notebook starts at once and a script that only needs data never waits for matplotlib.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+_ROOMS = {
+    "load_data": "data",
+    "load_backbone": "models",
+    "backbones": "models",
+    "Backbone": "models",
+    "Phase": "tuning",
+    "Plan": "tuning",
+    "feature_extraction": "tuning",
+    "partial": "tuning",
+    "full": "tuning",
+    "gradual": "tuning",
+    "from_scratch": "tuning",
+    "Run": "tuning",
+    "compare": "show.compare",
+    "console": "show.console",
+    "LabkitError": "errors",
+}
+_MODULES = ("data", "models", "tuning", "insight", "show", "learn", "runtime", "errors")
+
+__all__ = sorted(_ROOMS)
+
+try:
+    __version__ = version("labkit")
+except PackageNotFoundError:  # running from a checkout that was never installed
+    __version__ = "0.0.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return getattr(import_module(f"labkit.{_ROOMS[name]}"), name)
+    if name in _MODULES:
+        return import_module(f"labkit.{name}")
+    raise AttributeError(f"module 'labkit' has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ROOMS, *_MODULES})

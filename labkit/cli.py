@@ -1,0 +1,399 @@
+"""The `labkit` command: the lab, what works here, the data, the weights, the record.
+
+Each command calls one room and says what came out, in words or, with `--json`, as data. The rooms are imported when
+their command runs, so that `labkit --help` answers at once. What a learner did wrong is one message and exit code 2.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import webbrowser
+from collections.abc import Hashable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from labkit.errors import LabkitError
+
+if TYPE_CHECKING:
+    from labkit.data import ImageData
+    from labkit.models.pretrain import Recipe
+
+FIRST_LESSON = Path("notebooks/00_start_here.ipynb")
+START_PATIENCE = 120.0  # seconds for JupyterLab to answer
+
+app = typer.Typer(
+    help="A fine-tuning lab: steer the training of a pre-trained network while it trains.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Answer with JSON, for programs.")]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; what a labkit error says goes to stderr, with exit code 2."""
+    try:
+        app(arguments)
+    except LabkitError as problem:
+        typer.echo(f"labkit: {problem}", err=True)
+        raise SystemExit(2) from None
+
+
+def _tell(facts: Any, words: str, as_json: bool) -> None:
+    typer.echo(json.dumps(facts, indent=2, default=str) if as_json else words)
+
+
+# ---------------------------------------------------------------- the lab
+
+
+@app.command()
+def lab(
+    notebook: Annotated[Path, typer.Argument(help="The notebook to open.")] = FIRST_LESSON,
+    port: Annotated[int, typer.Option(help="The first port to try.")] = 8888,
+    ip: Annotated[
+        str, typer.Option(help="Where to listen; 0.0.0.0 lets other machines in.")
+    ] = "127.0.0.1",
+    browser: Annotated[bool, typer.Option(help="Open a browser, where there is a display.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Open JupyterLab on a lesson; without a display, print the address. Ctrl-C ends it."""
+    if not notebook.is_file():
+        raise LabkitError(
+            f"{notebook} is not here. Run this in the checkout of labkit, or name a notebook."
+        )
+    token, port = secrets.token_hex(16), _free_port(ip, port)
+    path = notebook.resolve()
+    root = Path.cwd() if path.is_relative_to(Path.cwd()) else path.parent
+    page = f"/lab/tree/{path.relative_to(root).as_posix()}"
+    address = f"http://{_reachable(ip)}:{port}{page}?token={token}"
+    server = _start_jupyter(root, ip, port, token)
+    try:
+        _wait_until_up(server, ip, port)
+        opened = browser and _has_display() and webbrowser.open(address)
+        words = f"The lab is at {address}\nCtrl-C ends it."
+        _tell(
+            {"address": address, "root": str(root), "pid": server.pid, "opened": opened},
+            words,
+            as_json,
+        )
+        raise typer.Exit(server.wait())
+    except KeyboardInterrupt:
+        typer.echo("The lab is closed.", err=True)
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _start_jupyter(root: Path, ip: str, port: int, token: str) -> subprocess.Popen[bytes]:
+    """JupyterLab as a child process. The token travels in the environment, where other users cannot read it."""
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", f"--ip={ip}", f"--port={port}"]
+    command += [
+        f"--ServerApp.root_dir={root}",
+        "--ServerApp.port_retries=0",
+        "--ServerApp.answer_yes=True",
+    ]
+    command += ["--log-level=WARN", "--LabApp.log_level=WARN", "--LabApp.news_url=", "--allow-root"]
+    signal.signal(signal.SIGTERM, _interrupt)
+    return subprocess.Popen(command, env={**os.environ, "JUPYTER_TOKEN": token})
+
+
+def _interrupt(*_: object) -> None:
+    """A polite kill ends the lab as Ctrl-C does, so that no server stays behind."""
+    raise KeyboardInterrupt
+
+
+def _wait_until_up(server: subprocess.Popen[bytes], ip: str, port: int) -> None:
+    deadline = time.monotonic() + START_PATIENCE
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise LabkitError(
+                "JupyterLab did not start; its own message is above. `labkit doctor` may know why."
+            )
+        try:
+            socket.create_connection((_reachable(ip), port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise LabkitError(
+        f"JupyterLab did not answer on port {port} within {START_PATIENCE:.0f} seconds."
+    )
+
+
+def _free_port(ip: str, first: int) -> int:
+    for port in range(first, first + 50):
+        with socket.socket() as probe:
+            try:
+                probe.bind((ip, port))
+                return port
+            except OSError:
+                continue
+    raise LabkitError(
+        f"no free port from {first} to {first + 49} on {ip}; name another with --port."
+    )
+
+
+def _reachable(ip: str) -> str:
+    return "127.0.0.1" if ip in ("0.0.0.0", "") else ip
+
+
+def _has_display() -> bool:
+    if sys.platform in ("darwin", "win32"):
+        return True
+    return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Say what works on this machine, and what to do about what does not."""
+    from labkit.doctor import examine
+
+    diagnosis = examine()
+    _tell(diagnosis.to_dict(), str(diagnosis), as_json)
+    raise typer.Exit(0 if diagnosis.ok else 1)
+
+
+# ---------------------------------------------------------------- data, weights, evidence
+
+
+data = typer.Typer(
+    help="What data sets there are, bringing them here, and what is wrong with their files."
+)
+app.add_typer(data, name="data")
+
+
+@data.callback(invoke_without_command=True)
+def list_data(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the data sets: whether they are at hand, what there is to fetch, and who may use them."""
+    if context.invoked_subcommand is None:
+        from labkit.data import describe
+
+        rows = describe().to_dict("records")
+        _tell(rows, "\n".join(map(_entry, rows)), as_json)
+
+
+def _entry(row: dict[Hashable, Any]) -> str:
+    state = "at hand" if row["at_hand"] else f"to fetch, {row['megabytes']} MB"
+    head = f"{row['name']:<12}{state:<20}{row['pictures']} pictures, {row['classes']} classes"
+    return f"{head}\n{'':12}{row['title']}\n{'':12}licence: {row['licence']}"
+
+
+@data.command("fetch")
+def fetch_data(
+    name: Annotated[str, typer.Argument(help="A data set that `labkit data` lists.")],
+    as_json: AsJson = False,
+) -> None:
+    """Bring a data set here, checked against its published checksum; interrupted, it goes on."""
+    from labkit.data import fetch
+
+    folder = fetch(name)
+    words = f"{name} is at {folder}." if folder else f"{name} needs no fetching."
+    _tell({"name": name, "folder": folder}, words, as_json)
+
+
+@data.command("report")
+def report_data(
+    name: Annotated[str, typer.Argument(help="A data set, or the path of a folder of pictures.")],
+    size: Annotated[int | None, typer.Option(help="Side of the pictures in pixels.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Load a data set or a folder of pictures, and name every file that is not as it should be."""
+    from labkit.data import load_data
+
+    loaded = load_data(name, size=size)
+    _tell(_facts_of(loaded), _words_of(loaded), as_json)
+
+
+def _facts_of(loaded: ImageData) -> dict[str, Any]:
+    return {
+        "name": loaded.name,
+        "size": loaded.size,
+        "classes": list(loaded.classes),
+        "pictures": {part: len(getattr(loaded, part)) for part in ("train", "valid", "test")},
+        "findings": [asdict(finding) for finding in loaded.report],
+    }
+
+
+def _words_of(loaded: ImageData) -> str:
+    facts = _facts_of(loaded)
+    parts = ", ".join(f"{count} {part}" for part, count in facts["pictures"].items() if count)
+    head = f"{loaded.name}: {len(loaded.classes)} classes, {loaded.size} px, pictures: {parts}"
+    return "\n".join([head, *(f"  {finding}" for finding in loaded.report)])
+
+
+pretrain = typer.Typer(
+    help="Make the shipped weights again, by the recipes that made them.", no_args_is_help=True
+)
+app.add_typer(pretrain, name="pretrain")
+
+Out = Annotated[Path, typer.Option(help="The folder for weights and card.")]
+Epochs = Annotated[int | None, typer.Option(min=2, help="Fewer or more than the recipe says.")]
+Steps = Annotated[
+    int | None, typer.Option(min=1, help="Steps an epoch; by default what the recipe says.")
+]
+Seed = Annotated[int | None, typer.Option(help="Another draw of chance than the recipe's.")]
+
+
+@pretrain.command()
+def photos(
+    source: Annotated[
+        Path,
+        typer.Option("--data", help="Tiny ImageNet: the unpacked archive, or its parquet files."),
+    ],
+    out: Out = Path("build/weights"),
+    epochs: Epochs = None,
+    steps: Steps = None,
+    seed: Seed = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train resnet10 on the photographs of Tiny ImageNet; interrupted, go on from the last epoch."""
+    from labkit.models.pretrain import PHOTOS, pretrain_photos
+
+    _tell_weights(
+        pretrain_photos(source, out, _changed(PHOTOS, epochs, steps, seed), _watch), as_json
+    )
+
+
+@pretrain.command()
+def glyphs(
+    out: Out = Path("build/weights"),
+    epochs: Epochs = None,
+    steps: Steps = None,
+    seed: Seed = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train resnet10-glyphs on letters that labkit draws itself; nothing is downloaded."""
+    from labkit.models.pretrain import GLYPHS, pretrain_glyphs
+
+    _tell_weights(pretrain_glyphs(out, _changed(GLYPHS, epochs, steps, seed), _watch), as_json)
+
+
+def _changed(recipe: Recipe, epochs: int | None, steps: int | None, seed: int | None) -> Recipe:
+    asked: dict[str, Any] = {"epochs": epochs, "steps_per_epoch": steps, "seed": seed}
+    return replace(recipe, **{key: value for key, value in asked.items() if value is not None})
+
+
+def _watch(progress: object) -> None:
+    typer.echo(str(progress), err=True)
+
+
+def _tell_weights(path: Path, as_json: bool) -> None:
+    from labkit.models import Card
+
+    card = Card.read(path.with_suffix(".json"))
+    _tell({"weights": path, **asdict(card)}, f"{card}\nWritten to {path}", as_json)
+
+
+evidence = typer.Typer(help="The recorded runs behind what the lessons claim.")
+app.add_typer(evidence, name="evidence")
+
+Experiment = Annotated[str, typer.Argument(help="An experiment that `labkit evidence` lists.")]
+
+
+@evidence.callback(invoke_without_command=True)
+def list_evidence(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the experiments, and whether the record of each is complete and up to date."""
+    if context.invoked_subcommand is None:
+        from labkit.insight import evidence as record
+
+        problems = {name: record.check(name) for name in record.names()}
+        lines = [found[0] if found else f"{name}: complete" for name, found in problems.items()]
+        _tell(problems, "\n".join(lines), as_json)
+
+
+@evidence.command()
+def show(name: Experiment, as_json: AsJson = False) -> None:
+    """What an experiment found: means and 95 % intervals, in per cent."""
+    from labkit.insight import evidence as record
+
+    table = record.show(name)
+    _tell(
+        table.to_dict("records"),
+        table.to_string(index=False, float_format="{:.1f}".format),
+        as_json,
+    )
+
+
+@evidence.command()
+def tune(name: Experiment, as_json: AsJson = False) -> None:
+    """Try the learning rates, on examples and with seeds that no reported accuracy counts."""
+    from labkit.insight import evidence as record
+
+    path = record.tune(name, tell=_watch)
+    _tell({"trials": path}, f"The trials are in {path}", as_json)
+
+
+@evidence.command()
+def build(name: Experiment, as_json: AsJson = False) -> None:
+    """Make the runs that are missing or were made by another recipe."""
+    from labkit.insight import evidence as record
+
+    path = record.build(name, tell=_watch)
+    _tell({"runs": path}, f"The runs are in {path}", as_json)
+
+
+@evidence.command()
+def check(as_json: AsJson = False) -> None:
+    """Fail when a record is incomplete or was made by another recipe."""
+    from labkit.insight import evidence as record
+
+    problems = record.check()
+    _tell(
+        {"problems": problems},
+        "\n".join(problems) or "Every record is complete and up to date.",
+        as_json,
+    )
+    raise typer.Exit(1 if problems else 0)
+
+
+# ---------------------------------------------------------------- making the lessons
+
+
+@app.command("build-lessons")
+def build_lessons(
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; fail when something is stale.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Build the notebooks of this checkout from notebooks/src, and the badges of its README."""
+    from labkit.learn import build
+
+    root = Path(__file__).resolve().parents[1]
+    built = build.build(root, check=check)
+    changed = [*built.changed, *_refresh_readme(root, check)]
+    facts = {
+        "notebooks": [str(path) for path in built.notebooks],
+        "changed": [str(path) for path in changed],
+    }
+    names = ", ".join(path.name for path in changed)
+    words = (
+        f"{'Out of date' if check else 'Written'}: {names}"
+        if names
+        else "Everything is up to date."
+    )
+    _tell(facts, words, as_json)
+    raise typer.Exit(1 if check and changed else 0)
+
+
+def _refresh_readme(root: Path, check: bool) -> list[Path]:
+    """The README, if its badges do not name the repository that is set."""
+    from labkit.learn import build, colab
+
+    readme = root / "README.md"
+    text = readme.read_text("utf-8")
+    wanted = colab.with_badges(text, build.repository(root), FIRST_LESSON.as_posix())
+    if not check and wanted != text:
+        readme.write_text(wanted, "utf-8")
+    return [] if wanted == text else [readme]

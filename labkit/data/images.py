@@ -1,0 +1,111 @@
+"""Decoded pictures ready to learn from: a `Split` gives batches, an `ImageData` holds three of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from labkit.data.augment import LEVELS, check_level
+from labkit.data.augment import augment as change
+from labkit.data.cards import Card
+from labkit.data.report import Report
+from labkit.data.splits import per_class as choose
+from labkit.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """One side of a data set: some rows of the decoded pictures, with their labels and names.
+
+    `store` uint8 (M, 3, H, W) holds the pictures of all splits, in memory or mapped from disk; `rows` int64 (N,)
+    are this split's. `labels` int64 (N,) and `names` go with `rows`.
+    """
+
+    store: Tensor = field(repr=False)
+    rows: Tensor = field(repr=False)
+    labels: Tensor = field(repr=False)
+    names: tuple[str, ...] = field(repr=False)
+    flip: bool = True
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __repr__(self) -> str:
+        return f"Split({len(self)} pictures of {self.store.shape[-1]} px)"
+
+    @property
+    def images(self) -> Tensor:
+        """All pictures, uint8 (N, 3, H, W): a view where they lie together, else a copy in memory."""
+        if len(self) and int(self.rows[-1] - self.rows[0]) == len(self) - 1:
+            return self.store[int(self.rows[0]) : int(self.rows[-1]) + 1]  # rows are sorted
+        return self.store[self.rows]
+
+    def batch(
+        self,
+        indices: Tensor | Sequence[int],
+        augment: str = "none",
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """The pictures at `indices` (n,) as float32 (n, 3, H, W) in [0, 1], and their labels int64 (n,).
+
+        `augment` is "none", "light" or "strong"; the last two draw from `generator` and from nothing else.
+        """
+        check_level(augment)
+        if augment != "none" and generator is None:
+            raise DataError(
+                f"augment={augment!r} needs a generator to draw from: "
+                "pass generator=labkit.runtime.generator(seed, 'augment')"
+            )
+        indices = torch.as_tensor(indices, dtype=torch.int64)
+        images = self.store[self.rows[indices]].float().div_(255)
+        if generator is not None:
+            images = change(images, augment, self.flip, generator)
+        return images, self.labels[indices]
+
+    def take(self, positions: Tensor) -> Split:
+        """The same split with only the pictures at `positions` (n,), sorted."""
+        names = tuple(self.names[position] for position in positions.tolist())
+        return replace(self, rows=self.rows[positions], labels=self.labels[positions], names=names)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """A data set of pictures, decoded and split. `test` is empty where the set has none and none was asked for."""
+
+    name: str
+    size: int
+    classes: tuple[str, ...]
+    card: Card = field(repr=False)
+    report: Report = field(repr=False)
+    train: Split
+    valid: Split
+    test: Split
+    recipe: dict[str, Any] = field(repr=False)
+
+    augmentations = LEVELS
+
+    def spec(self) -> dict[str, Any]:
+        """What `load_data(**spec)` needs to give the same data again, as plain values that fit into JSON."""
+        return dict(self.recipe)
+
+    def subset(self, per_class: int, seed: int = 0) -> ImageData:
+        """The same data with `per_class` training pictures of every class; valid and test stay whole.
+
+        Raises `SplitError` when a class has fewer.
+        """
+        positions = choose(self.train.labels, per_class, seed)
+        recipe = {**self.recipe, "per_class": per_class, "subset_seed": seed}
+        return replace(self, train=self.train.take(positions), recipe=recipe)
+
+    def __str__(self) -> str:
+        sizes = ", ".join(
+            f"{len(getattr(self, part))} {part}" for part in ("train", "valid", "test")
+        )
+        names = ", ".join(self.classes[:4]) + (" …" if len(self.classes) > 4 else "")
+        text = f"{self.name}: {sizes} pictures at {self.size} px; {len(self.classes)} classes ({names})"
+        out = self.report.left_out()
+        return f"{text}; {out} file(s) left out, see data.report" if out else text

@@ -1,0 +1,223 @@
+"""`load_data`: from a name or a folder to three splits of decoded pictures, with everything odd reported."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from labkit.data import sources
+from labkit.data.cards import Card, card, cards
+from labkit.data.fetching import fetch
+from labkit.data.images import ImageData, Split
+from labkit.data.report import Finding, Report
+from labkit.data.sources import Listing, Picture
+from labkit.data.splits import copies, stratified
+from labkit.data.store import Note, decode
+from labkit.errors import DataError, SplitError
+
+SIZES = range(8, 513)
+PARTS = ("train", "valid", "test")
+VALID_SHARE = 0.2  # of a folder that brings no validation split
+
+Location = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+def load_data(
+    name: Location,
+    *,
+    size: int | None = None,
+    seed: int = 0,
+    test: float | None = None,
+    flip: bool | None = None,
+    per_class: int | None = None,
+    subset_seed: int = 0,
+    memory: int | None = None,
+) -> ImageData:
+    """Load a data set by name, a folder of pictures by path, or a pair of folders (train, valid).
+
+    size: side of the square pictures in pixels, 8 to 512; by default what the card recommends.
+    seed: draws the splits that the data set does not bring itself: stratified, disjoint, the same every time.
+    test: share of the training pictures to set aside as the test split; by default what the card says.
+    flip: whether augmentation may mirror pictures; by default what the card says, and yes for a folder.
+    per_class, subset_seed: as `data.subset(per_class, seed)`.
+    memory: bytes of pixels that may stay in memory; by default a quarter of what this process may use.
+
+    Raises `DataError` for a name, folder or value that cannot be used, `SplitError` where a class has too few
+    pictures, and `FetchError` where a set is not at hand and cannot be fetched.
+    """
+    _check(size, seed, test)  # before anything is fetched
+    about, listing = _list(name)
+    size = about.size if size is None else size
+    about = about if flip is None else replace(about, flip=bool(flip))
+    shares = _shares(about, listing, test)
+    decoded = decode([picture.source for picture in listing.pictures], size, listing.key, memory)
+    kept, findings = _judge(about, listing, decoded.notes)
+    rows = _split(listing, kept, shares, seed)
+    parts = {part: _part(decoded.store, rows[part], listing.pictures, about.flip) for part in PARTS}
+    recipe = {"name": _plain(name), "size": size, "seed": seed, "test": test, "flip": flip}
+    report = Report(tuple(findings))
+    data = ImageData(about.name, size, listing.classes, about, report, **parts, recipe=recipe)
+    return data if per_class is None else data.subset(per_class, subset_seed)
+
+
+def _check(size: Any, seed: Any, test: Any) -> None:
+    """Raise `DataError` or `SplitError` for a value that no data set can be loaded with."""
+    if size is not None and (type(size) is not int or size not in SIZES):
+        raise DataError(
+            f"size={size!r} is no usable size; choose whole pixels from 8 to 512, such as 64"
+        )
+    if type(seed) is not int:
+        raise DataError(f"seed={seed!r} is no seed; choose a whole number, such as 0")
+    if test is not None and (type(test) not in (int, float) or not 0 <= test <= 0.5):
+        raise SplitError(f"test={test!r} is no share; choose a number from 0 to 0.5, such as 0.2")
+
+
+def _list(name: Location) -> tuple[Card, Listing]:
+    """The card and the pictures behind a name, a path or a pair of paths."""
+    if not isinstance(name, (str, os.PathLike)):
+        return _list_pair(name)
+    if isinstance(name, str) and not _is_path(name):
+        about = card(name)
+        folder = fetch(about.name)
+        if folder is None:
+            return about, sources.list_digits(about)
+        if about.kind == "folder":
+            return about, sources.list_folder(folder)
+        return about, sources.list_torchvision(about, folder)
+    folder = Path(name).expanduser()
+    listing = sources.list_folder(folder)
+    return _folder_card(folder.resolve().name, listing), listing
+
+
+def _is_path(name: str) -> bool:
+    """A name with a separator is a path, and so is one that exists here and that no card has."""
+    return (
+        any(mark in name for mark in ("/", os.sep))
+        or name.startswith(("~", "."))
+        or (name not in cards() and Path(name).exists())
+    )
+
+
+def _list_pair(pair: Any) -> tuple[Card, Listing]:
+    paths = isinstance(pair, (tuple, list)) and all(isinstance(p, (str, os.PathLike)) for p in pair)
+    if not paths or len(pair) != 2:
+        raise DataError(
+            f"cannot load data from {pair!r}; give a name, the path of a folder, or a pair of paths (train, valid)"
+        )
+    train, valid = (Path(path).expanduser() for path in pair)
+    if train.resolve() == valid.resolve():
+        raise SplitError(
+            f"the pair names {str(train)!r} twice; nothing would be left to examine with"
+        )
+    listing = sources.list_parts({"train": train, "valid": valid}, None)
+    return _folder_card(train.resolve().parent.name, listing), listing
+
+
+def _folder_card(name: str, listing: Listing) -> Card:
+    return Card(
+        name or "folder",
+        "A folder of pictures",
+        classes=listing.classes,
+        pictures=len(listing.pictures),
+    )
+
+
+def _shares(about: Card, listing: Listing, test: float | None) -> dict[str, float]:
+    """Which parts to draw from the training pictures, and how much of them."""
+    shares = {
+        part: float(share) for part, share in about.splits.items() if not isinstance(share, str)
+    }
+    shares.pop("train", None)
+    official = {picture.part for picture in listing.pictures}
+    if "valid" not in official:
+        shares.setdefault("valid", VALID_SHARE)
+    if test is None:
+        return shares
+    if "test" in official:
+        raise SplitError(
+            f"test={test!r}, but {about.name!r} brings its own test split; leave test out"
+        )
+    shares["test"] = float(test)
+    return {part: share for part, share in shares.items() if share > 0}
+
+
+def _judge(about: Card, listing: Listing, notes: Sequence[Note]) -> tuple[list[int], list[Finding]]:
+    """Which pictures to keep, and everything there is to report."""
+    findings, usable = list(listing.findings), []
+    for index, (picture, note) in enumerate(zip(listing.pictures, notes, strict=True)):
+        if what := about.placeholders.get(note.digest):
+            problem = f"{what}, which stands in for a photograph"
+            findings.append(Finding(picture.name, problem, "left out"))
+            continue
+        findings += [Finding(picture.name, problem, action) for problem, action in note.problems]
+        if note.usable:
+            usable.append(index)
+    twins = _twins(listing.pictures, notes, usable)
+    return [index for index in usable if index not in twins], [*findings, *twins.values()]
+
+
+def _twins(
+    pictures: Sequence[Picture], notes: Sequence[Note], usable: Sequence[int]
+) -> dict[int, Finding]:
+    """The pictures to leave out because another one is the same, and what to say of each."""
+    same = copies(
+        [notes[index].digest for index in usable],
+        [pictures[index].part for index in usable],
+        [pictures[index].label for index in usable],
+    )
+    found = {}
+    for position, (other, disagree) in sorted(same.items()):
+        problem = f"the same picture as {pictures[usable[other]].name}"
+        problem += ", under another class" if disagree else ""
+        found[usable[position]] = Finding(pictures[usable[position]].name, problem, "left out")
+    return found
+
+
+def _split(
+    listing: Listing, kept: list[int], shares: dict[str, float], seed: int
+) -> dict[str, torch.Tensor]:
+    """The rows of each part, sorted, int64: official parts as they are, the others drawn from the training pictures."""
+    rows = {
+        part: torch.tensor(
+            [index for index in kept if listing.pictures[index].part == part], dtype=torch.int64
+        )
+        for part in PARTS
+    }
+    labels = torch.tensor([picture.label for picture in listing.pictures], dtype=torch.int64)
+    official = [part for part in PARTS if any(picture.part == part for picture in listing.pictures)]
+    for part in official:
+        counts = labels[rows[part]].bincount(minlength=len(listing.classes))
+        need = 1 + len(shares) if part == "train" else 1
+        _check_counts(listing.classes, counts.tolist(), part, need)
+    if shares:
+        drawn = stratified(labels[rows["train"]], shares, seed)
+        rows |= {part: rows["train"][positions] for part, positions in drawn.items()}
+    return rows
+
+
+def _check_counts(classes: Sequence[str], counts: list[int], part: str, need: int) -> None:
+    for name, count in zip(classes, counts, strict=True):
+        if count < need:
+            raise SplitError(
+                f"class {name!r} has {count} usable picture(s) to {'train' if part == 'train' else 'examine'} with "
+                f"and needs at least {need}, one for each split; add pictures or remove the folder"
+            )
+
+
+def _part(
+    store: torch.Tensor, rows: torch.Tensor, pictures: Sequence[Picture], flip: bool
+) -> Split:
+    chosen = [pictures[row] for row in rows.tolist()]
+    labels = torch.tensor([picture.label for picture in chosen], dtype=torch.int64)
+    return Split(store, rows, labels, tuple(picture.name for picture in chosen), flip)
+
+
+def _plain(name: Location) -> str | list[str]:
+    if isinstance(name, (str, os.PathLike)):
+        return os.fspath(name)
+    return [os.fspath(path) for path in name]

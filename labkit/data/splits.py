@@ -1,0 +1,78 @@
+"""Who trains and who examines: stratified, seeded, disjoint splits, and no picture on both sides."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from labkit.errors import SplitError
+from labkit.runtime import generator
+
+EXAMINERS = ("test", "valid", "train")  # of two copies the one that examines stays
+
+
+def stratified(labels: Tensor, shares: Mapping[str, float], seed: int) -> dict[str, Tensor]:
+    """Draw disjoint parts of `labels` (N,), each with the given share of every class; the rest is "train".
+
+    Every class sends at least one picture to every part and keeps at least one to train on, so a part is never blind
+    to a class. Returns sorted positions, int64. The same labels, shares and seed give the same parts.
+    """
+    parts: dict[str, list[Tensor]] = defaultdict(list)
+    for label in labels.unique().tolist():
+        members = (labels == label).nonzero().flatten()
+        if len(members) <= len(shares):
+            raise SplitError(
+                f"class number {label} has {len(members)} usable picture(s), but {len(shares) + 1} splits each need "
+                "one; add pictures or drop the class"
+            )
+        members = members[torch.randperm(len(members), generator=generator(seed, "split", label))]
+        for part, share in shares.items():
+            spare = len(members) - (len(shares) - list(shares).index(part))
+            count = min(max(1, round(share * int((labels == label).sum()))), spare)
+            parts[part].append(members[:count])
+            members = members[count:]
+        parts["train"].append(members)
+    return {part: torch.cat(members).sort().values for part, members in parts.items()}
+
+
+def per_class(labels: Tensor, count: int, seed: int) -> Tensor:
+    """Sorted positions of `count` pictures of every class, drawn from the seed."""
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise SplitError(f"per_class={count!r} is no number of pictures; choose 1 or more")
+    chosen = []
+    for label in labels.unique().tolist():
+        members = (labels == label).nonzero().flatten()
+        if len(members) < count:
+            raise SplitError(
+                f"per_class={count}, but class number {label} has only {len(members)} training pictures"
+            )
+        order = torch.randperm(len(members), generator=generator(seed, "subset", label))
+        chosen.append(members[order[:count]])
+    return torch.cat(chosen).sort().values
+
+
+def copies(
+    digests: Sequence[str], parts: Sequence[str], labels: Sequence[int]
+) -> dict[int, tuple[int, bool]]:
+    """Which positions to leave out because they hold the same picture as another one.
+
+    Returns position -> (position of the copy, whether the copies disagree on the class). One copy stays, and it is
+    the one in the examining split, so that the official measure does not change. Where the copies in the same split
+    disagree on the class nobody knows which is right, and all of them go.
+    """
+    groups: dict[str, list[int]] = defaultdict(list)
+    for position, digest in enumerate(digests):
+        groups[digest].append(position)
+    dropped: dict[int, tuple[int, bool]] = {}
+    for group in (group for group in groups.values() if len(group) > 1):
+        group.sort(key=lambda position: (EXAMINERS.index(parts[position]), position))
+        first, *others = group
+        rivals = [p for p in others if parts[p] == parts[first] and labels[p] != labels[first]]
+        if rivals:
+            dropped[first] = (rivals[0], True)
+        for position in others:
+            dropped[position] = (first, labels[position] != labels[first])
+    return dropped

@@ -1,0 +1,53 @@
+"""Every error labkit raises on purpose.
+
+Each message says what was wrong, what is allowed and what to do. They all derive from `LabkitError`, so a lesson or
+a tool can catch the lot, and most are also `ValueError`, because that is what they are.
+"""
+
+
+class LabkitError(Exception):
+    """The base of all errors that labkit raises on purpose."""
+
+
+class LearningRateError(LabkitError, ValueError):
+    """A learning rate no optimiser should be given."""
+
+
+class StageError(LabkitError, ValueError):
+    """A stage name that the network does not have."""
+
+
+class PlanError(LabkitError, ValueError):
+    """A plan, or a setting of one, that cannot be carried out."""
+
+
+class CommandError(LabkitError, ValueError):
+    """A command that a run cannot take, or cannot take now."""
+
+
+class DataError(LabkitError, ValueError):
+    """Data that cannot be learned from as it lies there."""
+
+
+class SplitError(DataError):
+    """A split that does not exist, is empty or cannot be made."""
+
+
+class FetchError(LabkitError):
+    """Something that had to be fetched could not be, or was not what it should be."""
+
+
+class BackboneError(LabkitError, ValueError):
+    """A backbone that labkit does not know or cannot use."""
+
+
+class WeightsError(LabkitError):
+    """Weights that are missing, damaged or made for another network."""
+
+
+class ShareError(LabkitError, ValueError):
+    """A shared line of text that does not describe a run."""
+
+
+class EvidenceError(LabkitError, ValueError):
+    """Recorded runs that are missing, stale, incomplete or cannot be compared."""

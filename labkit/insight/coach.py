@@ -1,0 +1,377 @@
+"""One plain sentence about a run: what is happening, and what to try where that is plain too.
+
+The journal is folded into a `Trace`, event by event, so that each look costs only what is new. Then
+small rules, the most urgent first, each look at the trace; the first that has something to say
+speaks. No rule touches the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from math import inf, log, sqrt
+from statistics import fmean, pvariance
+from threading import Lock
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from labkit.tuning.events import EpochDone, Rewound, RunFailed, StepDone
+
+if TYPE_CHECKING:
+    from labkit.tuning import Run
+    from labkit.tuning.events import Event
+
+WINDOW = 20  # steps whose mean loss is taken; single steps are too noisy to tell anything
+FRESH = 10  # steps for which a change of depth is news
+PATIENCE = 2  # epochs that validation must get worse before we call it overfitting
+GAP = 0.10  # how far training accuracy must be above validation accuracy to matter
+
+
+@dataclass
+class Trace:
+    """What the journal of a run says so far. `classes` 0 means that chance level is unknown."""
+
+    stages: tuple[str, ...]
+    classes: int = 0
+    status: str = "ready"
+    steps: list[StepDone] = field(default_factory=list)
+    epochs: list[EpochDone] = field(default_factory=list)
+    failure: RunFailed | None = None
+
+    def add(self, event: Event) -> None:
+        """Fold one event in; a rewind forgets what came after the step it went to."""
+        match event:
+            case StepDone():
+                self.steps.append(event)
+            case EpochDone():
+                self.epochs.append(event)
+            case RunFailed():
+                self.failure = event
+            case Rewound(step=step):
+                self.failure = None
+                self.steps = [done for done in self.steps if done.step <= step]
+                self.epochs = [done for done in self.epochs if done.step <= step]
+
+    @property
+    def checked(self) -> list[EpochDone]:
+        """The epochs with something to validate on; the first is before any training."""
+        return [epoch for epoch in self.epochs if epoch.valid_count]
+
+    def since_last_change(self) -> list[StepDone]:
+        """The latest steps at one frozen depth and, but for a schedule, one learning rate."""
+        latest: list[StepDone] = []
+        for step in reversed(self.steps):
+            if latest and (
+                step.trainable_from != latest[-1].trainable_from
+                or not 1 / 3 < step.lr / max(latest[-1].lr, 1e-30) < 3
+            ):
+                break
+            latest.append(step)
+            if len(latest) >= 20 * WINDOW:
+                break
+        return latest[::-1]
+
+
+Rule = Callable[[Trace], str | None]
+
+
+def sentence(run: Run) -> str:
+    """What is happening in `run`, in one sentence; costs under 2 ms while it trains."""
+    trace = _follow(run)
+    return next(said for rule in RULES if (said := rule(trace)))
+
+
+def read(events: Sequence[Event], stages: tuple[str, ...], status: str, classes: int = 0) -> Trace:
+    """The trace of a list of events: for runs that are recorded, not live."""
+    trace = Trace(stages, classes, status)
+    for event in events:
+        trace.add(event)
+    return trace
+
+
+# ---------------------------------------------------------------- the rules, most urgent first
+
+
+def failed(trace: Trace) -> str | None:
+    if trace.status != "failed" or trace.failure is None:
+        return None
+    good = trace.failure.last_good_step
+    advice = f"rewind to step {good} and lower the learning rate"
+    if trace.steps:
+        advice += f" to about {trace.steps[-1].lr / 10:.1g}"
+    reason = trace.failure.reason.rstrip(". ")
+    return f"The run diverged at step {trace.failure.step} ({reason}): {advice}."
+
+
+def not_started(trace: Trace) -> str | None:
+    if trace.steps:
+        return None
+    if not trace.checked:
+        return "Nothing has been trained yet."
+    return (
+        "Nothing has been trained yet; before any training, "
+        f"{_percent(_valid(trace.checked[-1]))} of the validation examples are right."
+    )
+
+
+def ended(trace: Trace) -> str | None:
+    if trace.status != "ended" or not trace.epochs:
+        return None
+    said = f"The run ended after {_count(trace.epochs[-1].epoch, 'epoch')}"
+    if not trace.checked:
+        return f"{said}; there was nothing to validate on."
+    last, best = trace.checked[-1], max(trace.checked, key=_valid)
+    said += (
+        f" with {_percent(_valid(last))} on validation ({last.valid_correct} of {last.valid_count})"
+    )
+    if _valid(best) - _valid(last) > _noise(last):
+        said += f"; it was better after epoch {best.epoch}, with {_percent(_valid(best))}"
+    return f"{said}."
+
+
+def paused(trace: Trace) -> str | None:
+    if trace.status != "paused":
+        return None
+    said = f"Paused after {_count(len(trace.steps), 'step')}"
+    if trace.checked:
+        said += f", with {_percent(_valid(trace.checked[-1]))} right on validation"
+    return f"{said}; resume, step, rewind or branch."
+
+
+def depth_moved(trace: Trace) -> str | None:
+    """A stage that was thawed or frozen within the last few steps."""
+    recent = trace.steps[-FRESH - 1 :]
+    now = recent[-1].trainable_from
+    before = next((s.trainable_from for s in reversed(recent) if s.trainable_from != now), now)
+    first, second = trace.stages.index(now), trace.stages.index(before)
+    if first == second:
+        return None
+    moved = _list(trace.stages[min(first, second) : max(first, second)])
+    if first < second:
+        return f"Just thawed {moved}: those weights move too now, so the loss may jump first."
+    return f"Just froze {moved}: those weights stand still now, and {_what_learns(trace)}."
+
+
+def rising(trace: Trace) -> str | None:
+    """The loss of the latest steps lies far above the best stretch before."""
+    steps = trace.since_last_change()
+    if len(steps) < 2 * WINDOW:
+        return None
+    means = [
+        fmean(_losses(steps[i : i + WINDOW])) for i in range(0, len(steps) - WINDOW + 1, WINDOW)
+    ]
+    lowest, now = min(means), fmean(_losses(steps[-WINDOW:]))
+    if now < 1.5 * lowest or now - lowest < 0.1 or not _clearly_above(steps[-WINDOW:], lowest):
+        return None
+    return (
+        f"The training loss is rising, {lowest:.2g} before and {now:.2g} now: "
+        f"lower the learning rate, to about {steps[-1].lr / 10:.1g}, or rewind."
+    )
+
+
+def overfitting(trace: Trace) -> str | None:
+    """Validation loss has been rising for some epochs while training goes on getting better."""
+    epochs = [epoch for epoch in trace.checked if epoch.epoch > 0]
+    if len(epochs) <= PATIENCE:
+        return None
+    best, last = min(epochs, key=_valid_loss), epochs[-1]
+    worse = _valid_loss(last) > 1.05 * _valid_loss(best) and _train(last) >= _train(best)
+    gap = _train(last) - _valid(last)
+    if last.epoch - best.epoch < PATIENCE or not worse or gap < max(GAP, _noise(last)):
+        return None
+    return (
+        f"Overfitting since epoch {best.epoch}: training gets better, validation does not "
+        f"({_percent(_train(last))} against {_percent(_valid(last))}); stop there or augment."
+    )
+
+
+def too_small(trace: Trace) -> str | None:
+    """Many steps at one rate and a loss that is still high have changed nothing."""
+    steps = trace.since_last_change()
+    if (
+        len(steps) < 2 * WINDOW
+        or not _level(steps)
+        or not _near_start(trace)
+        or steps[-1].lr > 1e-3
+    ):
+        return None
+    return (
+        f"{_count(len(steps), 'step')} have hardly changed the training loss ({_loss(steps):.3g}): "
+        f"the learning rate may be too small; try {steps[-1].lr * 10:.1g}."
+    )
+
+
+def stuck(trace: Trace) -> str | None:
+    """No better than guessing at a rate that is anything but small."""
+    steps = trace.since_last_change()
+    if trace.classes < 2 or len(steps) < 2 * WINDOW or steps[-1].lr <= 1e-3 or not _level(steps):
+        return None
+    if _loss(steps) < 0.95 * log(trace.classes):
+        return None
+    return (
+        f"The training loss stays at {_loss(steps):.3g}, no better than guessing: "
+        f"the learning rate may be too large; try {steps[-1].lr / 10:.1g}."
+    )
+
+
+def head_only(trace: Trace) -> str | None:
+    """Said in the first epoch only: later, what comes of it is the news."""
+    only_head = trace.steps[-1].trainable_from == trace.stages[-1]
+    if not only_head or any(epoch.epoch > 0 for epoch in trace.epochs):
+        return None
+    return (
+        f"All stages but the head are frozen: only the head learns, loss {_loss(trace.steps):.2g}."
+    )
+
+
+def within_noise(trace: Trace) -> str | None:
+    """Validation moves by less than so few examples can show, and training is level."""
+    epochs = [epoch for epoch in trace.checked if epoch.epoch > 0]
+    if (
+        len(epochs) <= PATIENCE
+        or _noise(epochs[-1]) < 0.02
+        or not _level(trace.steps[-2 * WINDOW :])
+    ):
+        return None
+    values = [_valid(epoch) for epoch in epochs[-PATIENCE - 1 :]]
+    if max(values) - min(values) > _noise(epochs[-1]):
+        return None
+    return (
+        f"Validation stands at {_percent(values[-1])}; it has {epochs[-1].valid_count} examples, "
+        f"so differences under {100 * _noise(epochs[-1]):.0f} points are noise."
+    )
+
+
+def learning(trace: Trace) -> str | None:
+    """The loss is clearly below where it began."""
+    steps = trace.steps
+    if len(steps) < 2 or not _clearly_above(steps[:WINDOW], _loss(steps)):
+        return None
+    said = (
+        f"Learning: training loss {fmean(_losses(steps[:5])):.2g} at first, {_loss(steps):.2g} now"
+    )
+    if trace.checked and trace.checked[-1].epoch > 0:
+        said += f"; {_percent(_valid(trace.checked[-1]))} right on validation"
+    return f"{said}."
+
+
+def level(trace: Trace) -> str | None:
+    """What is left when there is no news."""
+    if len(trace.steps) < WINDOW:
+        return (
+            f"Just started: {_count(len(trace.steps), 'step')} done, loss {_loss(trace.steps):.2g}."
+        )
+    return f"The training loss is about level at {_loss(trace.steps):.2g}."
+
+
+RULES: tuple[Rule, ...] = (
+    failed,
+    not_started,
+    ended,
+    paused,
+    depth_moved,
+    rising,
+    overfitting,
+    too_small,
+    stuck,
+    head_only,
+    within_noise,
+    learning,
+    level,
+)
+
+
+# ---------------------------------------------------------------- following a live run
+
+
+class _Follower:
+    """A trace and how far it has read; many views may ask at once."""
+
+    def __init__(self, run: Run) -> None:
+        self.trace = Trace(tuple(run.stages), len(run.data.classes))
+        self.read = 0
+        self.lock = Lock()
+
+    def catch_up(self, run: Run) -> Trace:
+        with self.lock:
+            for number, event in run.journal.since(self.read):
+                self.trace.add(event)
+                self.read = number + 1
+            self.trace.status = run.status
+            return self.trace
+
+
+_followers: WeakKeyDictionary[Run, _Follower] = WeakKeyDictionary()
+
+
+def _follow(run: Run) -> Trace:
+    follower = _followers.get(run)
+    if follower is None:
+        follower = _followers.setdefault(run, _Follower(run))
+    return follower.catch_up(run)
+
+
+# ---------------------------------------------------------------- small measures
+
+
+def _losses(steps: Sequence[StepDone]) -> list[float]:
+    return [step.loss for step in steps]
+
+
+def _loss(steps: Sequence[StepDone]) -> float:
+    return fmean(_losses(steps[-WINDOW:]))
+
+
+def _clearly_above(steps: Sequence[StepDone], value: float) -> bool:
+    """Whether the mean loss of `steps` lies above `value` by more than twice its standard error."""
+    losses = _losses(steps)
+    return fmean(losses) - value > 2 * sqrt(pvariance(losses) / len(losses)) + 1e-9
+
+
+def _level(steps: Sequence[StepDone]) -> bool:
+    """Whether first and last window differ by less than 3 % or twice their standard error."""
+    first, last = _losses(steps[:WINDOW]), _losses(steps[-WINDOW:])
+    if len(steps) < 2 * WINDOW:
+        return False
+    error = sqrt((pvariance(first) + pvariance(last)) / WINDOW)
+    return abs(fmean(first) - fmean(last)) < max(0.03 * fmean(first), 2 * error)
+
+
+def _near_start(trace: Trace) -> bool:
+    """Whether the loss is still about where the run began."""
+    return _loss(trace.steps) > 0.9 * fmean(_losses(trace.steps[:WINDOW]))
+
+
+def _valid(epoch: EpochDone) -> float:
+    return epoch.valid_correct / max(1, epoch.valid_count)
+
+
+def _train(epoch: EpochDone) -> float:
+    return epoch.train_correct / max(1, epoch.train_count)
+
+
+def _valid_loss(epoch: EpochDone) -> float:
+    return inf if epoch.valid_loss is None else epoch.valid_loss
+
+
+def _noise(epoch: EpochDone) -> float:
+    """Half the 95 % interval of a validation accuracy, a fraction; at least one example."""
+    count, share = max(1, epoch.valid_count), _valid(epoch)
+    return max(1 / count, 1.96 * sqrt(share * (1 - share) / count))
+
+
+def _what_learns(trace: Trace) -> str:
+    learning = trace.stages[trace.stages.index(trace.steps[-1].trainable_from) :]
+    return f"only {_list(learning)} {'learn' if len(learning) > 1 else 'learns'}"
+
+
+def _list(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.0f} %"

@@ -1,0 +1,61 @@
+"""How far each stage has moved from where it began, and whether what was frozen stood still."""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from labkit.tuning import Run
+
+
+def drift_table(run: Run) -> pd.DataFrame:
+    """One row a stage, input to output, from `run.audit()`.
+
+    Columns: stage; trainable (now); parameters (a count); tensors_changed and buffers_changed (how
+    many, compared bit by bit with those at the start); drift (the distance moved over the length at
+    the start, ||w - w0|| / ||w0||; 0.01 means one per cent); moved (that, in words).
+    """
+    return pd.DataFrame(
+        [
+            {
+                "stage": row.stage,
+                "trainable": row.trainable,
+                "parameters": row.parameters,
+                "tensors_changed": row.tensors_changed,
+                "buffers_changed": row.buffers_changed,
+                "drift": row.drift,
+                "moved": in_words(row.drift, row.buffers_changed),
+            }
+            for row in run.audit().rows
+        ]
+    )
+
+
+def in_words(drift: float, buffers_changed: int = 0) -> str:
+    """A relative drift for a reader: `as it began`, `by 0.4 %`, `statistics only`."""
+    if drift == 0:
+        return "statistics only" if buffers_changed else "as it began"
+    percent = 100 * drift
+    return f"by {percent:.0f} %" if percent >= 10 else f"by {percent:.2g} %"
+
+
+def statistics_drift(run: Run) -> float:
+    """How far the BatchNorm statistics of stages that never trained have moved, relatively.
+
+    0 when frozen means frozen. It is ||s - s0|| / ||s0|| over the running means and variances of
+    those stages.
+    """
+    frozen = [row.stage for row in run.audit().rows if not row.ever_trained]
+    fresh = run.net.build(len(run.data.classes), seed=run.seed, pretrained=run.plan.pretrained)
+    moved = length = 0.0
+    with run.frozen_world() as model:
+        for stage in frozen:
+            now = dict(model.get_submodule(stage).named_buffers())
+            for name, start in fresh.get_submodule(stage).named_buffers():
+                if name.endswith(("running_mean", "running_var")):
+                    moved += float((now[name].cpu() - start).square().sum())
+                    length += float(start.square().sum())
+    return sqrt(moved / length) if length else 0.0

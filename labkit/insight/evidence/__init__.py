@@ -1,0 +1,175 @@
+"""Recorded runs: what the lessons may claim, with the interval and the seeds behind it.
+
+`records/` holds, for each experiment, a CSV with one row a run, a JSON with recipe, machine,
+versions and seconds, and the rates that were tried. Lessons cite them by key, so that no number in
+a text is typed by hand.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from labkit.errors import EvidenceError
+from labkit.insight.evidence import record
+from labkit.insight.evidence.experiments import EXPERIMENTS, Experiment, Setting, find
+from labkit.insight.evidence.making import build, recipe, tune
+from labkit.insight.evidence.record import RECORDS, Row, Trial
+from labkit.insight.metrics import Estimate, mean_interval, paired_difference
+from labkit.runtime import wilson
+
+__all__ = ["build", "check", "cite", "estimate", "names", "rows", "show", "tune"]
+
+
+def names() -> tuple[str, ...]:
+    """The experiments there are."""
+    return tuple(experiment.name for experiment in EXPERIMENTS)
+
+
+def rows(name: str | Experiment, out: Path | None = None) -> pd.DataFrame:
+    """All recorded runs, a row each, with `accuracy` = correct / count and the `key` to cite."""
+    experiment = find(name)
+    found = _recorded(experiment, out)
+    keys = {(s.group, s.plan.name): s.key for s in experiment.settings}
+    table = pd.DataFrame([vars(row) for row in found])
+    table.insert(0, "key", [keys.get((row.group, row.plan), "") for row in found])
+    return table.assign(accuracy=table["correct"] / table["count"])
+
+
+def show(name: str | Experiment, out: Path | None = None) -> pd.DataFrame:
+    """One row a setting: mean accuracy with two 95 % intervals, over seeds and over examples.
+
+    The first interval says how much another seed would change; the second how much other examples
+    would (Wilson, at the mean). Columns in per cent, and the mean processor seconds of a run.
+    """
+    experiment = find(name)
+    recorded = _recorded(experiment, out)
+    return pd.DataFrame(
+        [_summary(setting, _of(setting, recorded)) for setting in experiment.settings]
+    )
+
+
+def estimate(key: str, against: str | None = None, out: Path | None = None) -> Estimate:
+    """The mean accuracy of `experiment/group/plan`, or by how much it exceeds another's.
+
+    Raises EvidenceError when nothing is on record for a key, with the keys there are.
+    """
+    ours = _by_seed(key, out)
+    if against is None:
+        return mean_interval(ours.values())
+    return paired_difference(ours, _by_seed(against, out))
+
+
+def cite(key: str, against: str | None = None, out: Path | None = None) -> str:
+    """What is on record, for a text: `82 % (79 to 85, 5 seeds)`, or a difference in points."""
+    found = estimate(key, against, out)
+    return found.percent() if against is None else found.points()
+
+
+def check(name: str | Experiment | None = None, out: Path | None = None) -> list[str]:
+    """What is wrong with the records, in words; empty when they are complete and up to date."""
+    return [
+        f"{experiment.name}: {problem}"
+        for experiment in ([find(name)] if name else EXPERIMENTS)
+        for problem in _problems(experiment, out or RECORDS)
+    ]
+
+
+# ---------------------------------------------------------------- what can be wrong
+
+
+def _problems(experiment: Experiment, folder: Path) -> list[str]:
+    try:
+        found = record.read(folder / f"{experiment.name}.csv", Row)
+        trials = record.read(folder / f"{experiment.name}.rates.csv", Trial)
+        story = record.read_story(folder / f"{experiment.name}.json")
+    except EvidenceError as error:
+        return [str(error)]
+    problems = [] if story else ["there is no JSON that says how the runs were made"]
+    for setting in experiment.settings:
+        problems += _of_setting(setting, experiment, _of(setting, found))
+        problems += _of_rates(setting, trials)
+    return problems
+
+
+def _of_setting(setting: Setting, experiment: Experiment, found: list[Row]) -> list[str]:
+    problems = []
+    if [row.seed for row in found] != list(experiment.seeds):
+        problems.append(
+            f"{setting.key} has seeds {[r.seed for r in found]}, not {experiment.seeds}"
+        )
+    if {row.recipe for row in found} - {recipe(setting)}:
+        problems.append(f"{setting.key} was run by another recipe or other weights; build it again")
+    if any(not 0 <= row.correct <= row.count or row.count == 0 for row in found):
+        problems.append(f"{setting.key} has counts that cannot be")
+    return problems
+
+
+def _of_rates(setting: Setting, trials: list[Trial]) -> list[str]:
+    """The rate in force must be the best of those tried, the smaller one of two that are equal."""
+    if not setting.rates:
+        return []
+    reached = {
+        rate: sum(
+            t.correct / t.count
+            for t in trials
+            if (t.group, t.plan, t.rate) == (setting.group, setting.plan.name, rate)
+        )
+        for rate in setting.rates
+    }
+    best = max(sorted(reached), key=lambda rate: reached[rate])
+    chosen = setting.plan.phases[0].lr
+    return (
+        []
+        if chosen == best
+        else [f"{setting.key} uses {chosen:g}, but {best:g} did best when tried"]
+    )
+
+
+# ---------------------------------------------------------------- looking up
+
+
+def _recorded(experiment: Experiment, out: Path | None) -> list[Row]:
+    found = record.read((out or RECORDS) / f"{experiment.name}.csv", Row)
+    if not found:
+        raise EvidenceError(
+            f"Nothing is on record for {experiment.name}. Make it: labkit evidence build {experiment.name}"
+        )
+    return found
+
+
+def _of(setting: Setting, found: list[Row]) -> list[Row]:
+    return [row for row in found if (row.group, row.plan) == (setting.group, setting.plan.name)]
+
+
+def _by_seed(key: str, out: Path | None) -> dict[int, float]:
+    name, _, rest = key.partition("/")
+    experiment = find(name)
+    recorded = _recorded(experiment, out)
+    for setting in experiment.settings:
+        if setting.key == rest and (found := _of(setting, recorded)):
+            return {row.seed: row.accuracy for row in found}
+    known = ", ".join(f"{name}/{setting.key}" for setting in experiment.settings)
+    raise EvidenceError(f"Nothing is on record for {key!r}. These are: {known}.")
+
+
+def _summary(setting: Setting, found: list[Row]) -> dict[str, object]:
+    if not found:
+        return {"group": setting.group, "plan": setting.plan.name, "seeds": 0}
+    mean = mean_interval(row.accuracy for row in found)
+    count = found[0].count
+    low, high = wilson(round(mean.mean * count), count)
+    return {
+        "group": setting.group,
+        "plan": setting.plan.name,
+        "accuracy (%)": round(100 * mean.mean, 1),
+        "over seeds": f"{100 * mean.low:.1f} to {100 * mean.high:.1f}",
+        "over examples": f"{100 * low:.0f} to {100 * high:.0f} (n = {count})",
+        "best epoch (%)": round(
+            100 * sum(r.best_correct / r.valid_count for r in found) / len(found), 1
+        ),
+        "processor s": round(sum(row.cpu_seconds for row in found) / len(found), 1),
+        "seeds": len(found),
+        "statistics moved": round(sum(row.statistics for row in found) / len(found), 3),
+    }

@@ -1,0 +1,170 @@
+"""Making a record: every setting with every seed, one run at a time, kept as soon as it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import product
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Any
+
+import labkit
+from labkit.insight.drift import statistics_drift
+from labkit.insight.evidence import record
+from labkit.insight.evidence.experiments import TRIAL_SEEDS, Experiment, Setting, find
+from labkit.insight.evidence.record import RECORDS, Row, Trial
+from labkit.tuning import Run
+
+Tell = Callable[[str], None]
+
+
+def build(
+    name: str | Experiment, resume: bool = True, out: Path | None = None, tell: Tell | None = None
+) -> Path:
+    """Run an experiment and keep what came of it; returns the CSV.
+
+    With `resume`, runs on record by the same recipe are kept and only the others are made. `out` is
+    a folder to write to instead of the package's own; `tell` gets a line for every run.
+    """
+    experiment, folder = find(name), out or RECORDS
+    path = folder / f"{experiment.name}.csv"
+    rows = record.read(path, Row) if resume else []
+    for setting, seed, now in _cells(experiment):
+        old = next((row for row in rows if row.belongs_to(setting, seed)), None)
+        if old and old.recipe == now:
+            continue
+        row = _run(setting, seed, now)
+        rows = [*(row for row in rows if not row.belongs_to(setting, seed)), row]
+        record.write(path, _ordered(experiment, rows))
+        if tell:
+            tell(
+                f"{setting.key} seed {seed}: {row.correct} of {row.count}, {row.cpu_seconds:.0f} s"
+            )
+    record.write_story(path.with_suffix(".json"), _story(experiment, rows))
+    return path
+
+
+def tune(name: str | Experiment, out: Path | None = None, tell: Tell | None = None) -> Path:
+    """Try every rate of every setting and keep what each reached; returns the CSV.
+
+    A rate is tried with seeds that are not reported, on examples that no reported accuracy counts.
+    Trials on record are not made again.
+    """
+    experiment = find(name)
+    path = (out or RECORDS) / f"{experiment.name}.rates.csv"
+    trials = record.read(path, Trial)
+    known = {(trial.group, trial.plan, trial.rate, trial.seed) for trial in trials}
+    for setting, rate, seed in _candidates(experiment):
+        if (setting.group, setting.plan.name, rate, seed) in known:
+            continue
+        trial = _try(setting, rate, seed)
+        trials.append(trial)
+        record.write(path, trials)
+        if tell:
+            tell(f"{setting.key} lr {rate:g} seed {seed}: {trial.correct} of {trial.count}")
+    return path
+
+
+def recipe(setting: Setting) -> str:
+    """The digest of a setting's recipe as it stands now."""
+    return record.digest(setting, _weights(setting.net))
+
+
+def _weights(net: str) -> str:
+    """The checksum of a backbone's weights."""
+    card = labkit.load_backbone(net).card
+    return card.sha256 if card else ""
+
+
+def _cells(experiment: Experiment) -> Iterator[tuple[Setting, int, str]]:
+    for setting in experiment.settings:
+        now = recipe(setting)
+        for seed in experiment.seeds:
+            yield setting, seed, now
+
+
+def _candidates(experiment: Experiment) -> Iterator[tuple[Setting, float, int]]:
+    for setting in experiment.settings:
+        yield from ((setting, *one) for one in product(setting.rates, TRIAL_SEEDS))
+
+
+def _run(setting: Setting, seed: int, recipe: str) -> Row:
+    """Train once and count."""
+    run = Run(labkit.load_backbone(setting.net), setting.load(seed), setting.plan, seed)
+    began, cpu_began = perf_counter(), process_time()
+    run.fit()
+    seconds, cpu_seconds = perf_counter() - began, process_time() - cpu_began
+    end = run.evaluate(setting.split)
+    history = run.history
+    valid = history[history["split"] == "valid"].reset_index(drop=True)
+    best = valid.loc[valid["correct"].idxmax()]
+    return Row(
+        group=setting.group,
+        plan=setting.plan.name,
+        seed=seed,
+        correct=end.correct,
+        count=end.count,
+        valid_correct=int(valid["correct"].iloc[-1]),
+        best_correct=int(best["correct"]),
+        best_epoch=int(best["epoch"]),
+        valid_count=int(best["count"]),
+        epochs=run.epoch,
+        steps=run.step_number,
+        seconds=round(seconds, 1),
+        cpu_seconds=round(cpu_seconds, 1),
+        statistics=round(statistics_drift(run), 4),
+        precision=str(run.precision),
+        recipe=recipe,
+    )
+
+
+def _try(setting: Setting, rate: float, seed: int) -> Trial:
+    plan = setting.plan.with_(lr=rate)
+    run = Run(labkit.load_backbone(setting.net), setting.load_trial(seed), plan, seed).fit()
+    end = run.evaluate(setting.trial_split)
+    weights = _weights(setting.net)[:12] if plan.pretrained else ""
+    return Trial(setting.group, setting.plan.name, rate, seed, end.correct, end.count, weights)
+
+
+def _ordered(experiment: Experiment, rows: list[Row]) -> list[Row]:
+    """Rows in the order of the experiment; those of no setting any more are dropped."""
+    return [
+        row
+        for setting in experiment.settings
+        for seed in experiment.seeds
+        for row in rows
+        if row.belongs_to(setting, seed)
+    ]
+
+
+def _story(experiment: Experiment, rows: list[Row]) -> dict[str, Any]:
+    """The question, the recipes and the machine: what a reader needs to make the record again."""
+    return {
+        "experiment": experiment.name,
+        "question": experiment.question,
+        "notes": experiment.notes,
+        "seeds": list(experiment.seeds),
+        "make_again": f"labkit evidence build {experiment.name}",
+        "cpu_seconds": round(sum(row.cpu_seconds for row in rows)),
+        "machine": record.machine(),
+        "weights": {
+            net: _weights(net) for net in sorted({setting.net for setting in experiment.settings})
+        },
+        "settings": {setting.key: _setting(setting) for setting in experiment.settings},
+    }
+
+
+def _setting(setting: Setting) -> dict[str, Any]:
+    return {
+        "net": setting.net,
+        "data": dict(setting.data),
+        "labels_per_class": setting.labels,
+        "counted_on": setting.split,
+        "plan": setting.plan.to_dict(),
+        "rates_tried": list(setting.rates),
+        "tried_on": {
+            **setting.trial_data,
+            "split": setting.trial_split,
+            "seeds": list(TRIAL_SEEDS),
+        },
+    }

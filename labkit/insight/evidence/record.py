@@ -1,0 +1,139 @@
+"""How evidence is kept: one CSV with a row a run, and one JSON that says how the rows came about.
+
+A row carries a digest of its recipe (data, labels, plan, weights), so that a record made by another
+recipe than today's is found out. Files are written whole or not at all, after every run: an
+interrupted build goes on where it was.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from labkit import runtime
+from labkit.errors import EvidenceError
+from labkit.insight.evidence.experiments import Setting
+
+RECORDS = Path(__file__).parent / "records"
+PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run: `correct` of `count` after the last epoch, on the split that is reported.
+
+    `valid_correct`, `best_correct` and `best_epoch` are of the validation split. `seconds` is time
+    by the clock, validation included, and `cpu_seconds` processor time, which other work on the
+    machine does not stretch. `statistics` is how far the BatchNorm statistics of stages that never
+    trained have moved (relative; 0 when they stood still).
+    """
+
+    group: str
+    plan: str
+    seed: int
+    correct: int
+    count: int
+    valid_correct: int
+    best_correct: int
+    best_epoch: int
+    valid_count: int
+    epochs: int
+    steps: int
+    seconds: float
+    cpu_seconds: float
+    statistics: float
+    precision: str
+    recipe: str
+
+    @property
+    def accuracy(self) -> float:
+        return self.correct / self.count
+
+    def belongs_to(self, setting: Setting, seed: int) -> bool:
+        """Whether this is the run of that setting with that seed, whatever its recipe."""
+        return (self.group, self.plan, self.seed) == (setting.group, setting.plan.name, seed)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One rate tried, on examples that are not reported; `weights`: how their checksum begins."""
+
+    group: str
+    plan: str
+    rate: float
+    seed: int
+    correct: int
+    count: int
+    weights: str
+
+
+def digest(setting: Setting, weights: str) -> str:
+    """Twelve hexadecimal digits that change when anything about the recipe of a setting does."""
+    content = {
+        "data": dict(setting.data),
+        "split": setting.split,
+        "labels": setting.labels,
+        "net": setting.net,
+        "weights": weights if setting.plan.pretrained else None,
+        "plan": setting.plan.to_dict(),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def read(path: Path, kind: type[Any]) -> list[Any]:
+    """The rows of a CSV, none where there is no file; EvidenceError if it is damaged."""
+    if not path.exists():
+        return []
+    convert = {"int": int, "float": float, "str": str}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [
+                kind(**{f.name: convert[str(f.type)](line[f.name]) for f in fields(kind)})
+                for line in csv.DictReader(file)
+            ]
+    except (KeyError, ValueError, TypeError) as error:
+        raise EvidenceError(f"{path.name} cannot be read ({error}). Build it again.") from error
+
+
+def write(path: Path, rows: Sequence[Any]) -> None:
+    """Write records of one kind as CSV, whole or not at all."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, [f.name for f in fields(rows[0])], lineterminator="\n")
+    table.writeheader()
+    table.writerows(asdict(row) for row in rows)
+    runtime.write_atomic(path, text.getvalue().encode())
+
+
+def read_story(path: Path) -> dict[str, Any]:
+    """What the JSON beside a record says; empty where there is none."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise EvidenceError(f"{path.name} cannot be read ({error}). Build it again.") from error
+
+
+def write_story(path: Path, story: dict[str, Any]) -> None:
+    """Write the JSON beside a record."""
+    text = json.dumps(story, indent=1, ensure_ascii=False) + "\n"
+    runtime.write_atomic(path, text.encode())
+
+
+def machine() -> dict[str, Any]:
+    """What the runs were made on and with."""
+    return {
+        "processor": runtime.processor_name(),
+        "threads": runtime.threads(),
+        "device": str(runtime.device()),
+        "python": platform.python_version(),
+        **{package: version(package) for package in PACKAGES},
+    }

@@ -1,0 +1,85 @@
+"""Means over seeds with the interval they deserve.
+
+A single accuracy says little: another seed would have given another. So every comparison here is a
+mean over seeds with a 95 % t-interval, and two plans that were run with the same seeds are compared
+seed by seed, because that removes what the seeds have in common.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import isnan, nan, sqrt
+from statistics import fmean, stdev
+
+from labkit.errors import EvidenceError
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds with its 95 % interval, in the unit of the values; nan for one value."""
+
+    mean: float
+    low: float
+    high: float
+    count: int
+
+    @property
+    def half_width(self) -> float:
+        """Half the width of the interval; nan for a single value."""
+        return (self.high - self.low) / 2
+
+    def percent(self) -> str:
+        """For fractions such as accuracies: `82 % (79 to 85, 5 seeds)`."""
+        return f"{_number(100 * self.mean)} % ({self._span('')})"
+
+    def points(self) -> str:
+        """For differences of fractions: `+3.1 points (+0.5 to +5.7, 5 seeds)`."""
+        return f"{_number(100 * self.mean, '+')} points ({self._span('+')})"
+
+    def _span(self, sign: str) -> str:
+        seeds = f"{self.count} seed{'s' if self.count != 1 else ''}"
+        if isnan(self.low):
+            return f"{seeds}, no interval"
+        return f"{_number(100 * self.low, sign)} to {_number(100 * self.high, sign)}, {seeds}"
+
+
+def mean_interval(values: Iterable[float]) -> Estimate:
+    """The mean of `values`, one a seed, with the 95 % interval of Student's t.
+
+    Raises EvidenceError when there are no values.
+    """
+    numbers = [float(value) for value in values]
+    if not numbers:
+        raise EvidenceError("There is no value to take a mean of; give at least one a seed.")
+    mean = fmean(numbers)
+    if len(numbers) == 1:
+        return Estimate(mean, nan, nan, 1)
+    half = _t_quantile(len(numbers) - 1) * stdev(numbers) / sqrt(len(numbers))
+    return Estimate(mean, mean - half, mean + half, len(numbers))
+
+
+def paired_difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Estimate:
+    """How much larger `ours` is than `theirs`, seed by seed, with its 95 % interval.
+
+    Both map a seed to a value, and must hold the same seeds: EvidenceError otherwise.
+    """
+    if set(ours) != set(theirs):
+        raise EvidenceError(
+            f"Only the same seeds can be paired, not {sorted(ours)} and {sorted(theirs)}. "
+            "Run the missing ones, or compare the two means instead."
+        )
+    return mean_interval(ours[seed] - theirs[seed] for seed in sorted(ours))
+
+
+def _t_quantile(freedom: int) -> float:
+    """The 97.5 % quantile of Student's t."""
+    from scipy.special import stdtrit  # scipy.stats would take a second to import
+
+    return float(stdtrit(freedom, 0.975))
+
+
+def _number(value: float, sign: str = "") -> str:
+    """Two figures are all that a few seeds support: 9.4, 82, +0.5; no sign before a zero."""
+    text = f"{value:{sign}.0f}" if abs(value) >= 9.95 and not sign else f"{value:{sign}.1f}"
+    return text.lstrip("+-") if float(text) == 0 else text

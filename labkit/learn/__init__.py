@@ -1,0 +1,31 @@
+"""The teacher's room: predictions, exercises with checks, progress, notebooks from their sources.
+
+A lesson needs few names from here: `predict`, `reveal`, `score`, `check` and `hint`. Each is
+imported when it is first used. This room may import every other room but the command line.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_NAMES = {
+    "predict": "predictions",
+    "reveal": "predictions",
+    "score": "predictions",
+    "check": "exercises",
+    "hint": "exercises",
+    "photographs": "material",
+}
+
+__all__ = sorted(_NAMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        return getattr(import_module(f"labkit.learn.{_NAMES[name]}"), name)
+    raise AttributeError(f"labkit.learn has no {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_NAMES})

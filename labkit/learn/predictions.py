@@ -1,0 +1,231 @@
+"""Commit to a guess before you see: predictions, what came of them, and the learner's calibration.
+
+A prediction is one question with a few answers and a confidence. The first committed guess counts,
+and it can no longer be changed. `score()` compares how sure the learner was with how often they
+were right.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anywidget
+import traitlets
+
+from labkit.errors import LabkitError
+from labkit.learn import progress
+from labkit.learn.note import Note
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_HERE = Path(__file__).parent
+
+
+class PredictionError(LabkitError, ValueError):
+    """A guess, or an outcome, that the question does not offer."""
+
+
+class Prediction(anywidget.AnyWidget):
+    """The card on which a learner commits to a guess; text where there is no front-end."""
+
+    _esm = _HERE / "prediction.js"
+    _css = _HERE / "prediction.css"
+    id = traitlets.Unicode().tag(sync=True)
+    question = traitlets.Unicode().tag(sync=True)
+    choices = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    guess = traitlets.Unicode("").tag(sync=True)
+    confidence = traitlets.Int(0).tag(sync=True)
+
+    def __init__(self, id: str, question: str, choices: Sequence[str]) -> None:
+        kept = progress.read("predictions").get(id, {})
+        known = kept.get("guess") in choices
+        super().__init__(
+            id=id,
+            question=question,
+            choices=list(choices),
+            guess=kept["guess"] if known else "",
+            confidence=kept["confidence"] if known else 0,
+        )
+        self.on_msg(self._on_message)
+
+    @property
+    def chance(self) -> int:
+        """The confidence of someone who knows nothing, in percent."""
+        return round(100 / len(self.choices))
+
+    def commit(self, guess: str, confidence: int) -> None:
+        """Keep the guess. Only the first one counts.
+
+        Raises:
+            PredictionError: for a guess that is not offered, or a confidence that is none.
+        """
+        if self.guess:
+            return
+        if guess not in self.choices:
+            offered = ", ".join(self.choices)
+            raise PredictionError(f"guess={guess!r} is not offered. Choose one of: {offered}.")
+        if not self.chance <= confidence <= 100:
+            raise PredictionError(
+                f"confidence={confidence} must lie between {self.chance} (a blind guess) "
+                "and 100 (certain)."
+            )
+        question = {"question": self.question, "choices": list(self.choices)}
+        with progress.entry("predictions", self.id) as kept:
+            kept.clear()
+            kept.update(question, guess=guess, confidence=confidence)
+        with self.hold_sync():
+            self.guess, self.confidence = guess, confidence
+
+    def _on_message(self, _: Any, content: Any, __: Any) -> None:
+        if isinstance(content, dict) and content.get("kind") == "commit":
+            self.commit(str(content.get("guess")), int(content.get("confidence", 0)))
+
+    def __repr__(self) -> str:
+        if self.guess:
+            return f"{self.question}\n  Your guess: {self.guess} ({self.confidence} % sure)."
+        offered = "\n".join(f"  - {choice}" for choice in self.choices)
+        how = "To answer in code, add guess=... and confidence=... to the call."
+        return f"{self.question}\n{offered}\n  {how}"
+
+
+def predict(
+    id: str,
+    question: str,
+    choices: Sequence[str],
+    guess: str | None = None,
+    confidence: int | None = None,
+) -> Prediction:
+    """Ask the learner for a guess before the result is seen.
+
+    Args:
+        id: names the prediction in the progress file, as in "04-raw-pixels".
+        question: one sentence, ending with a question mark.
+        choices: at least two answers, of which exactly one will turn out right.
+        guess: one of the choices, to answer in code; None shows the card and waits for nobody.
+        confidence: how sure, in percent, from a blind guess to 100; default half-way between.
+
+    Raises:
+        PredictionError: for a guess or a confidence that is not on offer.
+    """
+    if len(choices) < 2 or len(set(choices)) != len(choices):
+        raise PredictionError(f"{id}: give at least two different choices, not {list(choices)}.")
+    card = Prediction(id, question, choices)
+    if guess is not None:
+        card.commit(guess, (card.chance + 100) // 2 if confidence is None else confidence)
+    return card
+
+
+def reveal(id: str, outcome: str | float, bounds: Sequence[float] = ()) -> Note:
+    """Say what came out, compare it with the guess, and keep the learner's score.
+
+    Args:
+        id: the prediction.
+        outcome: the choice that turned out right, or a number that `bounds` sort into the choices.
+        bounds: ascending limits between neighbouring choices; a limit belongs to the higher one.
+
+    Raises:
+        PredictionError: when nobody asked that question, or the outcome is none of its choices.
+    """
+    kept = progress.read("predictions").get(id)
+    if kept is None:
+        said = outcome if isinstance(outcome, str) else f"{outcome:.3g}"
+        return Note(f"It came out as: {said}.", ("You made no guess, so nothing is scored.",))
+    right = _choice(id, outcome, bounds, kept["choices"])
+    with progress.entry("predictions", id) as entry:
+        entry.setdefault("outcome", right)
+    won = kept["guess"] == right
+    guess = f"Your guess was: {kept['guess']} ({kept['confidence']} % sure)."
+    headline = f"{'You saw it coming' if won else 'It came out otherwise'}: {right}."
+    return Note(headline, (guess, str(score())), tone="right" if won else "not yet")
+
+
+def _choice(id: str, outcome: str | float, bounds: Sequence[float], choices: Sequence[str]) -> str:
+    if isinstance(outcome, str):
+        if outcome in choices:
+            return outcome
+        raise PredictionError(f"{id}: the outcome {outcome!r} is none of {', '.join(choices)}.")
+    if len(bounds) != len(choices) - 1 or list(bounds) != sorted(bounds):
+        limits = len(choices) - 1
+        raise PredictionError(f"{id}: {limits} ascending bounds are needed, not {list(bounds)}.")
+    return choices[bisect_right(list(bounds), outcome)]
+
+
+@dataclass(frozen=True)
+class Score:
+    """How often the learner was right, and how sure they were, over all predictions whose outcome is known."""
+
+    entries: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def count(self) -> int:
+        """Predictions with a known outcome."""
+        return len(self.entries)
+
+    @property
+    def right(self) -> int:
+        """How many of them came true."""
+        return sum(entry["guess"] == entry["outcome"] for entry in self.entries.values())
+
+    @property
+    def confidence(self) -> float:
+        """Mean confidence, from 0 to 1."""
+        return _mean(entry["confidence"] / 100 for entry in self.entries.values())
+
+    @property
+    def brier(self) -> float:
+        """Mean squared distance of confidence from outcome (Brier, 1950): 0 is an oracle's."""
+        return _mean(
+            (entry["confidence"] / 100 - (entry["guess"] == entry["outcome"])) ** 2
+            for entry in self.entries.values()
+        )
+
+    def __str__(self) -> str:
+        if not self.count:
+            return "No prediction has met its outcome yet."
+        text = f"So far {self.right} of {self.count} right, {self.confidence:.0%} sure on average"
+        gap = round(100 * (self.confidence - self.right / self.count))
+        if self.count < 3:
+            return f"{text}."
+        if abs(gap) <= 10:
+            return f"{text}: well calibrated."
+        return f"{text}: {abs(gap)} points too {'sure' if gap > 0 else 'modest'}."
+
+    __repr__ = __str__
+
+    def table(self) -> DataFrame:
+        """One row a prediction: question, guess, confidence, outcome, right."""
+        import pandas as pd
+
+        rows = [
+            {
+                "question": entry["question"],
+                "guess": entry["guess"],
+                "confidence": entry["confidence"] / 100,
+                "outcome": entry["outcome"],
+                "right": entry["guess"] == entry["outcome"],
+            }
+            for entry in self.entries.values()
+        ]
+        columns = ["question", "guess", "confidence", "outcome", "right"]
+        return pd.DataFrame(rows, index=list(self.entries), columns=columns)
+
+    def _repr_html_(self) -> str:
+        rows = self.table().to_html(escape=True, float_format="{:.0%}".format) if self.count else ""
+        return f"<p>{escape(str(self))}</p>{rows}"
+
+
+def score() -> Score:
+    """The learner's score over all lessons, read from the progress file."""
+    kept = progress.read("predictions")
+    return Score({id: entry for id, entry in kept.items() if "outcome" in entry})
+
+
+def _mean(values: Iterable[float]) -> float:
+    listed = list(values)
+    return sum(listed) / len(listed) if listed else 0.0

@@ -1,0 +1,1325 @@
+// The live console: controls and canvas on this side, the run on the kernel's side.
+//
+// The browser asks and the kernel answers. `Link` sends one poll every 100 ms (never two at once) and keeps `Story`,
+// which is everything drawn here, rebuilt from the run's journal alone: close the tab, reload, open a second view,
+// and the story is read again from its first line. Nothing here knows how to train.
+//
+// Messages        poll {client, n, since, probes}           ->  delta {client, n, since, seq, more, points, state, probes}
+//                 command {client, id, command, args}       ->  ack {client, id, ok, pending, ticket, value, error}
+//                 images {client, keys}                     ->  images {client, images: [[key, data address], ...]}
+// Points          see POINTS below; the kernel writes them in console_session.py.
+//
+// Stable hooks (attribute data-labkit="...") for tests and lessons; they may grow, they do not change:
+//   root       console (also data-theme, data-ack-ms: last key-to-acknowledgement time in ms, data-seq)
+//   header     status, sentence, progress, epoch-time, problem (a failed run), problem-rewind, problem-gentler, link
+//   runs       runs (the list), run-choice (one radio each, value = id), rename, branch
+//   settings   lr (log slider), lr-text, lr-error, depth (slider), depth-text, depth-error, stages, batch-size, epochs,
+//              augment, weight-decay, settings-error
+//   new run    plan, seed, new-run, plan-error
+//   transport  run, pause, step, scrub (slider over the timeline), rewind, branch, reset, transport-error
+//   charts     chart-loss, chart-accuracy: canvases with data-points, data-frames, data-last-gap-ms, data-max-gap-ms,
+//              data-marks, data-runs
+//   probes     strip (one strip-item an image: data-right, data-index), drift (one drift-row a stage: data-stage,
+//              data-value)
+//   table      table-toggle, table
+//   share      share-line, share-copy, share-note, paste-line, paste-open, paste-error
+
+const POLL_MS = 100;
+const HIDDEN_POLL_MS = 1000; // a hidden tab draws nothing: it only keeps up
+const LOST_MS = 2000; // a reply that took longer is lost, and is asked for again
+const PATIENCE_MS = 15000; // a kernel that stays silent is asked less and less often, down to this
+const WINDOW = 20; // steps over which the train curve is averaged, by exact counts
+const SPEAK_MS = 3000; // a screen reader hears a new sentence at most this often
+const GHOSTS = 3; // futures that were rewound and stay visible, faintly
+
+// Okabe and Ito's colours in an order that keeps 3:1 against the background; a shape goes with each.
+const COLOURS = {
+  light: ["#0072b2", "#d55e00", "#007a5a", "#b8558c", "#000000", "#8a6d00"],
+  dark: ["#56b4e9", "#e69f00", "#2fbf94", "#e29cc3", "#f0e442", "#f07b3f"],
+};
+const SHAPES = ["circle", "square", "triangle", "diamond", "cross", "ring"];
+
+// ---------------------------------------------------------------- the link to the kernel
+
+class Link {
+  constructor(model, view) {
+    this.model = model;
+    this.view = view;
+    this.client = Math.random().toString(36).slice(2, 10); // every view asks for itself and hears only its answers
+    this.story = new Story();
+    this.waiting = new Map(); // commands without an answer: id -> {message, sent, resolve, settle}
+    this.late = new Map(); // accepted commands not yet in force: "run:ticket" -> what to do if the engine refuses
+    this.since = 0;
+    this.probes = 0;
+    this.count = 0;
+    this.asked = null; // the poll in flight: {n, sent}
+    this.silent = 0; // polls lost in a row
+    this.due = 0;
+    this.receive = this.receive.bind(this);
+    this.wake = () => this.plan(0);
+  }
+
+  open() {
+    this.model.on("msg:custom", this.receive);
+    document.addEventListener("visibilitychange", this.wake);
+    this.plan(0);
+  }
+
+  close() {
+    this.closed = true;
+    this.model.off("msg:custom", this.receive);
+    document.removeEventListener("visibilitychange", this.wake);
+    clearTimeout(this.timer);
+  }
+
+  send(message) {
+    this.model.send({ ...message, client: this.client });
+  }
+
+  plan(delay) {
+    clearTimeout(this.timer);
+    if (!this.closed) this.timer = setTimeout(() => this.tick(), delay);
+  }
+
+  tick() {
+    const now = performance.now();
+    const patience = Math.min(LOST_MS * 2 ** this.silent, PATIENCE_MS);
+    if (this.asked && now - this.asked.sent < patience) return this.plan(patience - (now - this.asked.sent));
+    if (this.asked) this.lost();
+    this.asked = { n: ++this.count, sent: now };
+    const period = document.hidden ? HIDDEN_POLL_MS : POLL_MS;
+    this.due = Math.max(this.due, now - period) + period; // on schedule, so that 10 Hz is 10 Hz
+    this.send({ kind: "poll", n: this.count, since: this.since, probes: this.probes });
+    this.resend(now);
+    this.plan(patience);
+  }
+
+  lost() {
+    this.silent += 1;
+    this.story.connected = this.silent < 2;
+    this.view.changed();
+  }
+
+  resend(now) {
+    for (const entry of this.waiting.values()) {
+      if (entry.pending || now - entry.sent < LOST_MS) continue;
+      entry.sent = now; // the kernel knows a command by its id and never does it twice
+      this.send(entry.message);
+    }
+  }
+
+  receive(message) {
+    if (!message || message.client !== this.client) return;
+    if (message.kind === "delta") this.delta(message);
+    else if (message.kind === "ack") this.ack(message);
+    else if (message.kind === "images") this.images(message);
+    else if (message.kind === "error") console.warn(`labkit: ${message.error}`);
+  }
+
+  delta(message) {
+    if (message.n === this.asked?.n) this.asked = null; // else it comes late, and is as welcome
+    this.silent = 0;
+    this.story.connected = true;
+    if (message.since === this.since) {
+      for (const point of message.points) this.take(point);
+      this.since = message.seq;
+    }
+    if (message.state) this.story.state = message.state;
+    if (message.probes) {
+      this.story.probes = message.probes;
+      this.probes = message.probes.version;
+      this.askForImages();
+    }
+    if (!message.more) this.view.changed();
+    this.plan(message.more ? 0 : Math.max(0, this.due - performance.now()));
+  }
+
+  images(message) {
+    for (const [key, address] of message.images) this.story.pictures.set(key, address);
+    this.askForImages();
+    this.view.changed();
+  }
+
+  // Pictures are sent once, a few at a time; asking goes on until none is missing.
+  askForImages() {
+    const missing = (this.story.probes.strip || []).map((item) => item.key).filter((key) => !this.story.pictures.has(key));
+    if (missing.length) this.send({ kind: "images", keys: missing });
+  }
+
+  take(point) {
+    if (point[0] === "o") return this.settle(point[1], { ok: !point[2], error: point[2], value: point[3] });
+    this.story.take(point);
+    if (point[0] !== "c") return;
+    const refused = this.late.get(`${point[1]}:${point[3]}`);
+    this.late.delete(`${point[1]}:${point[3]}`);
+    if (refused && point[6]) refused(point[6]);
+  }
+
+  // A promise of {ok, error, value}. Slow work is acknowledged at once and settled later, by a point of the journal.
+  command(command, args = {}, refused = null) {
+    const id = `${this.client}-${++this.count}`;
+    const message = { kind: "command", id, command, args };
+    return new Promise((resolve) => {
+      this.waiting.set(id, { message, sent: performance.now(), begun: performance.now(), resolve, refused });
+      this.send(message);
+    });
+  }
+
+  ack(message) {
+    const entry = this.waiting.get(message.id);
+    if (!entry || entry.pending) return;
+    const took = performance.now() - entry.begun;
+    this.view.acknowledged(took);
+    if (message.pending) entry.pending = true;
+    else this.settle(message.id, message);
+    if (message.ticket != null && entry.refused) this.late.set(message.ticket, entry.refused);
+    this.plan(0); // what it changed should be seen at once
+  }
+
+  settle(id, outcome) {
+    const entry = this.waiting.get(id);
+    if (!entry) return;
+    this.waiting.delete(id);
+    entry.resolve(outcome);
+  }
+}
+
+// ---------------------------------------------------------------- the story so far
+
+// How each kind of point is read. The first item is the kind, the second the run's id; losses may be null (not finite).
+const POINTS = {
+  n: (story, [, id, meta]) => story.runs.set(id, new Track(id, meta, story.runs.size)), // a new run
+  s: (story, [, id, step, loss, correct, count]) => story.runs.get(id)?.step(step, loss, correct, count),
+  e: (story, [, id, step, epoch, ...numbers]) => story.runs.get(id)?.epoch(step, epoch, numbers),
+  c: (story, [, id, step, , kind, label, error]) => !error && label && story.runs.get(id)?.mark(step, kind, label),
+  p: (story, [, id, step, label]) => story.runs.get(id)?.mark(step, "phase", label),
+  r: (story, [, id, step]) => story.runs.get(id)?.rewound(step),
+};
+
+class Story {
+  constructor() {
+    this.runs = new Map();
+    this.state = null;
+    this.probes = null;
+    this.pictures = new Map(); // "set:index" -> data address
+    this.connected = true;
+  }
+
+  take(point) {
+    POINTS[point[0]]?.(this, point);
+  }
+
+  get active() {
+    return this.state && this.runs.get(this.state.active);
+  }
+
+  get row() {
+    return this.state && this.state.runs.find((row) => row.id === this.state.active);
+  }
+}
+
+// One run: its steps with running sums, so that the mean of any window is one subtraction of exact counts.
+class Track {
+  constructor(id, meta, order) {
+    Object.assign(this, { id, meta, order, ghosts: [], marks: [], epochs: [] });
+    this.steps = [];
+    this.raw = [];
+    this.sums = { loss: [0], correct: [0], count: [0], finite: [0] };
+  }
+
+  step(step, loss, correct, count) {
+    const { sums } = this;
+    const finite = loss === null ? 0 : count;
+    this.steps.push(step);
+    this.raw.push(loss);
+    sums.loss.push(sums.loss.at(-1) + (loss ?? 0) * finite);
+    sums.finite.push(sums.finite.at(-1) + finite);
+    sums.correct.push(sums.correct.at(-1) + correct);
+    sums.count.push(sums.count.at(-1) + count);
+  }
+
+  epoch(step, epoch, [trainLoss, trainCorrect, trainCount, loss, correct, count, seconds]) {
+    this.epochs.push({ step, epoch, trainLoss, trainCorrect, trainCount, loss, correct, count, seconds });
+  }
+
+  mark(step, kind, label) {
+    this.marks.push({ step, kind, label });
+  }
+
+  // What came after `step` is no longer this run's past; it stays as a faint ghost, to compare with.
+  rewound(step) {
+    const keep = this.steps.findIndex((value) => value > step);
+    const ghost = { loss: this.curve("loss", 200, step), accuracy: this.curve("accuracy", 200, step) };
+    if (ghost.loss.length > 1) this.ghosts = [...this.ghosts, ghost].slice(-GHOSTS);
+    if (keep >= 0) {
+      for (const list of [this.steps, this.raw]) list.length = keep;
+      for (const list of Object.values(this.sums)) list.length = keep + 1;
+    }
+    this.epochs = this.epochs.filter((entry) => entry.step <= step);
+    this.marks = this.marks.filter((mark) => mark.step <= step);
+  }
+
+  at(index, what) {
+    const from = Math.max(0, index + 1 - WINDOW);
+    const { sums } = this;
+    const [top, bottom] = what === "loss" ? [sums.loss, sums.finite] : [sums.correct, sums.count];
+    const count = bottom[index + 1] - bottom[from];
+    const mean = count ? (top[index + 1] - top[from]) / count : NaN;
+    if (what === "loss") return this.raw[index] === null ? NaN : mean;
+    return 100 * mean;
+  }
+
+  // At most `columns` points [step, value] of the train curve after step `after`: as many as there are pixels.
+  curve(what, columns, after = -1) {
+    const first = after < 0 ? 0 : this.steps.findIndex((value) => value >= after);
+    if (first < 0) return [];
+    const stride = Math.max(1, Math.ceil((this.steps.length - first) / columns));
+    const points = [];
+    for (let i = first; i < this.steps.length; i += stride) points.push([this.steps[i], this.at(i, what)]);
+    const last = this.steps.length - 1;
+    if (last > first && last % stride) points.push([this.steps[last], this.at(last, what)]);
+    return points;
+  }
+
+  valid(what) {
+    return this.epochs.map((entry) => [entry.step, what === "loss" ? entry.loss : percent(entry.correct, entry.count)]);
+  }
+
+  get last() {
+    return this.steps.at(-1) ?? this.epochs.at(-1)?.step ?? 0;
+  }
+}
+
+// ---------------------------------------------------------------- small tools
+
+const percent = (correct, count) => (count ? (100 * correct) / count : NaN);
+const show = (value, digits = 2) => (Number.isFinite(value) ? value.toFixed(digits) : "not finite");
+const plural = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
+
+function rate(value) {
+  if (!Number.isFinite(value)) return "";
+  const short = Number(value.toPrecision(3));
+  return short !== 0 && Math.abs(short) < 1e-4 ? short.toExponential().replace("e-0", "e-") : String(short);
+}
+
+function amount(count) {
+  if (count < 1e3) return String(count);
+  return count < 1e6 ? `${(count / 1e3).toFixed(count < 1e4 ? 1 : 0)} k` : `${(count / 1e6).toFixed(1)} M`;
+}
+
+// An element with attributes, listeners (onclick: ...) and children; strings become text, never markup.
+function h(tag, attributes = {}, ...children) {
+  const el = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "hook") el.dataset.labkit = value;
+    else if (name.startsWith("on")) el.addEventListener(name.slice(2), value);
+    else if (name === "value" || name === "checked" || name === "hidden") el[name] = value;
+    else if (value !== null && value !== false) el.setAttribute(name, value === true ? "" : value);
+  }
+  el.append(...children.filter((child) => child !== null));
+  return el;
+}
+
+function svg(tag, attributes, ...children) {
+  const el = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) el.setAttribute(name, value);
+  el.append(...children);
+  return el;
+}
+
+function setText(el, text) {
+  if (el.textContent !== text) el.textContent = text;
+}
+
+function setAttribute(el, name, value) {
+  if (el.getAttribute(name) !== value) el.setAttribute(name, value);
+}
+
+let names = 0;
+const fresh = (stem) => `labkit-${stem}-${++names}`;
+
+// A labelled control with a place for its error below it.
+function field(label, control, { hook = null, note = null } = {}) {
+  control.id = control.id || fresh("control");
+  const error = problem(hook);
+  control.setAttribute("aria-describedby", [note?.id, error.id].filter(Boolean).join(" "));
+  return { el: h("div", { class: "lk-field" }, h("label", { for: control.id }, label), control, error), control, error };
+}
+
+function problem(hook) {
+  return h("p", { class: "lk-error", role: "alert", id: fresh("error"), hook });
+}
+
+function button(text, hook, onclick, attributes = {}) {
+  return h("button", { type: "button", class: "lk-button", hook, onclick, ...attributes }, text);
+}
+
+// Send a command; an error of the kernel's door is shown in `slot`, beside the control, and what was typed stays.
+async function act(link, slot, command, args = {}, control = null) {
+  const refuse = (text) => {
+    setText(slot, text || "");
+    if (control) text ? control.setAttribute("aria-invalid", "true") : control.removeAttribute("aria-invalid");
+  };
+  const outcome = await link.command(command, args, refuse);
+  refuse(outcome.ok ? "" : outcome.error);
+  return outcome;
+}
+
+// A setting in the learner's hand. While it is being moved it shows the learner's value, otherwise the kernel's; a
+// value that was refused stays, so that it can be mended, until another run is looked at.
+class Held {
+  constructor(link, slot, control, name) {
+    Object.assign(this, { link, slot, control, name, busy: false, refused: false, next: undefined, until: 0 });
+  }
+
+  // At most one command in flight: while one is, only the newest value is kept.
+  async send(value) {
+    this.until = performance.now() + 400;
+    if (this.busy) {
+      this.next = value;
+      return;
+    }
+    this.busy = true;
+    const { ok } = await act(this.link, this.slot, "set", { [this.name]: value }, this.control);
+    this.busy = false;
+    this.refused = !ok;
+    if (ok && "shown" in this.control.dataset) this.control.dataset.shown = this.control.value;
+    const next = this.next;
+    this.next = undefined;
+    if (next !== undefined && next !== value) this.send(next);
+  }
+
+  // Whether the kernel's value may be shown now.
+  free(story) {
+    if (this.run !== story.state.active) {
+      this.run = story.state.active;
+      if (this.refused) setText(this.slot, "");
+      this.control.removeAttribute("aria-invalid");
+      this.refused = false;
+      return !this.busy;
+    }
+    const typing = document.activeElement === this.control && this.control.dataset.shown !== this.control.value;
+    return !this.busy && !this.refused && performance.now() > this.until && !(typing && "shown" in this.control.dataset);
+  }
+}
+
+// ---------------------------------------------------------------- header: what is happening
+
+const STATUS = {
+  ready: ["○", "ready"],
+  running: ["▶", "training"],
+  paused: ["❚❚", "paused"],
+  ended: ["■", "ended"],
+  failed: ["✕", "failed"],
+};
+
+function header(link) {
+  const symbol = h("span", { "aria-hidden": "true" });
+  const word = h("span");
+  const status = h("span", { class: "lk-status", hook: "status" }, symbol, word);
+  const sentence = h("p", { class: "lk-sentence", hook: "sentence", "aria-live": "polite" });
+  const progress = h("span", { hook: "progress" });
+  const time = h("span", { hook: "epoch-time" });
+  const wire = h("p", { class: "lk-wire", hook: "link", role: "status" });
+  let spoken = -Infinity;
+
+  function update(story) {
+    const row = story.row;
+    const [mark, name] = STATUS[row.status] || ["", row.status];
+    setText(symbol, mark);
+    setText(word, name);
+    status.dataset.status = row.status;
+    setText(progress, `step ${row.step} of ${row.total} · epoch ${row.epoch} of ${story.state.settings.epochs}`);
+    setText(time, timing(story.state));
+    setText(wire, story.connected ? "" : "The kernel does not answer: it is busy, or it was restarted. What was drawn stays here.");
+    if (performance.now() - spoken < SPEAK_MS && row.status === "running") return;
+    if (sentence.textContent !== story.state.sentence) spoken = performance.now();
+    setText(sentence, story.state.sentence);
+  }
+
+  const line = h("div", { class: "lk-line" }, status, progress, time);
+  return { el: h("header", { class: "lk-header" }, line, sentence, wire), update };
+}
+
+function timing(state) {
+  const parts = [];
+  if (state.rate) parts.push(`${state.rate < 10 ? state.rate.toFixed(1) : Math.round(state.rate)} steps/s`);
+  if (state.epoch_seconds != null) parts.push(`the last epoch took ${state.epoch_seconds.toFixed(1)} s`);
+  return parts.join(" · ");
+}
+
+// A run that diverged: what happened, what to try, and the way back.
+function failure(link) {
+  const text = h("p");
+  const error = problem("problem-error");
+  const back = button("", "problem-rewind", () => act(link, error, "rewind", { step: place }));
+  const gentler = button("", "problem-gentler", async () => {
+    const { ok } = await act(link, error, "rewind", { step: place });
+    if (ok) act(link, error, "set", { lr });
+  });
+  const el = h("div", { class: "lk-problem", hook: "problem", role: "alert", hidden: true }, text, h("div", { class: "lk-line" }, gentler, back), error);
+  let place = 0;
+  let lr = 0;
+
+  function update(story) {
+    const failed = story.state.failure;
+    el.hidden = !failed;
+    if (!failed) return;
+    place = failed.last_good;
+    lr = Number((story.state.settings.lr / 10).toPrecision(3));
+    setText(text, `Training stopped at step ${failed.step}: ${failed.reason}. Nothing is lost: the run can go back to where it was well.`);
+    setText(back, `Rewind to step ${place}`);
+    setText(gentler, `Rewind to step ${place} and try a learning rate of ${rate(lr)}`);
+  }
+
+  return { el, update };
+}
+
+// ---------------------------------------------------------------- the family of runs
+
+function runs(link, view) {
+  const group = fresh("runs");
+  const list = h("div", { class: "lk-runs", hook: "runs", role: "radiogroup", "aria-label": "Run" });
+  const name = h("input", { type: "text", hook: "rename", maxlength: 40, autocomplete: "off" });
+  const error = problem("rename-error");
+  const items = new Map();
+  name.addEventListener("keydown", (event) => event.key === "Enter" && rename());
+  name.addEventListener("change", rename);
+
+  function rename() {
+    const run = link.story.row;
+    if (run && name.value.trim() && name.value !== run.name) act(link, error, "rename", { run: run.id, name: name.value.trim() }, name);
+  }
+
+  function item(row, track) {
+    const radio = h("input", { type: "radio", name: group, value: row.id, hook: "run-choice", onchange: () => act(link, error, "select", { run: row.id }) });
+    const [title, note] = [h("span", { class: "lk-run-name" }), h("span", { class: "lk-muted" })];
+    const el = h("label", { class: "lk-run" }, radio, swatch(track.order, view.theme), title, note);
+    return { el, radio, title, note, order: track.order };
+  }
+
+  function update(story) {
+    for (const row of story.state.runs) {
+      const track = story.runs.get(row.id);
+      if (!track) continue;
+      if (!items.has(row.id)) {
+        items.set(row.id, item(row, track));
+        list.append(items.get(row.id).el);
+      }
+      const entry = items.get(row.id);
+      const last = track.epochs.at(-1);
+      entry.radio.checked = row.id === story.state.active;
+      setText(entry.title, row.name);
+      setText(entry.note, `step ${row.step}${last ? ` · valid ${show(percent(last.correct, last.count), 1)} %` : ""}`);
+    }
+    if (document.activeElement !== name && story.row) name.value = story.row.name;
+  }
+
+  function recolour() {
+    for (const entry of items.values()) entry.el.children[1].replaceWith(swatch(entry.order, view.theme));
+  }
+
+  const rename_ = h("label", { class: "lk-inline" }, h("span", { class: "lk-muted" }, "Name"), name);
+  return { el: h("div", { class: "lk-family" }, list, rename_, error), update, recolour };
+}
+
+function swatch(order, theme) {
+  const colour = COLOURS[theme][order % COLOURS[theme].length];
+  const line = svg("line", { x1: 0, x2: 28, y1: 7, y2: 7, stroke: colour, "stroke-width": 2 });
+  const path = svg("path", { d: SHAPE_PATHS[SHAPES[order % SHAPES.length]], transform: "translate(14 7)", fill: colour, stroke: colour, "stroke-width": 1.5 });
+  return svg("svg", { width: 28, height: 14, viewBox: "0 0 28 14", "aria-hidden": "true", class: "lk-swatch" }, line, path);
+}
+
+const SHAPE_PATHS = {
+  circle: "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0",
+  square: "M-3.5 -3.5h7v7h-7z",
+  triangle: "M0 -4.5L4.5 3.5H-4.5z",
+  diamond: "M0 -5L4.5 0L0 5L-4.5 0z",
+  cross: "M-4 -1.2h2.8v-2.8h2.4v2.8h2.8v2.4h-2.8v2.8h-2.4v-2.8h-2.8z",
+  ring: "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0m2.5 0a2 2 0 1 1 4 0a2 2 0 1 1 -4 0",
+};
+
+// ---------------------------------------------------------------- settings that act on the next step
+
+function learningRate(link) {
+  const slider = h("input", { type: "range", min: -5, max: 0, step: 0.05, hook: "lr" });
+  const text = h("input", { type: "text", inputmode: "decimal", hook: "lr-text", autocomplete: "off", "aria-label": "Learning rate, typed", class: "lk-number" });
+  const { el, error } = field("Learning rate", slider, { hook: "lr-error" });
+  text.setAttribute("aria-describedby", error.id);
+  const held = new Held(link, error, text, "lr");
+  slider.before(text);
+
+  slider.addEventListener("input", () => {
+    const value = Number((10 ** Number(slider.value)).toPrecision(2));
+    place(value);
+    held.send(value);
+  });
+  const typed = () => text.value.trim() !== text.dataset.shown && held.send(number(text.value));
+  text.addEventListener("change", typed);
+  text.addEventListener("keydown", (event) => event.key === "Enter" && typed());
+
+  function place(value) {
+    text.value = text.dataset.shown = rate(value);
+    slider.value = Math.log10(value);
+    setAttribute(slider, "aria-valuetext", rate(value));
+  }
+
+  function update(story) {
+    if (held.free(story)) place(story.state.settings.lr);
+  }
+
+  return { el, update };
+}
+
+// A typed number, or the text itself, so that the kernel's door can say what is wrong with it.
+const number = (text) => (text.trim() !== "" && Number.isFinite(Number(text)) ? Number(text) : text.trim());
+
+function depth(link) {
+  const slider = h("input", { type: "range", min: 0, max: 0, step: 1, hook: "depth" });
+  const text = h("p", { class: "lk-note", hook: "depth-text", id: fresh("note") });
+  const blocks = h("ol", { class: "lk-stages", hook: "stages", "aria-label": "Stages, from the image to the class" });
+  const { el, error } = field("Frozen depth", slider, { hook: "depth-error", note: text });
+  error.before(blocks, text);
+  const held = new Held(link, error, slider, "trainable_from");
+  let stages = [];
+
+  slider.addEventListener("input", () => {
+    const index = Number(slider.value);
+    place(index);
+    held.send(stages[index][0]);
+  });
+
+  function rebuild(next) {
+    stages = next;
+    slider.max = stages.length - 1;
+    blocks.replaceChildren(...stages.map(([name]) => h("li", {}, h("span", { "aria-hidden": "true" }), h("span", {}, name), h("span", { class: "lk-hidden" }))));
+  }
+
+  function place(index) {
+    slider.value = index;
+    [...blocks.children].forEach((block, i) => {
+      const frozen = i < index;
+      block.dataset.frozen = frozen;
+      setText(block.firstChild, frozen ? "❄" : "●");
+      setText(block.lastChild, frozen ? ": frozen" : ": trains");
+    });
+    const words = trains(stages, index);
+    setText(text, words);
+    setAttribute(slider, "aria-valuetext", `${index} of ${stages.length} stages frozen; ${words}`);
+  }
+
+  function update(story) {
+    if (story.active.meta.stages !== stages) rebuild(story.active.meta.stages);
+    if (held.free(story)) place(stages.findIndex(([name]) => name === story.state.settings.trainable_from));
+  }
+
+  return { el, update };
+}
+
+function trains(stages, from) {
+  const sum = (list) => list.reduce((total, [, count]) => total + count, 0);
+  const names = stages.slice(from).map(([name]) => name);
+  const text = names.length === stages.length ? "everything" : names.length > 3 ? `${names[0]} to ${names.at(-1)}` : names.join(" + ");
+  return `${text}, ${amount(sum(stages.slice(from)))} of ${amount(sum(stages))} train`;
+}
+
+function moreSettings(link) {
+  const error = problem("settings-error");
+  const inputs = [
+    ["batch_size", "Batch size", h("input", { type: "number", min: 1, step: 1, hook: "batch-size" })],
+    ["epochs", "Epochs", h("input", { type: "number", min: 1, step: 1, hook: "epochs" })],
+    ["weight_decay", "Weight decay", h("input", { type: "text", inputmode: "decimal", hook: "weight-decay" })],
+    ["augment", "Augmentation", h("select", { hook: "augment" })],
+  ].map(([name, label, control]) => setting(link, error, name, label, control));
+
+  function update(story) {
+    for (const input of inputs) input.update(story);
+  }
+
+  return { el: h("div", {}, h("div", { class: "lk-pair" }, ...inputs.map((input) => input.el)), error), update };
+}
+
+function setting(link, error, name, label, control) {
+  const { el } = field(label, control);
+  control.setAttribute("aria-describedby", error.id);
+  control.setAttribute("autocomplete", "off");
+  const held = new Held(link, error, control, name);
+  const changed = () => control.value !== control.dataset.shown && held.send(control.tagName === "SELECT" ? control.value : number(control.value));
+  control.addEventListener("change", changed);
+  control.addEventListener("keydown", (event) => event.key === "Enter" && changed());
+
+  function update(story) {
+    const choices = name === "augment" ? story.active.meta.augmentations : null;
+    if (choices && control.children.length !== choices.length) control.replaceChildren(...choices.map((text) => h("option", { value: text }, text)));
+    if (!held.free(story)) return;
+    control.value = control.dataset.shown = name === "weight_decay" ? rate(story.state.settings[name]) : String(story.state.settings[name]);
+  }
+
+  return { el, update };
+}
+
+function newRun(link) {
+  const choices = [
+    ["feature_extraction", "feature extraction: only the head"],
+    ["partial", "partial: from the chosen stage up"],
+    ["full", "full: every stage"],
+    ["gradual", "gradual: thaw from the top"],
+    ["from_scratch", "from scratch: no pre-training"],
+  ].map(([value, text]) => h("option", { value }, text));
+  const plan = field("Plan", h("select", { hook: "plan" }, ...choices));
+  const seed = field("Seed", h("input", { type: "number", min: 0, step: 1, hook: "seed", autocomplete: "off" }));
+  const error = problem("plan-error");
+  const start = button("Start a new run", "new-run", async () => {
+    setAttribute(start, "aria-busy", "true");
+    await act(link, error, "plan", { preset: plan.control.value, seed: number(seed.control.value) }, seed.control);
+    start.removeAttribute("aria-busy");
+  });
+
+  function update(story) {
+    const known = seed.control.dataset.shown;
+    if (known !== String(story.active.meta.seed)) seed.control.value = seed.control.dataset.shown = String(story.active.meta.seed);
+  }
+
+  const el = h("div", { class: "lk-plan" }, plan.el, seed.el, start, error);
+  return { el, update };
+}
+
+// ---------------------------------------------------------------- transport: run, pause, step, and moving in time
+
+function transport(link, view) {
+  const error = problem("transport-error");
+  const go = button("▶ Run", "run", () => live(go) && act(link, error, "run"));
+  const halt = button("❚❚ Pause", "pause", () => live(halt) && act(link, error, "pause"));
+  const step = button("Step", "step", () => act(link, error, "step"));
+  const back = button("Rewind", "rewind", () => live(back) && move("rewind"));
+  const fork = button("Branch", "branch", () => move("branch"));
+  const reset = button("Reset", "reset", () => move("reset"), { title: "Back to the same initial weights" });
+  const scrub = h("input", { type: "range", min: 0, max: 0, step: 1, value: 0, hook: "scrub", "aria-label": "Step on the timeline" });
+  const place = h("span", { class: "lk-muted", "aria-hidden": "true" });
+  const live = (control) => control.getAttribute("aria-disabled") !== "true";
+  scrub.addEventListener("input", () => view.point(scrub.value === scrub.max ? null : Number(scrub.value)));
+  scrub.addEventListener("keydown", (event) => event.key === "Escape" && view.point(null));
+
+  async function move(command) {
+    const args = command === "reset" || view.cursor === null ? {} : { step: view.cursor };
+    const { ok } = await act(link, error, command, args);
+    if (ok) view.point(null);
+  }
+
+  function update(story) {
+    const { status, step: now } = story.row;
+    setAttribute(go, "aria-disabled", String(status === "running"));
+    setAttribute(halt, "aria-disabled", String(status !== "running"));
+    setAttribute(back, "aria-disabled", String(view.cursor === null)); // a place on the timeline has to be chosen first
+    const end = Math.max(now, view.cursor ?? 0);
+    if (Number(scrub.max) !== end) scrub.max = end;
+    scrub.value = view.cursor ?? now;
+    const text = view.cursor === null ? `now: step ${now}` : `step ${view.cursor} of ${now}`;
+    setText(place, text);
+    setAttribute(scrub, "aria-valuetext", text);
+    setText(back, view.cursor === null ? "Rewind" : `Rewind to ${view.cursor}`);
+    setText(fork, view.cursor === null ? "Branch" : `Branch at ${view.cursor}`);
+  }
+
+  const buttons = h("div", { class: "lk-buttons" }, go, halt, step, back, fork, reset);
+  return { el: h("div", { class: "lk-transport" }, h("div", { class: "lk-scrub" }, scrub, place), buttons, error), update };
+}
+
+// ---------------------------------------------------------------- charts
+
+const MARGIN = { left: 44, right: 74, top: 50, bottom: 34 }; // px; above the plot is room for two rows of marker names
+const FONT = "12px system-ui, -apple-system, 'Segoe UI', sans-serif";
+
+class Chart {
+  constructor(view, what) {
+    this.view = view;
+    this.what = what;
+    this.title = what === "loss" ? "Loss" : "Accuracy";
+    this.canvas = h("canvas", { hook: `chart-${what}`, role: "img", "aria-label": `${this.title}: nothing yet` });
+    Object.assign(this.canvas.dataset, { points: 0, frames: 0, lastGapMs: 0, maxGapMs: 0, marks: 0, runs: 0 });
+    this.el = h("figure", { class: "lk-chart" }, h("figcaption", {}, this.title), this.canvas);
+    this.last = null;
+    this.canvas.addEventListener("pointerdown", (event) => this.grab(event));
+    this.canvas.addEventListener("pointermove", (event) => event.buttons === 1 && this.grab(event));
+  }
+
+  // Pointing at a chart moves the same cursor as the slider below it.
+  grab(event) {
+    if (!this.scale) return;
+    const x = event.clientX - this.canvas.getBoundingClientRect().left;
+    this.view.point(Math.round(this.scale.step(x)));
+  }
+
+  draw(story, now) {
+    const paint = this.prepare();
+    if (!paint) return;
+    const tracks = [...story.runs.values()].filter((track) => track !== story.active).slice(-5);
+    if (story.active) tracks.push(story.active); // the active run lies on top
+    this.scale = this.range(tracks, story.row);
+    this.axes(paint);
+    paint.save();
+    paint.beginPath();
+    paint.rect(MARGIN.left - 6, MARGIN.top - 6, this.width - MARGIN.left - MARGIN.right + 12, this.height - MARGIN.top - MARGIN.bottom + 12);
+    paint.clip();
+    const drawn = tracks.reduce((sum, track) => sum + this.track(paint, track, track === story.active), 0);
+    paint.restore();
+    const marks = story.active ? this.marks(paint, story.active) : 0;
+    this.ends(paint, tracks, story.active);
+    this.cursor(paint);
+    this.note(now, drawn, marks, tracks.length);
+  }
+
+  prepare() {
+    const box = this.canvas.getBoundingClientRect();
+    if (box.width < 50) return null;
+    const density = window.devicePixelRatio || 1;
+    const [width, height] = [Math.round(box.width * density), Math.round(box.height * density)];
+    if (this.canvas.width !== width || this.canvas.height !== height) Object.assign(this.canvas, { width, height });
+    [this.width, this.height] = [box.width, box.height];
+    const paint = this.canvas.getContext("2d");
+    paint.setTransform(density, 0, 0, density, 0, 0);
+    paint.clearRect(0, 0, box.width, box.height);
+    paint.font = FONT;
+    return paint;
+  }
+
+  range(tracks, row) {
+    const reached = Math.max(10, ...tracks.map((track) => track.last), this.view.cursor ?? 0);
+    const total = row?.total ?? reached;
+    const steps = reached >= 0.6 * total ? Math.max(total, reached) : Math.min(total, nice(1.3 * reached));
+    const top = this.what === "loss" ? this.ceiling(tracks) : 100;
+    const [w, ht] = [this.width - MARGIN.left - MARGIN.right, this.height - MARGIN.top - MARGIN.bottom];
+    return {
+      steps,
+      top,
+      x: (step) => MARGIN.left + (w * step) / steps,
+      y: (value) => MARGIN.top + ht * (1 - Math.min(value, top * 1.02) / top),
+      step: (x) => Math.min(Math.max((steps * (x - MARGIN.left)) / w, 0), this.view.link.story.row?.step ?? 0),
+    };
+  }
+
+  // A run that diverges must not flatten all others: the axis ends at four times the loss at the start.
+  ceiling(tracks) {
+    const seen = tracks.flatMap((track) => [...track.valid("loss"), ...track.curve("loss", 60)]).map((point) => point[1]);
+    const finite = seen.filter(Number.isFinite);
+    if (!finite.length) return 1;
+    const start = Math.max(...tracks.map((track) => track.epochs[0]?.loss ?? 0), 0.5);
+    return nice(1.05 * Math.min(Math.max(0.1, ...finite), 4 * start));
+  }
+
+  axes(paint) {
+    const { fg, muted, line } = this.view.ink;
+    const { scale } = this;
+    const bottom = this.height - MARGIN.bottom;
+    paint.lineWidth = 1;
+    paint.textBaseline = "middle";
+    paint.textAlign = "right";
+    for (const value of ticks(scale.top, 4)) {
+      const y = Math.round(scale.y(value)) + 0.5;
+      stroke(paint, line, [], [[MARGIN.left, y], [this.width - MARGIN.right, y]]);
+      write(paint, muted, trim(value), MARGIN.left - 6, y);
+    }
+    paint.textBaseline = "top";
+    paint.textAlign = "center";
+    for (const value of ticks(scale.steps, Math.max(2, Math.floor(this.width / 110)))) write(paint, muted, trim(value), scale.x(value), bottom + 5);
+    paint.textAlign = "right";
+    write(paint, fg, "step", this.width - MARGIN.right + 38, bottom + 5);
+    paint.textAlign = "left";
+    write(paint, fg, this.what === "loss" ? "loss" : "accuracy (%)", 4, 2);
+  }
+
+  // Draws one run and returns how many points it put on the canvas.
+  track(paint, track, active) {
+    const colour = this.view.colour(track.order);
+    const place = ([step, value]) => [this.scale.x(step), Number.isFinite(value) ? this.scale.y(value) : NaN];
+    const train = track.curve(this.what, Math.max(60, Math.round(this.width))).map(place);
+    const valid = track.valid(this.what).map(place);
+    paint.globalAlpha = 0.6;
+    for (const ghost of track.ghosts) stroke(paint, colour, [2, 4], ghost[this.what].map(place));
+    paint.globalAlpha = active ? 1 : 0.75;
+    paint.lineWidth = active ? 1.75 : 1.25;
+    stroke(paint, colour, [5, 2], train);
+    paint.lineWidth = active ? 2.25 : 1.5;
+    stroke(paint, colour, [], valid);
+    paint.fillStyle = colour;
+    const every = Math.max(1, Math.ceil(valid.length / 24));
+    valid.forEach((point, i) => (i % every === 0 || i === valid.length - 1) && dot(paint, track.order, point));
+    paint.globalAlpha = 1;
+    return train.length + valid.length;
+  }
+
+  marks(paint, track) {
+    const { muted } = this.view.ink;
+    const marks = spaced(track.marks, this.scale.steps * 0.015);
+    paint.textAlign = "left";
+    paint.textBaseline = "alphabetic";
+    const free = [Infinity, Infinity]; // two rows of names, filled from the newest marker backwards
+    for (const mark of [...marks].reverse()) {
+      const x = Math.round(this.scale.x(mark.step)) + 0.5;
+      const width = paint.measureText(mark.label).width + 10;
+      const row = free.findIndex((edge) => x + width < edge);
+      const top = row < 0 ? MARGIN.top : MARGIN.top - 14 * row - 14;
+      paint.lineWidth = 1;
+      stroke(paint, muted, [1, 3], [[x, top], [x, this.height - MARGIN.bottom]]);
+      if (row < 0) continue;
+      free[row] = x - 4;
+      this.haloed(paint, mark.label, x + 3, top + 10);
+    }
+    return marks.length;
+  }
+
+  // A name at the end of each curve, pushed apart so that none lies on another.
+  ends(paint, tracks, active) {
+    const labels = tracks.flatMap((track) => this.labels(track, track === active));
+    labels.sort((a, b) => a.y - b.y);
+    for (const label of labels) {
+      label.text = clip(paint, label.text, this.width - label.x - 4);
+      label.width = paint.measureText(label.text).width + 4;
+    }
+    paint.textAlign = "left";
+    paint.textBaseline = "middle";
+    apart(labels, 14, this.height - MARGIN.bottom);
+    for (const { text, x, y, colour } of labels) this.haloed(paint, text, x, y, colour);
+  }
+
+  // Text that can be read on a line, too.
+  haloed(paint, text, x, y, colour = this.view.ink.fg) {
+    paint.lineWidth = 3;
+    paint.lineJoin = "round";
+    paint.strokeStyle = this.view.ink.bg;
+    paint.strokeText(text, x, y);
+    write(paint, colour, text, x, y);
+  }
+
+  labels(track, active) {
+    const valid = track.valid(this.what).findLast((point) => Number.isFinite(point[1]));
+    const train = [track.last, track.steps.length ? this.lastTrain(track) : NaN];
+    const at = (text, [step, value]) => ({ text, x: this.scale.x(step) + 9, y: this.scale.y(value) });
+    const past = active && track.ghosts.at(-1)?.[this.what].at(-1);
+    const ghost = past && { ...at("rewound", past), colour: this.view.ink.muted };
+    if (active) return [valid && at("valid", valid), Number.isFinite(train[1]) && at("train", train), ghost].filter(Boolean);
+    const end = Number.isFinite(train[1]) && !(valid && valid[0] >= train[0]) ? train : valid;
+    return end ? [at(this.view.name(track.id), end)] : [];
+  }
+
+  lastTrain(track) {
+    return track.at(track.steps.length - 1, this.what);
+  }
+
+  cursor(paint) {
+    if (this.view.cursor === null) return;
+    const x = Math.round(this.scale.x(this.view.cursor)) + 0.5;
+    paint.lineWidth = 1.5;
+    const bottom = this.height - MARGIN.bottom;
+    stroke(paint, this.view.ink.accent, [], [[x, MARGIN.top], [x, bottom]]);
+    const text = `step ${this.view.cursor}`;
+    const half = paint.measureText(text).width / 2 + 5;
+    paint.fillStyle = this.view.ink.bg;
+    paint.fillRect(x - half, bottom + 2, 2 * half, 18);
+    paint.textAlign = "center";
+    paint.textBaseline = "top";
+    write(paint, this.view.ink.accent, text, x, bottom + 5);
+  }
+
+  note(now, points, marks, count) {
+    const data = this.canvas.dataset;
+    const gap = this.last === null ? 0 : now - this.last;
+    this.last = now;
+    data.frames = Number(data.frames) + 1;
+    data.lastGapMs = gap.toFixed(0);
+    data.maxGapMs = Math.max(Number(data.maxGapMs), Math.round(gap));
+    data.points = points;
+    data.marks = marks;
+    data.runs = count;
+  }
+
+  // The same picture in words, for whoever cannot see it.
+  describe(story) {
+    const unit = this.what === "loss" ? "" : " %";
+    const digits = this.what === "loss" ? 2 : 1;
+    const words = [...story.runs.values()].map((track) => {
+      const valid = track.valid(this.what);
+      if (!valid.length && !track.steps.length) return `${this.view.name(track.id)}: nothing yet`;
+      const train = track.steps.length ? `, train ${show(this.lastTrain(track), digits)}${unit}` : "";
+      const held = valid.length ? `: valid from ${show(valid[0][1], digits)}${unit} to ${show(valid.at(-1)[1], digits)}${unit}` : "";
+      return `${this.view.name(track.id)}, step ${track.last}${held}${train}`;
+    });
+    setAttribute(this.canvas, "aria-label", `${this.title} by step. ${words.join(". ")}. The table below has every epoch.`);
+  }
+}
+
+function key(words, dashed) {
+  const line = svg("line", { x1: 0, x2: 26, y1: 6, y2: 6, stroke: "currentColor", "stroke-width": dashed ? 1.75 : 2.25, "stroke-dasharray": dashed ? "5 2" : "none" });
+  const dots = dashed ? [] : [svg("circle", { cx: 13, cy: 6, r: 3.5, fill: "currentColor" })];
+  return h("span", { class: "lk-key" }, svg("svg", { width: 26, height: 12, "aria-hidden": "true" }, line, ...dots), words);
+}
+
+function stroke(paint, colour, dash, points) {
+  paint.strokeStyle = colour;
+  paint.setLineDash(dash);
+  paint.lineJoin = "round";
+  paint.beginPath();
+  let pen = false;
+  for (const [x, y] of points) {
+    if (Number.isNaN(y)) pen = false; // a loss that was not finite is a gap
+    else if (pen) paint.lineTo(x, y);
+    else paint.moveTo(x, y);
+    if (!Number.isNaN(y)) pen = true;
+  }
+  paint.stroke();
+  paint.setLineDash([]);
+}
+
+function write(paint, colour, text, x, y) {
+  paint.fillStyle = colour;
+  paint.fillText(text, x, y);
+}
+
+const paths = new Map();
+function dot(paint, order, [x, y]) {
+  if (Number.isNaN(y)) return;
+  const shape = SHAPES[order % SHAPES.length];
+  if (!paths.has(shape)) paths.set(shape, new Path2D(SHAPE_PATHS[shape]));
+  paint.save();
+  paint.translate(x, y);
+  paint.fill(paths.get(shape), "evenodd");
+  paint.restore();
+}
+
+function clip(paint, text, width) {
+  if (paint.measureText(text).width <= width) return text;
+  let short = text;
+  while (short && paint.measureText(`${short}…`).width > width) short = short.slice(0, -1);
+  return `${short}…`;
+}
+
+// Push labels that would lie on each other so far apart that each can be read: down, and where that led past `end`,
+// up again. They come sorted by y.
+function apart(labels, distance, end) {
+  const meet = (one, other) => one.x < other.x + other.width && other.x < one.x + one.width;
+  labels.forEach((label, i) => {
+    for (const above of labels.slice(0, i)) if (meet(label, above)) label.y = Math.max(label.y, above.y + distance);
+  });
+  for (let i = labels.length - 1; i >= 0; i--) {
+    labels[i].y = Math.min(labels[i].y, end);
+    for (const below of labels.slice(i + 1)) if (meet(labels[i], below)) labels[i].y = Math.min(labels[i].y, below.y - distance);
+  }
+}
+
+const NICE = [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10];
+function nice(value) {
+  const power = 10 ** Math.floor(Math.log10(value));
+  return NICE.find((factor) => factor * power >= value * 0.999) * power;
+}
+
+function ticks(top, count) {
+  const rough = top / count;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 2.5, 5, 10].find((factor) => factor * power >= rough) * power;
+  return Array.from({ length: Math.floor(top / step + 1e-6) + 1 }, (_, i) => i * step);
+}
+
+const trim = (value) => String(Number(value.toPrecision(6)));
+
+const about = (mark) => mark.label.split(" ")[0];
+
+// A slider that was dragged leaves many commands close together: the last of them is the one that counts.
+function spaced(marks, distance) {
+  const kept = [];
+  for (const mark of marks) {
+    const before = kept.at(-1);
+    if (before && about(before) === about(mark) && mark.step - before.step <= distance) kept.pop();
+    kept.push(mark);
+  }
+  return kept;
+}
+
+// ---------------------------------------------------------------- probes: drift and validation images
+
+function drift() {
+  const body = h("tbody");
+  const table = h("table", { class: "lk-drift", hook: "drift" }, h("caption", {}, "Drift from the starting weights, by stage"), h("thead", { class: "lk-hidden" }, h("tr", {}, ...["stage", "drift", ""].map((text) => h("th", { scope: "col" }, text || "bar")))), body);
+  const el = h("section", { class: "lk-section" }, table);
+  const rows = new Map();
+
+  function row(stage) {
+    const [number, bar, state] = [h("td", { class: "lk-value" }), h("span", { class: "lk-bar" }), h("span", { class: "lk-muted" })];
+    const tr = h("tr", { hook: "drift-row", "data-stage": stage }, h("th", { scope: "row" }, stage, " ", state), number, h("td", { class: "lk-track" }, bar));
+    return { tr, number, bar, state };
+  }
+
+  function update(story) {
+    const values = story.probes?.run === story.state.active ? story.probes.drift : null;
+    el.hidden = !values;
+    if (!values) return;
+    const stages = story.active.meta.stages.map(([name]) => name);
+    if (body.children.length !== stages.length || stages.some((name) => !rows.has(name))) {
+      rows.clear();
+      body.replaceChildren(...stages.map((name) => (rows.set(name, row(name)), rows.get(name).tr)));
+    }
+    const top = Math.max(0.01, ...Object.values(values));
+    const from = stages.indexOf(story.state.settings.trainable_from);
+    stages.forEach((name, i) => {
+      const { tr, number, bar, state } = rows.get(name);
+      setText(number, `${(100 * (values[name] ?? 0)).toFixed(2)} %`);
+      setText(state, i < from ? "❄ frozen" : "");
+      bar.style.width = `${(100 * (values[name] ?? 0)) / top}%`;
+      tr.dataset.value = values[name] ?? 0;
+    });
+  }
+
+  return { el, update };
+}
+
+function strip() {
+  const list = h("ul", { class: "lk-strip", hook: "strip" });
+  const title = h("h3", {});
+  const el = h("section", { class: "lk-section", hidden: true }, title, list);
+  const items = new Map();
+
+  function item(key) {
+    const image = h("img", { width: 64, height: 64, alt: "" });
+    const [verdict, says, truth] = [h("span", { class: "lk-verdict" }), h("span"), h("span", { class: "lk-muted" })];
+    const words = h("div", {}, verdict, says, truth);
+    return { el: h("li", { hook: "strip-item", "data-index": key }, image, words), image, verdict, says, truth };
+  }
+
+  function fill(entry, prediction, address) {
+    const { el: box, image, verdict, says, truth } = entry;
+    if (address && image.getAttribute("src") !== address) image.src = address;
+    setAttribute(image, "alt", `${prediction.truth}: ${prediction.file}`);
+    setAttribute(box, "title", prediction.file);
+    box.dataset.right = prediction.right;
+    setText(verdict, prediction.right ? "✓ right" : "✗ wrong");
+    setText(says, `says ${prediction.says}, ${Math.round(100 * prediction.probability)} %`);
+    setText(truth, prediction.right ? "" : `is ${prediction.truth}`);
+  }
+
+  function update(story) {
+    const wanted = story.probes?.run === story.state.active ? story.probes.strip : null;
+    el.hidden = !wanted?.length;
+    if (el.hidden) return;
+    setText(title, `Validation images, worst first: the ${wanted.length} hardest of ${plural(story.probes.sample, "image")}`);
+    for (const prediction of wanted) {
+      if (!items.has(prediction.key)) items.set(prediction.key, item(prediction.key));
+      fill(items.get(prediction.key), prediction, story.pictures.get(prediction.key));
+    }
+    settleInto(list, wanted.map((prediction) => items.get(prediction.key).el));
+  }
+
+  return { el, update };
+}
+
+// Put `wanted` into `list` in order; what moves glides there, so that the eye can follow it.
+function settleInto(list, wanted) {
+  const now = [...list.children];
+  if (now.length === wanted.length && now.every((el, i) => el === wanted[i])) return;
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const before = new Map(still ? [] : now.map((el) => [el, el.getBoundingClientRect()]));
+  list.replaceChildren(...wanted);
+  for (const [el, from] of before) {
+    if (!el.isConnected) continue;
+    const to = el.getBoundingClientRect();
+    const [x, y] = [from.left - to.left, from.top - to.top];
+    if (x || y) el.animate([{ transform: `translate(${x}px, ${y}px)` }, { transform: "none" }], { duration: 250, easing: "ease-out" });
+  }
+}
+
+// ---------------------------------------------------------------- table and share line
+
+function table(view) {
+  const body = h("tbody");
+  const commands = h("ul", { class: "lk-commands" });
+  const columns = ["run", "epoch", "step", "train loss", "train accuracy", "valid loss", "valid accuracy", "seconds"];
+  const grid = h("table", { class: "lk-table" }, h("caption", {}, "Every epoch of every run"), h("thead", {}, h("tr", {}, ...columns.map((text) => h("th", { scope: "col" }, text)))), body);
+  const id = fresh("table");
+  const region = h("div", { id, hook: "table", class: "lk-scroll", hidden: true, tabindex: 0, role: "region", "aria-label": "Every epoch and every command, as a table" }, grid, h("h3", {}, "Commands"), commands);
+  const toggle = button("Show as table", "table-toggle", () => {
+    region.hidden = !region.hidden;
+    setAttribute(toggle, "aria-expanded", String(!region.hidden));
+    setText(toggle, region.hidden ? "Show as table" : "Hide the table");
+    drawn = "";
+    view.changed();
+  }, { "aria-expanded": "false", "aria-controls": id });
+  let drawn = "";
+
+  function cells(track, entry) {
+    const count = (correct, total) => (total ? `${show(percent(correct, total), 1)} % (${correct} of ${total})` : "");
+    const loss = (value) => (value === null || value === undefined ? "" : show(value, 3));
+    return [view.name(track.id), entry.epoch, entry.step, loss(entry.trainLoss), count(entry.trainCorrect, entry.trainCount), loss(entry.loss), count(entry.correct, entry.count), entry.seconds == null ? "" : entry.seconds.toFixed(1)];
+  }
+
+  function update(story) {
+    if (region.hidden) return;
+    const tracks = [...story.runs.values()];
+    const stamp = tracks.map((track) => `${view.name(track.id)}${track.epochs.length}/${track.epochs.at(-1)?.step}/${track.marks.length}`).join();
+    if (stamp === drawn) return;
+    drawn = stamp;
+    body.replaceChildren(...tracks.flatMap((track) => track.epochs.map((entry) => h("tr", {}, ...cells(track, entry).map((text) => h("td", {}, String(text)))))));
+    const lines = tracks.flatMap((track) => track.marks.map((mark) => h("li", {}, `${view.name(track.id)}, step ${mark.step}: ${mark.label}`)));
+    commands.replaceChildren(...(lines.length ? lines : [h("li", {}, "none yet")]));
+  }
+
+  return { toggle, region, update };
+}
+
+function share(link) {
+  const line = h("input", { type: "text", readonly: true, hook: "share-line", placeholder: "the whole run in one line of text" });
+  const note = h("span", { class: "lk-muted", hook: "share-note", role: "status" });
+  const mine = field("Share this run", line, { hook: "share-error" });
+  const copy = button("Copy line", "share-copy", async () => {
+    const { ok, value } = await act(link, mine.error, "share", {}, line);
+    if (!ok) return;
+    line.value = value;
+    setText(note, (await toClipboard(line)) ? "copied" : "select it and copy");
+  });
+  const given = h("input", { type: "text", hook: "paste-line", autocomplete: "off", spellcheck: "false", placeholder: "a line from another learner" });
+  const theirs = field("Open a shared run", given, { hook: "paste-error" });
+  const open = button("Open", "paste-open", async () => {
+    const { ok } = await act(link, theirs.error, "paste", { line: given.value }, given);
+    if (ok) given.value = "";
+  });
+  given.addEventListener("keydown", (event) => event.key === "Enter" && open.click());
+  line.after(h("span", { class: "lk-line" }, copy, note));
+  given.after(h("span", { class: "lk-line" }, open));
+  return { el: h("div", { class: "lk-share", hook: "share" }, mine.el, theirs.el), update() {} };
+}
+
+async function toClipboard(input) {
+  try {
+    await navigator.clipboard.writeText(input.value);
+    return true;
+  } catch {
+    input.select(); // an output in a frame may not have the clipboard: the older way, then the learner's own hand
+    return document.execCommand("copy");
+  }
+}
+
+// ---------------------------------------------------------------- the view
+
+class View {
+  constructor(model, el) {
+    this.link = new Link(model, this);
+    this.cursor = null; // the step pointed at, or null for now
+    this.root = h("section", { class: "labkit", hook: "console", "aria-label": "Fine-tuning console" });
+    this.root.addEventListener("keydown", (event) => event.stopPropagation()); // JupyterLab would eat the arrows
+    this.theme = themeOf();
+    this.build();
+    el.replaceChildren(this.root);
+    this.watch();
+    this.retheme();
+    this.link.open();
+  }
+
+  build() {
+    const { link } = this;
+    this.charts = [new Chart(this, "loss"), new Chart(this, "accuracy")];
+    const [top, bad, family] = [header(link), failure(link), runs(link, this)];
+    const [lr, frozen, more, plan] = [learningRate(link), depth(link), moreSettings(link), newRun(link)];
+    const [tape, bars, images, grid, line] = [transport(link, this), drift(), strip(), table(this), share(link)];
+    this.parts = [top, bad, family, lr, frozen, more, plan, tape, bars, images, grid, line];
+    this.family = family;
+    const settings = h("div", { class: "lk-settings" }, lr.el, frozen.el, more.el, h("details", { class: "lk-more" }, h("summary", {}, "New run"), plan.el));
+    const keys = h("div", { class: "lk-line" }, key(`train, mean of the last ${WINDOW} steps`, true), key("valid, each epoch", false));
+    const charts = h("div", { class: "lk-stage" }, keys, h("div", { class: "lk-charts" }, ...this.charts.map((chart) => chart.el)), tape.el);
+    const work = h("div", { class: "lk-work" }, h("div", { class: "lk-column" }, charts, images.el), h("div", { class: "lk-column" }, settings, bars.el));
+    const foot = h("details", { class: "lk-more" }, h("summary", {}, "Share"), line.el);
+    this.body = h("div", { class: "lk-body", hidden: true }, top.el, bad.el, family.el, work, h("div", { class: "lk-foot" }, grid.toggle, foot), grid.region);
+    this.wait = h("p", { class: "lk-wait", role: "status" }, "Opening the console …");
+    this.root.append(this.wait, this.body);
+  }
+
+  watch() {
+    // Also when the page takes the view in: a host may render it beforehand, and until then it has no colours.
+    this.resizes = new ResizeObserver(() => this.retheme());
+    this.resizes.observe(this.root);
+    this.themes = new MutationObserver(() => this.retheme());
+    for (const el of [document.documentElement, document.body]) this.themes.observe(el, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-jp-theme-name", "class", "theme"] });
+    this.scheme = matchMedia("(prefers-color-scheme: dark)");
+    this.onscheme = () => this.retheme();
+    this.scheme.addEventListener("change", this.onscheme);
+    this.words = setInterval(() => this.describe(), SPEAK_MS);
+  }
+
+  close() {
+    this.link.close();
+    this.resizes.disconnect();
+    this.themes.disconnect();
+    this.scheme.removeEventListener("change", this.onscheme);
+    clearInterval(this.words);
+    cancelAnimationFrame(this.frame);
+    this.root.remove();
+  }
+
+  retheme() {
+    this.theme = themeOf();
+    this.root.dataset.theme = this.theme;
+    const style = getComputedStyle(this.root);
+    const ink = (name) => style.getPropertyValue(`--lk-${name}`).trim();
+    this.ink = { fg: ink("fg"), muted: ink("muted"), line: ink("line"), accent: ink("accent"), bg: style.backgroundColor };
+    this.family.recolour();
+    this.changed();
+  }
+
+  colour(order) {
+    return COLOURS[this.theme][order % COLOURS[this.theme].length];
+  }
+
+  name(id) {
+    return this.link.story.state?.runs.find((row) => row.id === id)?.name ?? id;
+  }
+
+  point(step) {
+    this.cursor = step;
+    this.changed();
+  }
+
+  acknowledged(ms) {
+    this.root.dataset.ackMs = ms.toFixed(1);
+  }
+
+  // Something is new: draw once, with the next frame of the screen.
+  changed() {
+    if (this.frame) return;
+    this.frame = requestAnimationFrame((now) => {
+      this.frame = 0;
+      this.draw(now);
+    });
+  }
+
+  draw(now) {
+    const { story } = this.link;
+    if (!story.state || !story.active) return;
+    this.root.dataset.seq = this.link.since;
+    if (this.body.hidden) {
+      this.wait.remove();
+      this.body.hidden = false;
+    }
+    for (const part of this.parts) part.update(story);
+    for (const chart of this.charts) chart.draw(story, now);
+    if (!this.described) this.describe();
+  }
+
+  describe() {
+    const { story } = this.link;
+    if (!story.state) return;
+    this.described = true;
+    for (const chart of this.charts) chart.describe(story);
+  }
+}
+
+// Jupyter, VS Code and Colab each say in their own way whether they are dark; elsewhere the system says so.
+function themeOf() {
+  const { body, documentElement: html } = document;
+  if (body.dataset.jpThemeLight) return body.dataset.jpThemeLight === "false" ? "dark" : "light";
+  if (body.className.includes("vscode-")) return /vscode-(dark|high-contrast(?!-light))/.test(body.className) ? "dark" : "light";
+  if (html.getAttribute("theme")) return html.getAttribute("theme") === "dark" ? "dark" : "light";
+  return matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+}
+
+export default {
+  render({ model, el }) {
+    const view = new View(model, el);
+    return () => view.close();
+  },
+};

@@ -1,0 +1,118 @@
+"""The live console: one widget that steers a run, or a family of runs, while they train.
+
+The widget is only a door. What it knows is in `console_session.py`, what it shows in `console.js`. It never publishes
+on its own: it answers, in the thread in which it was asked, which is what keeps it quick in every Jupyter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import anywidget
+
+from labkit.errors import CommandError
+from labkit.show.console_session import Session
+from labkit.tuning import Run
+
+HERE = Path(__file__).parent
+
+
+def console(run: Run | Sequence[Run], autostart: bool = False) -> Console:
+    """The live panel for a run, or for several runs in one picture; training starts when the learner says so.
+
+    Args:
+        run: what to show and steer; of several the first is active.
+        autostart: start training in the background at once.
+
+    Raises:
+        CommandError: what was given is not a run.
+    """
+    runs = [run] if isinstance(run, Run) else list(run) if isinstance(run, Sequence) else []
+    if not runs or not all(isinstance(each, Run) for each in runs):
+        kind = type(run).__name__
+        raise CommandError(f"console() shows a labkit.Run or a list of them, not {kind}.")
+    panel = Console(Session(runs))
+    if autostart:
+        runs[0].start()
+    return panel
+
+
+class Console(anywidget.AnyWidget):
+    """The panel. `run` is the run its controls act on, `runs` the whole family, branches made in the panel too."""
+
+    _esm = HERE / "console.js"
+    _css = HERE / "console.css"
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+        self._still: Any = None  # the displayed output, whose picture can be replaced
+        self._drawn = 0  # journal entries when it was drawn
+        self.on_msg(lambda _, message, __: self.send(session.answer(message)))
+        _answer_where_asked(self.comm)
+
+    @property
+    def run(self) -> Run:
+        """The active run."""
+        return self._session.run
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """All runs of the family."""
+        return self._session.runs
+
+    def __repr__(self) -> str:
+        return f"Console of {', '.join(map(repr, self.runs))}"
+
+    def _ipython_display_(self, **_: Any) -> None:
+        """Show the panel so that its still picture can be brought up to date while no browser watches."""
+        from IPython import get_ipython
+        from IPython.display import display
+
+        data, metadata = self._repr_mimebundle_()
+        shell = get_ipython()
+        if self._still is None and shell is not None:
+            shell.events.register("post_run_cell", lambda *_: self._redraw())
+        self._still = display(data, metadata=metadata, raw=True, display_id=True)
+        self._drawn = self._told()
+
+    def _redraw(self) -> None:
+        """After a cell that trained: a notebook that is executed without a browser keeps what it came to."""
+        if not self._session.prober.ever_watched and self._told() > self._drawn:
+            data, metadata = self._repr_mimebundle_()
+            self._still.update(data, metadata=metadata, raw=True)
+            self._drawn = self._told()
+
+    def _told(self) -> int:
+        return sum(len(run.journal) for run in self.runs)
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The widget, and beside it the picture and the table that stand in where scripts do not run."""
+        live = super()._repr_mimebundle_(**kwargs)
+        data, metadata = live if isinstance(live, tuple) else (live or {}, {})
+        still, about = stand_in(self.runs)
+        return {**still, **data, "text/plain": repr(self)}, {**about, **metadata}
+
+
+def stand_in(runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A mimebundle of the runs without scripts: figure, table and text; before any training only the text."""
+    from html import escape
+
+    if not any(len(run.journal) for run in runs):
+        lines = "".join(f"<p>{escape(repr(run))}</p>" for run in runs)
+        return {"text/html": lines}, {}
+    from labkit.show.compare import compare  # matplotlib loads only when there is something to draw
+
+    return compare(runs)._repr_mimebundle_()
+
+
+def _answer_where_asked(comm: Any) -> None:
+    """Have a message handled by the subshell it is addressed to.
+
+    ipykernel 7.4 sends it to the shell that last published on the comm instead; for a widget made in a cell that is
+    the main shell, where the first poll would wait behind every cell of a "run all". Elsewhere this does nothing.
+    """
+    if hasattr(comm, "_reply_subshell_for"):
+        comm._reply_subshell_for = lambda _, addressed: addressed

@@ -1,0 +1,461 @@
+"""What the console knows on the kernel's side: a family of runs, one tape of what happened to them, and commands.
+
+No widget here: a message comes in as plain data and plain data goes out, so that the whole of it runs in a test, or
+behind any other transport. Nothing here trains and nothing waits for training; what takes long (building a branch,
+opening a shared line) is acknowledged at once and done in a thread of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from labkit.errors import CommandError, LabkitError, PlanError
+from labkit.show.console_probe import Prober
+from labkit.show.strip import has_images, thumbnail
+from labkit.tuning import (
+    CommandApplied,
+    EpochDone,
+    Event,
+    PhaseChanged,
+    Plan,
+    Rewound,
+    Run,
+    RunFailed,
+    StepDone,
+    feature_extraction,
+    from_scratch,
+    full,
+    gradual,
+    partial,
+)
+
+DELTA_BYTES = 8000  # a delta never grows beyond this
+EVENTS_A_POLL = 500  # journal entries read in one handler, so that it holds its lock for well under a millisecond
+LARGEST_FAMILY = 24
+REMEMBERED = 512  # commands whose answer is kept: one that is sent twice is done once
+NAME, TEXT = 60, 500  # characters of a name and of a sentence that travel
+
+Point = list[Any]
+Message = dict[str, Any]
+
+
+# ---------------------------------------------------------------- points: events in a few bytes
+
+
+def short(value: float | None) -> float | None:
+    """Four digits are more than a chart shows; what is not finite has no JSON and becomes None."""
+    return float(f"{value:.4g}") if value is not None and math.isfinite(value) else None
+
+
+def number(value: float) -> str:
+    """A number as the panel writes it: 0.001, 3e-5."""
+    return f"{value:.3g}".replace("e-0", "e-")
+
+
+def clip(text: object, length: int = NAME) -> str:
+    """A text of bounded length, cut in the middle, because file names differ at the end."""
+    whole = str(text)
+    half = (length - 1) // 2
+    return whole if len(whole) <= length else f"{whole[:half]}…{whole[-half:]}"
+
+
+def point(member: str, event: Event) -> Point | None:
+    """An event as the list that console.js reads (POINTS there), or None for one that draws nothing."""
+    match event:
+        case StepDone(step=step, loss=loss, correct=correct, count=count):
+            return ["s", member, step, short(loss), correct, count]
+        case EpochDone():
+            trained = [short(event.train_loss), event.train_correct, event.train_count]
+            valid = [short(event.valid_loss), event.valid_correct, event.valid_count]
+            return ["e", member, event.step, event.epoch, *trained, *valid, short(event.seconds)]
+        case CommandApplied(step=step, id=ticket, kind=kind, args=args, error=error):
+            told = clip(error, TEXT) if error else None
+            return ["c", member, step, ticket, kind, _label(kind, args), told]
+        case PhaseChanged(step=step, phase=phase, trainable_from=stage, lr=lr) if phase:
+            return ["p", member, step, f"phase {phase + 1}: {stage}, lr {number(lr)}"]
+        case Rewound(step=step, from_step=before):
+            return ["r", member, step, before]
+    return None
+
+
+_SHORT_NAMES = {"trainable_from": "from", "batch_size": "batch", "weight_decay": "decay"}
+
+
+def _label(kind: str, args: Mapping[str, Any]) -> str:
+    """What a marker on the chart says; empty for commands that change nothing about training."""
+    if kind != "set":
+        return ""
+    parts = []
+    for name, value in args.items():
+        text = number(value) if isinstance(value, float) else value
+        parts.append(f"{_SHORT_NAMES.get(name, name)} {text}")
+    return clip(", ".join(parts))
+
+
+class Tape:
+    """All points of all runs in the order in which they were read. It only grows, so a number is a place on it."""
+
+    def __init__(self) -> None:
+        self._points: list[Point] = []
+        self._sizes: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+    def add(self, entry: Point) -> None:
+        """Append a point."""
+        self._points.append(entry)
+        self._sizes.append(size_of(entry) + 2)
+
+    def chunk(self, since: int, room: int) -> list[Point]:
+        """The points from `since` on that fit into `room` bytes; at least one, if there is one."""
+        end = since
+        while end < len(self) and (room >= self._sizes[end] or end == since):
+            room -= self._sizes[end]
+            end += 1
+        return self._points[since:end]
+
+
+def size_of(content: object) -> int:
+    """Bytes of something as JSON, as the kernel writes it, at most."""
+    return len(json.dumps(content))
+
+
+# ---------------------------------------------------------------- the family
+
+
+@dataclass
+class Member:
+    """A run of the family and what was read from its journal."""
+
+    id: str
+    run: Run
+    read: int = 0  # journal entries on the tape
+    failure: RunFailed | None = None
+    epoch_seconds: float | None = None
+    seconds: deque[float] = field(default_factory=lambda: deque(maxlen=20))  # of the last steps
+
+    def follow(self, event: Event) -> None:
+        """Keep what the state line says about the run."""
+        match event:
+            case StepDone(seconds=seconds):
+                self.seconds.append(seconds)
+            case EpochDone(epoch=epoch, seconds=seconds) if epoch:
+                self.epoch_seconds = seconds
+            case RunFailed():
+                self.failure = event
+            case Rewound():
+                self.failure = None
+
+    def row(self) -> Message:
+        """The run in the list of runs."""
+        run = self.run
+        return {
+            "id": self.id,
+            "name": clip(run.name),
+            "status": run.status,
+            "step": run.step_number,
+            "total": run.total_steps,
+            "epoch": run.epoch,
+        }
+
+    def failed(self) -> Message | None:
+        """Why the run cannot go on and where it was well, if that is so."""
+        end = self.failure if self.run.status == "failed" else None
+        if end is None:
+            return None
+        return {"step": end.step, "reason": clip(end.reason, TEXT), "last_good": end.last_good_step}
+
+    def meta(self) -> Message:
+        """What never changes about the run."""
+        run = self.run
+        stages = [[name, _size(stage)] for name, stage in run.model.named_children()]
+        augmentations = list(getattr(run.data, "augmentations", ("none",)))
+        return {"stages": stages, "seed": run.seed, "augmentations": augmentations}
+
+
+def _size(module: Any) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+class Session:
+    """A console without its widget: `answer(message)` gives the replies to a message of the browser.
+
+    Any number of views may ask, from any thread. Everything a command does is a method of `Run`.
+    """
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self._lock = threading.Lock()  # guards the tape
+        self._door = threading.Lock()  # commands come in one at a time
+        self._desk = threading.Lock()  # slow work is done one piece at a time, in order
+        self._members: dict[str, Member] = {}
+        self._tape = Tape()
+        self._answers: OrderedDict[str, Message] = OrderedDict()
+        self._pictures: dict[str, str] = {}
+        for run in runs:
+            self._add(run)
+        self._active = next(iter(self._members))
+        self.prober = Prober()
+
+    @property
+    def run(self) -> Run:
+        """The run that the controls act on."""
+        return self._members[self._active].run
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """All runs of the family, in the order in which they came."""
+        return tuple(member.run for member in self._members.values())
+
+    # ------------------------------------------------------------ messages
+
+    def answer(self, message: object) -> Message:
+        """The reply to a message. A message that makes no sense gets an error as its reply, never an exception."""
+        client = message.get("client") if isinstance(message, dict) else None
+        try:
+            kind = message.get("kind") if isinstance(message, dict) else None
+            handlers = {"poll": self._poll, "command": self._command, "images": self._images}
+            if not isinstance(message, dict) or not isinstance(kind, str) or kind not in handlers:
+                raise CommandError(f"A message needs a kind, one of {', '.join(handlers)}.")
+            return {"client": client, **handlers[kind](message)}
+        except LabkitError as error:
+            return {"client": client, "kind": "error", "error": clip(error, TEXT)}
+
+    def _poll(self, message: Message) -> Message:
+        since, seen = (_whole(message, name) for name in ("since", "probes"))
+        with self._lock:
+            unread = self._read_journals()
+            if since > len(self._tape):
+                raise CommandError(f"since={since} is beyond the {len(self._tape)} points.")
+            self.prober.look(self.run, self._active, self._owner(self.run))
+            reply = {"kind": "delta", "n": message.get("n"), "since": since, "state": self._state()}
+            probes = self.prober.result
+            if probes is not None and probes["version"] != seen:
+                reply["probes"] = probes
+            points = self._tape.chunk(since, DELTA_BYTES - size_of(reply) - 100)
+            end = since + len(points)
+            return reply | {"points": points, "seq": end, "more": unread or end < len(self._tape)}
+
+    def _owner(self, run: Run) -> str:
+        """The first member with the same data: what its pictures are called after."""
+        return next(member.id for member in self._members.values() if member.run.data is run.data)
+
+    def _read_journals(self) -> bool:
+        """Put what is new on the tape; True when there is more than one handler should read."""
+        left = EVENTS_A_POLL
+        for member in self._members.values():
+            if member.read == len(member.run.journal):
+                continue
+            news = member.run.journal.since(member.read)
+            for _, event in news[:left]:
+                member.follow(event)
+                entry = point(member.id, event)
+                if entry is not None:
+                    self._tape.add(entry)
+            member.read += min(left, len(news))
+            left -= min(left, len(news))
+            if left == 0:
+                return True
+        return False
+
+    def _state(self) -> Message:
+        member = self._members[self._active]
+        run, now = member.run, member.run.settings
+        names = ("lr", "trainable_from", "batch_size", "weight_decay", "augment", "epochs")
+        rate = len(member.seconds) / sum(member.seconds) if sum(member.seconds) else None
+        return {
+            "active": self._active,
+            "runs": [each.row() for each in self._members.values()],
+            "settings": {name: getattr(now, name) for name in names},
+            "sentence": clip(self.prober.sentence, TEXT),
+            "rate": short(rate) if run.status == "running" else None,
+            "epoch_seconds": short(member.epoch_seconds),
+            "failure": member.failed(),
+        }
+
+    def _images(self, message: Message) -> Message:
+        """The next thumbnails of those asked for, as many as fit; the browser asks again for the rest."""
+        keys = message.get("keys")
+        if not isinstance(keys, list):
+            raise CommandError("images needs keys, a list of what the strip named.")
+        images: list[list[str]] = []
+        room = DELTA_BYTES - 200
+        for key in keys[:100]:
+            picture = self._picture(str(key))
+            room -= len(picture) + len(str(key)) + 10
+            if room < 0 and images:
+                break
+            images.append([str(key), picture])
+        return {"kind": "images", "images": images}
+
+    def _picture(self, key: str) -> str:
+        if key not in self._pictures:
+            owner, _, number = key.partition(":")
+            split: Any = self._members[owner].run.data.valid if owner in self._members else ()
+            if not has_images(split) or not number.isdecimal() or int(number) >= len(split):
+                raise CommandError(f"There is no picture {clip(key)!r}.")
+            self._pictures[key] = thumbnail(split.images[int(number)])
+        return self._pictures[key]
+
+    # ------------------------------------------------------------ commands
+
+    def _command(self, message: Message) -> Message:
+        """Carry a command out, or accept it; the same command sent again gets the same answer."""
+        identity = message.get("id")
+        if not isinstance(identity, str):
+            raise CommandError("A command needs an id, a text that no other command has.")
+        with self._door:
+            if identity not in self._answers:
+                self._answers[identity] = self._carry_out(identity, message)
+            if len(self._answers) > REMEMBERED:
+                self._answers.popitem(last=False)
+            return self._answers[identity]
+
+    def _carry_out(self, identity: str, message: Message) -> Message:
+        command = message.get("command")
+        ack: Message = {"kind": "ack", "id": identity, "ok": True}
+        try:
+            args = message.get("args") or {}
+            if command not in COMMANDS or not isinstance(args, dict):
+                known = ", ".join(COMMANDS)
+                raise CommandError(f"The console cannot {clip(command)!r}. It takes {known}.")
+            ack |= COMMANDS[command](self, args, identity) or {}
+        except (LabkitError, TypeError, ValueError) as error:
+            ack |= {"ok": False, "error": clip(error, TEXT), "type": type(error).__name__}
+        return ack
+
+    def _submit(self, kind: str, args: Mapping[str, Any]) -> Message:
+        ticket = self.run.submit(kind, **args)
+        return {"ticket": f"{self._active}:{ticket.id}"}
+
+    def _select(self, args: Mapping[str, Any]) -> None:
+        chosen = args.get("run")
+        if chosen not in self._members:
+            known = ", ".join(self._members)
+            raise CommandError(f"There is no run {clip(chosen)!r}. There are {known}.")
+        self._activate(str(chosen))
+
+    def _rename(self, args: Mapping[str, Any]) -> None:
+        member, name = self._members.get(str(args.get("run"))), str(args.get("name", "")).strip()
+        if member is None or not 0 < len(name) <= NAME:
+            raise CommandError(f"A name has 1 to {NAME} characters.")
+        member.run.name = name
+
+    def _share(self) -> Message:
+        return {"value": self.run.to_line()}
+
+    # ------------------------------------------------------------ slow commands
+
+    def _slowly(self, identity: str, make: Callable[[], Run]) -> Message:
+        """Make a new run in a thread of its own, and tell on the tape how that went."""
+        if len(self._members) >= LARGEST_FAMILY:
+            raise CommandError(f"The console is full with {LARGEST_FAMILY} runs: open another one.")
+        go_on = self.run.status == "running"
+
+        def work() -> None:
+            error = None
+            try:
+                with self._desk:
+                    self._adopt(make(), go_on)
+            except Exception as trouble:  # a thread has nobody to raise to: the panel tells it
+                error = clip(trouble if isinstance(trouble, LabkitError) else repr(trouble), TEXT)
+            with self._lock:
+                self._tape.add(["o", identity, error])
+
+        threading.Thread(target=work, name="labkit-desk", daemon=True).start()
+        return {"pending": True}
+
+    def _branch(self, args: Mapping[str, Any], identity: str) -> Message:
+        run, step, name = self.run, args.get("step"), args.get("name")
+        return self._slowly(identity, lambda: run.branch(step=step, name=name and clip(name)))
+
+    def _plan(self, args: Mapping[str, Any], identity: str) -> Message:
+        parent, seed = self.run, args.get("seed", self.run.seed)
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise PlanError(f"seed={seed!r} must be a whole number from 0 on.")
+        plan = preset(str(args.get("preset")), parent)
+        return self._slowly(identity, lambda: Run(parent.net, parent.data, plan, seed))
+
+    def _paste(self, args: Mapping[str, Any], identity: str) -> Message:
+        line = str(args.get("line", ""))
+        return self._slowly(identity, lambda: Run.from_line(line))
+
+    def _adopt(self, run: Run, go_on: bool) -> None:
+        """Take a new run into the family and turn the controls to it."""
+        names = {other.name for other in self.runs}
+        run.name = next(name for name in _numbered(run.name) if name not in names)
+        with self._lock:
+            member = self._add(run)
+        self._activate(member.id)
+        if go_on:
+            run.submit("resume")
+
+    def _add(self, run: Run) -> Member:
+        member = Member(f"r{len(self._members)}", run)
+        self._tape.add(["n", member.id, member.meta()])
+        self._members[member.id] = member
+        return member
+
+    def _activate(self, chosen: str) -> None:
+        """One run trains at a time: two would only make each other slow."""
+        before = self._members[self._active].run
+        if chosen != self._active and before.status == "running":
+            before.submit("pause")
+        self._active = chosen
+
+
+def _whole(message: Message, name: str) -> int:
+    value = message.get(name, 0)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise CommandError(f"{name}={clip(value)!r} must be a whole number from 0 on.")
+    return value
+
+
+def _numbered(name: str) -> Any:
+    yield name
+    for number in range(2, LARGEST_FAMILY + 2):
+        yield f"{name} {number}"
+
+
+def preset(name: str, run: Run) -> Plan:
+    """One of the plans of the course, with the batch size, epochs, weight decay and augmentation in force in `run`."""
+    now = run.settings
+    kept: dict[str, Any] = {
+        "batch_size": now.batch_size,
+        "weight_decay": now.weight_decay,
+        "augment": now.augment,
+    }
+    stages = min(3, len(run.stages))
+    plans: dict[str, Callable[[], Plan]] = {
+        "feature_extraction": lambda: feature_extraction(epochs=now.epochs, **kept),
+        "partial": lambda: partial(now.trainable_from, epochs=now.epochs, **kept),
+        "full": lambda: full(epochs=now.epochs, **kept),
+        "gradual": lambda: gradual(stages, epochs=max(1, now.epochs // stages), **kept),
+        "from_scratch": lambda: from_scratch(epochs=now.epochs, **kept),
+    }
+    if name not in plans:
+        raise PlanError(f"There is no plan {clip(name)!r}. There are {', '.join(plans)}.")
+    return plans[name]()
+
+
+Command = Callable[[Session, Mapping[str, Any], str], "Message | None"]
+COMMANDS: dict[str, Command] = {
+    "set": lambda session, args, _: session._submit("set", args),
+    "run": lambda session, args, _: session._submit("resume", args),
+    "pause": lambda session, args, _: session._submit("pause", args),
+    "step": lambda session, args, _: session._submit("step", args),
+    "rewind": lambda session, args, _: session._submit("rewind", args),
+    "reset": lambda session, args, _: session._submit("reset", args),
+    "select": lambda session, args, _: session._select(args),
+    "rename": lambda session, args, _: session._rename(args),
+    "share": lambda session, _, __: session._share(),
+    "branch": lambda session, args, identity: session._branch(args, identity),
+    "plan": lambda session, args, identity: session._plan(args, identity),
+    "paste": lambda session, args, identity: session._paste(args, identity),
+}

@@ -1,0 +1,59 @@
+"""The engine: plans, freezing with proof, runs that can be steered, rewound, branched and replayed.
+
+Knows neither Jupyter nor images. A network is anything with ordered named stages, a batch whatever the network takes.
+"""
+
+from labkit.runtime import wilson
+from labkit.tuning.commands import LoggedCommand, Settings, Ticket
+from labkit.tuning.evaluation import Evaluation
+from labkit.tuning.events import (
+    CommandApplied,
+    EpochDone,
+    Event,
+    Journal,
+    PhaseChanged,
+    Rewound,
+    RunEnded,
+    RunFailed,
+    StepDone,
+)
+from labkit.tuning.freezing import Audit, StageAudit
+from labkit.tuning.plans import (
+    Phase,
+    Plan,
+    feature_extraction,
+    from_scratch,
+    full,
+    gradual,
+    partial,
+    rate_factor,
+)
+from labkit.tuning.run import Run
+
+__all__ = [
+    "Audit",
+    "CommandApplied",
+    "EpochDone",
+    "Evaluation",
+    "Event",
+    "Journal",
+    "LoggedCommand",
+    "Phase",
+    "PhaseChanged",
+    "Plan",
+    "Rewound",
+    "Run",
+    "RunEnded",
+    "RunFailed",
+    "Settings",
+    "StageAudit",
+    "StepDone",
+    "Ticket",
+    "feature_extraction",
+    "from_scratch",
+    "full",
+    "gradual",
+    "partial",
+    "rate_factor",
+    "wilson",
+]

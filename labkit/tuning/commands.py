@@ -1,0 +1,165 @@
+"""Commands: what can be asked of a run while it trains.
+
+A command is checked at the door, in the thread of whoever gives it, so that a mistake is told at once and nothing is
+half done. Good ones wait in the run's queue and take effect between two steps, where they are logged with the step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
+from threading import Event as Flag
+from typing import Any
+
+from labkit.errors import CommandError
+from labkit.tuning.plans import (
+    Phase,
+    Plan,
+    Schedule,
+    check_batch_size,
+    check_epochs,
+    check_lr,
+    check_lr_decay,
+    check_weight_decay,
+    resolve_depth,
+)
+
+KINDS = ("set", "pause", "resume", "step", "rewind", "reset")
+
+
+@dataclass(frozen=True)
+class LoggedCommand:
+    """A command that changed the course of training, with the step after which it took effect."""
+
+    step: int
+    kind: str
+    args: Mapping[str, Any]
+
+
+_next_id = count(1)
+
+
+@dataclass
+class Ticket:
+    """A command on its way: `done` once it took effect or was refused, `error` says why."""
+
+    kind: str
+    args: dict[str, Any]
+    id: int = field(default_factory=lambda: next(_next_id))
+    step: int | None = None
+    error: str | None = None
+    _flag: Flag = field(default_factory=Flag, repr=False)
+
+    @property
+    def done(self) -> bool:
+        """Whether the command has been dealt with."""
+        return self._flag.is_set()
+
+    def wait(self, timeout: float | None = None) -> Ticket:
+        """Block until the command has been dealt with; raises CommandError when it was refused."""
+        if not self._flag.wait(timeout):
+            raise CommandError(
+                f"{self.kind} has not taken effect within {timeout} s: is the run being trained?"
+            )
+        if self.error:
+            raise CommandError(self.error)
+        return self
+
+    def close(self, step: int, error: str | None = None) -> None:
+        """The run's word that the command has been dealt with."""
+        self.step, self.error = step, error
+        self._flag.set()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is in force for the next step. `lr` is the rate of the head before the schedule."""
+
+    lr: float
+    trainable_from: str
+    lr_decay: float
+    schedule: Schedule
+    warmup: float
+    batch_size: int
+    weight_decay: float
+    augment: str
+    epochs: int
+
+    @classmethod
+    def of(cls, plan: Plan, phase: int, stages: Sequence[str]) -> Settings:
+        """What a plan says for one of its phases."""
+        first = cls(
+            0, "", 1, "constant", 0, plan.batch_size, plan.weight_decay, plan.augment, plan.epochs
+        )
+        return first.in_phase(plan.phases[phase], stages)
+
+    def in_phase(self, phase: Phase, stages: Sequence[str]) -> Settings:
+        """These settings at the start of a phase: its rate and depth replace what was set by hand."""
+        return replace(
+            self,
+            lr=phase.lr,
+            trainable_from=resolve_depth(phase.trainable_from, stages),
+            lr_decay=phase.lr_decay,
+            schedule=phase.schedule,
+            warmup=phase.warmup,
+        )
+
+    def changed(self, changes: Mapping[str, Any]) -> Settings:
+        """These settings after a `set`. A rate set by hand is held: the schedule lets go until the next phase."""
+        held = {"schedule": "constant", "warmup": 0.0} if "lr" in changes else {}
+        return replace(self, **{**held, **changes})
+
+
+def check_command(
+    kind: str, args: Mapping[str, Any], stages: Sequence[str], data: Any
+) -> dict[str, Any]:
+    """The arguments of a command, checked and in their plain form; raises the error that fits."""
+    if kind not in KINDS:
+        raise CommandError(f"A run cannot {kind!r}. It takes {', '.join(KINDS)}.")
+    if kind == "set":
+        return check_settings(args, stages, data)
+    if kind == "rewind":
+        return {"step": _check_step(args)}
+    if args:
+        raise CommandError(f"{kind} takes no arguments, but was given {', '.join(args)}.")
+    return {}
+
+
+def check_settings(args: Mapping[str, Any], stages: Sequence[str], data: Any) -> dict[str, Any]:
+    """Settings by name, each checked."""
+    checks: dict[str, Callable[[Any], Any]] = {
+        "lr": check_lr,
+        "trainable_from": lambda depth: resolve_depth(depth, stages),
+        "lr_decay": check_lr_decay,
+        "batch_size": lambda size: min(check_batch_size(size), max(2, len(data.train))),
+        "weight_decay": check_weight_decay,
+        "augment": lambda level: check_augment(level, data),
+        "epochs": check_epochs,
+    }
+    unknown = set(args) - set(checks)
+    if unknown or not args:
+        wrong = (
+            f"{', '.join(sorted(unknown))} cannot be set" if unknown else "Nothing was given to set"
+        )
+        raise CommandError(f"{wrong} while a run trains. These can: {', '.join(checks)}.")
+    return {name: checks[name](value) for name, value in args.items()}
+
+
+def check_augment(level: object, data: Any) -> str:
+    """A level of augmentation that the data offers."""
+    offered = tuple(getattr(data, "augmentations", ("none",)))
+    if not isinstance(level, str) or level not in offered:
+        raise CommandError(
+            f"augment={level!r} is not offered by this data. It offers {', '.join(offered)}."
+        )
+    return level
+
+
+def _check_step(args: Mapping[str, Any]) -> int:
+    step = args.get("step")
+    if set(args) != {"step"} or isinstance(step, bool) or not isinstance(step, int) or step < 0:
+        raise CommandError(
+            f"rewind needs step=, a whole number from 0 on, but was given {dict(args)!r}."
+        )
+    return step

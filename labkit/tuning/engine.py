@@ -1,0 +1,244 @@
+"""Who turns the crank: a loop in a cell, or one background thread a run.
+
+The engine owns the lock that is held for one step at a time, the queue of commands and the thread. What a step is, it
+does not know: `Run` fills that in.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import weakref
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from labkit.errors import CommandError
+from labkit.tuning.commands import Ticket
+from labkit.tuning.events import EpochDone, Event, Journal, RunFailed, StepDone
+
+IDLE_SECONDS = 10.0  # a thread with nothing to do for this long goes home
+
+
+_serving: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+@atexit.register
+def _stop_all() -> None:
+    """Python ends: no thread may be inside torch when its library goes."""
+    for engine in list(_serving):
+        engine.stop()
+
+
+class FairLock:
+    """A re-entrant lock that whoever waits gets next.
+
+    The engine lets go of its lock for a moment between two steps. With a plain lock it would take it again before a
+    waiting probe wakes up, and the probe would starve.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._turnstile = threading.Lock(), threading.Lock()
+        self._owner: int | None = None
+        self._depth = 0
+
+    def __enter__(self) -> FairLock:
+        if self._owner != threading.get_ident():
+            with self._turnstile:  # whoever stands here is next
+                self._lock.acquire()
+            self._owner = threading.get_ident()
+        self._depth += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            self._owner = None
+            self._lock.release()
+
+
+class Engine:
+    """Drives a run step by step, from a loop or from a thread, and lets commands in between steps."""
+
+    status: str
+    journal: Journal
+
+    def __init__(self) -> None:
+        self._lock = FairLock()
+        self._queue: deque[Ticket] = deque()
+        self._loops = 0  # loops in cells that train this run now
+        self._thread: threading.Thread | None = None
+        self._door = threading.Condition()  # guards the two above
+        self._leaving = False
+        self._resting = (
+            True  # whether the thread has nothing in hand: a command may have left the queue
+        )
+
+    # what a run fills in
+    def _advance(self) -> None: ...
+    def _apply_commands(self) -> None: ...
+    def _do_step(self) -> None: ...
+    def _go_on(self) -> None: ...
+    def _tell(self, event: Event) -> None: ...
+    def _check_command(self, kind: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        raise NotImplementedError
+
+    # ------------------------------------------------------------ training in a cell
+
+    def events(self) -> Iterator[Event]:
+        """Train to the end of the plan or the next pause, and tell every event as it happens."""
+        with self._loop():
+            seen = len(self.journal)
+            self._go_on()
+            while True:
+                self._advance()
+                news = self.journal.since(seen)
+                seen += len(news)
+                yield from (event for _, event in news)
+                if not news and self.status != "running":
+                    return
+
+    def fit(self, epochs: int | None = None) -> Any:
+        """Train to the end of the plan, or for that many epochs of it, and return the run."""
+        if self.in_background and epochs is None:
+            return self.wait()
+        done = 0
+        for event in self.events():
+            done += isinstance(event, EpochDone) and event.epoch > 0
+            if epochs is not None and done >= epochs:
+                break
+        return self
+
+    def step(self) -> StepDone:
+        """Do exactly one optimiser step."""
+        with self._loop(), self._lock:
+            seen = len(self.journal)
+            self._apply_commands()
+            self._do_step()
+            for _, event in self.journal.since(seen):
+                if isinstance(event, StepDone):
+                    return event
+        raise CommandError(
+            "The step failed: the loss is not a number any more. Rewind, then lower lr."
+        )
+
+    @contextmanager
+    def _loop(self) -> Iterator[None]:
+        with self._door:
+            if self.in_background:
+                raise CommandError(
+                    "This run is training in the background. Pause it first, or wait() for it."
+                )
+            self._loops += 1
+        try:
+            yield
+        finally:
+            with self._door:
+                self._loops -= 1
+            if self.status == "running" and not self._loops:
+                self.status = "paused"
+
+    # ------------------------------------------------------------ training in the background
+
+    @property
+    def in_background(self) -> bool:
+        """Whether a thread of its own is training this run now."""
+        return self._thread is not None and self.status == "running"
+
+    def start(self) -> Any:
+        """Train in the background until the plan is done or someone pauses; the cell returns at once."""
+        self.submit("resume").wait()
+        return self
+
+    def pause(self) -> Ticket:
+        """Stop before the next step; `resume()` or `fit()` goes on from there."""
+        return self._give("pause", {})
+
+    def resume(self) -> Ticket:
+        """Go on in the background after a pause."""
+        return self.submit("resume")
+
+    def wait(self, timeout: float | None = None) -> Any:
+        """Block until the background training has paused, ended or failed, or `timeout` seconds are over."""
+        with self._door:
+            self._door.wait_for(lambda: self._resting, timeout)
+        return self
+
+    def stop(self) -> None:
+        """Pause, and let the background thread go."""
+        thread = self._thread
+        if thread is not None:
+            with self._door:
+                self._leaving = True
+                self._door.notify_all()
+            thread.join()
+        if self.status == "running":
+            self.status = "paused"
+
+    def submit(self, kind: str, **args: Any) -> Ticket:
+        """Give a command without waiting: it is checked now and takes effect between two steps.
+
+        Kinds: set, pause, resume, step, rewind, reset. A mistake raises at once; `ticket.error` tells a refusal that
+        only showed when its turn came.
+        """
+        ticket = Ticket(kind, self._check_command(kind, args))
+        with self._door:
+            self._queue.append(ticket)
+            if not self._loops and self._thread is None:
+                self._leaving = False
+                _serving.add(self)
+                self._thread = threading.Thread(
+                    target=self._serve, name="labkit-engine", daemon=True
+                )
+                self._thread.start()
+            self._resting = self._thread is None
+            self._door.notify_all()
+        return ticket
+
+    def _give(self, kind: str, args: Mapping[str, Any]) -> Ticket:
+        """Give a command and, where no thread serves this run, carry it out here and now."""
+        if self._thread is not None:
+            return self.submit(kind, **args)
+        ticket = Ticket(kind, self._check_command(kind, args))
+        with self._lock:
+            self._queue.append(ticket)
+            self._apply_commands()
+        return ticket
+
+    def _serve(self) -> None:
+        """The engine thread: train while there is something to train, carry out commands, sleep, go home."""
+        while self._wait_for_work():
+            try:
+                self._advance()
+            except Exception as trouble:  # told to whoever watches: a thread has nobody to raise to
+                self.status = "failed"
+                self._tell(
+                    RunFailed(
+                        self._steps_done(),
+                        f"{type(trouble).__name__}: {trouble}",
+                        self._steps_done(),
+                    )
+                )
+
+    def _wait_for_work(self) -> bool:
+        def work() -> bool:
+            return bool(self._queue) or self.status == "running" or self._leaving
+
+        with self._door:
+            if not work():
+                self._rest()
+                self._door.wait_for(work, IDLE_SECONDS)
+            if self._leaving or not work():
+                self._thread = None
+                self._rest()
+                return False
+            self._resting = False
+        return True
+
+    def _rest(self) -> None:
+        self._resting = True
+        self._door.notify_all()  # whoever waits
+
+    def _steps_done(self) -> int:
+        return getattr(self, "step_number", 0)

@@ -1,0 +1,108 @@
+"""What a run tells while it trains: small frozen records, kept in a journal that only grows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """One optimiser step: mean loss and exact counts over its batch; `epoch` counts passes over the data so far."""
+
+    step: int
+    epoch: float
+    loss: float
+    correct: int
+    count: int
+    lr: float
+    trainable_from: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """An epoch ended. Training counts were taken while the model moved; validation counts after. Epoch 0: before."""
+
+    step: int
+    epoch: int
+    train_loss: float | None
+    train_correct: int
+    train_count: int
+    valid_loss: float | None
+    valid_correct: int
+    valid_count: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class PhaseChanged:
+    """A phase of the plan begins."""
+
+    step: int
+    phase: int
+    trainable_from: str
+    lr: float
+
+
+@dataclass(frozen=True)
+class CommandApplied:
+    """A command took effect after `step` steps, or was refused (`error` says why)."""
+
+    step: int
+    id: int
+    kind: str
+    args: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Rewound:
+    """The run is back where it was after `step` steps; whatever came later no longer happened."""
+
+    step: int
+    from_step: int
+
+
+@dataclass(frozen=True)
+class RunFailed:
+    """Training cannot go on from here; `last_good_step` can be rewound to."""
+
+    step: int
+    reason: str
+    last_good_step: int
+
+
+@dataclass(frozen=True)
+class RunEnded:
+    """The plan is done."""
+
+    step: int
+    epoch: int
+
+
+Event = StepDone | EpochDone | PhaseChanged | CommandApplied | Rewound | RunFailed | RunEnded
+
+
+class Journal:
+    """All events of a run in the order in which they happened. Any thread may read while the engine writes."""
+
+    def __init__(self) -> None:
+        self._events: list[Event] = []
+        self._lock = Lock()
+
+    def append(self, event: Event) -> int:
+        """Add an event and return its sequence number."""
+        with self._lock:
+            self._events.append(event)
+            return len(self._events) - 1
+
+    def since(self, seq: int = 0) -> list[tuple[int, Event]]:
+        """The events from sequence number `seq` on, numbered; costs only what is new."""
+        start = max(0, seq)
+        with self._lock:
+            return list(enumerate(self._events[start:], start))
+
+    def __len__(self) -> int:
+        return len(self._events)

@@ -1,0 +1,273 @@
+"""Plans: what is trained, when, and how fast, as data.
+
+A plan is a tuple of phases. It is checked when it is built and again, for stage names, when a run binds it to a
+network. The curves that turn a phase's learning rate into the rate of one step are pure functions, so that a plot of
+them needs no run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, get_args
+
+from labkit.errors import LearningRateError, PlanError, StageError
+
+Schedule = Literal["constant", "cosine", "linear"]
+OptimizerName = Literal["adamw", "sgd"]
+FrozenStatistics = Literal["fixed", "running"]
+MAX_EPOCHS = 1000
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training with one frozen depth.
+
+    `trainable_from` is the first stage that trains: its name, "head" for the last stage, "all" for the first, or a
+    number n for the last n stages. `lr` is the rate of the head; every stage further down gets `lr_decay` times the
+    rate of the one above it (Howard and Ruder, 2018). `warmup` is the share of the phase in which the rate rises
+    from 0.
+    """
+
+    trainable_from: str | int
+    lr: float
+    epochs: int
+    lr_decay: float = 1.0
+    schedule: Schedule = "constant"
+    warmup: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_lr(self.lr)
+        check_epochs(self.epochs)
+        check_lr_decay(self.lr_decay)
+        _check_choice("schedule", self.schedule, get_args(Schedule))
+        _check_number(
+            "warmup", self.warmup, 0, 0.9, "the share of the phase in which the rate rises"
+        )
+        if isinstance(self.trainable_from, bool) or not isinstance(self.trainable_from, str | int):
+            raise PlanError(
+                f"trainable_from={self.trainable_from!r} is neither a stage name nor a number of stages. "
+                "Use a name such as 'layer4', 'head', 'all', or how many stages train, counted from the head."
+            )
+        if isinstance(self.trainable_from, int) and self.trainable_from < 1:
+            raise PlanError(
+                f"trainable_from={self.trainable_from} would train nothing. "
+                "Use 1 for the head alone, 2 for the head and the stage below it, and so on."
+            )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a network is adapted: phases, and what holds for all of them.
+
+    `pretrained=False` starts from random weights. `frozen_statistics="running"` leaves the BatchNorm statistics of
+    frozen stages running, the mistake that lesson 05 is about; "fixed" keeps a frozen stage frozen.
+    """
+
+    name: str
+    phases: tuple[Phase, ...]
+    batch_size: int = 32
+    weight_decay: float = 0.01
+    optimizer: OptimizerName = "adamw"
+    augment: str = "none"
+    pretrained: bool = True
+    frozen_statistics: FrozenStatistics = "fixed"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "phases", tuple(self.phases))
+        if not self.phases or not all(isinstance(phase, Phase) for phase in self.phases):
+            raise PlanError(
+                "A plan needs at least one Phase, for example labkit.Phase('head', lr=1e-3, epochs=5)."
+            )
+        check_batch_size(self.batch_size)
+        check_weight_decay(self.weight_decay)
+        _check_choice("optimizer", self.optimizer, get_args(OptimizerName))
+        _check_choice("frozen_statistics", self.frozen_statistics, get_args(FrozenStatistics))
+        if not isinstance(self.pretrained, bool):
+            raise PlanError(f"pretrained={self.pretrained!r} must be True or False.")
+        check_epochs(self.epochs)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all phases together."""
+        return sum(phase.epochs for phase in self.phases)
+
+    def with_(self, **changes: Any) -> Plan:
+        """A copy with some fields changed; `lr`, `lr_decay`, `schedule` and `warmup` change in every phase."""
+        in_phases = {f.name for f in fields(Phase)} - {"epochs", "trainable_from"}
+        for_phases = {key: value for key, value in changes.items() if key in in_phases}
+        for_plan = {key: value for key, value in changes.items() if key not in in_phases}
+        unknown = set(for_plan) - {f.name for f in fields(Plan)}
+        if unknown:
+            raise PlanError(
+                f"A plan has no {', '.join(sorted(unknown))}. It has "
+                f"{', '.join(sorted({f.name for f in fields(Plan)} | in_phases))}."
+            )
+        phases = for_plan.pop("phases", self.phases)
+        return replace(
+            self, phases=tuple(replace(phase, **for_phases) for phase in phases), **for_plan
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as plain JSON-able data."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Plan:
+        """The plan that `to_dict` described; checked like any other."""
+        try:
+            phases = tuple(Phase(**phase) for phase in content["phases"])
+            return cls(**{**content, "phases": phases})
+        except (KeyError, TypeError) as error:
+            raise PlanError(
+                f"This does not describe a plan: {error}. Plan.to_dict() shows the form."
+            ) from error
+
+
+# ---------------------------------------------------------------- the plans the course is about
+
+
+def feature_extraction(lr: float = 1e-3, epochs: int = 5, **plan: Any) -> Plan:
+    """Only the head learns; the backbone is a fixed feature extractor (Donahue et al., 2014)."""
+    return _single("feature extraction", "head", lr, epochs, plan)
+
+
+def partial(trainable_from: str | int, lr: float = 1e-3, epochs: int = 5, **plan: Any) -> Plan:
+    """The stages from `trainable_from` up to the head learn; those below stay frozen."""
+    return _single(f"partial from {trainable_from}", trainable_from, lr, epochs, plan)
+
+
+def full(lr: float = 3e-4, epochs: int = 5, **plan: Any) -> Plan:
+    """Everything learns, starting from the pre-trained weights."""
+    return _single("full", "all", lr, epochs, plan)
+
+
+def from_scratch(lr: float = 1e-3, epochs: int = 5, **plan: Any) -> Plan:
+    """Everything learns, starting from random weights: what pre-training is measured against."""
+    return _single("from scratch", "all", lr, epochs, {**plan, "pretrained": False})
+
+
+def gradual(
+    stages: int | Sequence[str | int] = 3,
+    lr: float = 1e-3,
+    epochs: int = 2,
+    lr_decay: float = 0.5,
+    **plan: Any,
+) -> Plan:
+    """One phase a stage from the head downward (Howard and Ruder, 2018); `epochs` is the length of each phase."""
+    depths = list(range(1, stages + 1)) if isinstance(stages, int) else list(stages)
+    if not depths:
+        raise PlanError("gradual() needs at least one stage to thaw, for example stages=3.")
+    shape, rest = _split_phase_arguments(plan)
+    phases = tuple(Phase(depth, lr, epochs, lr_decay=lr_decay, **shape) for depth in depths)
+    return Plan(**{"name": "gradual", "phases": phases, **rest})
+
+
+def _single(name: str, depth: str | int, lr: float, epochs: int, plan: dict[str, Any]) -> Plan:
+    shape, rest = _split_phase_arguments(plan)
+    return Plan(**{"name": name, "phases": (Phase(depth, lr, epochs, **shape),), **rest})
+
+
+def _split_phase_arguments(arguments: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    allowed = {f.name for f in fields(Plan)} | {f.name for f in fields(Phase)}
+    unknown = set(arguments) - allowed
+    if unknown:
+        raise PlanError(
+            f"A plan has no {', '.join(sorted(unknown))}. It has {', '.join(sorted(allowed))}."
+        )
+    in_phase = {"lr_decay", "schedule", "warmup"}
+    return (
+        {key: value for key, value in arguments.items() if key in in_phase},
+        {key: value for key, value in arguments.items() if key not in in_phase},
+    )
+
+
+# ---------------------------------------------------------------- curves and depths
+
+
+def rate_factor(schedule: Schedule, warmup: float, progress: float) -> float:
+    """What the learning rate is multiplied by when `progress` (0 to 1) of the phase is done."""
+    if progress < warmup:
+        return progress / warmup
+    rest = (progress - warmup) / (1 - warmup)
+    if schedule == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * rest))
+    if schedule == "linear":
+        return 1 - rest
+    return 1.0
+
+
+def resolve_depth(trainable_from: str | int, stages: Sequence[str]) -> str:
+    """The name of the first stage that trains; raises StageError where the network has no such stage."""
+    if isinstance(trainable_from, int) and not isinstance(trainable_from, bool):
+        if 1 <= trainable_from <= len(stages):
+            return stages[-trainable_from]
+    elif trainable_from == "head":
+        return stages[-1]
+    elif trainable_from == "all":
+        return stages[0]
+    elif isinstance(trainable_from, str) and trainable_from in stages:
+        return trainable_from
+    raise StageError(
+        f"trainable_from={trainable_from!r}: this network has no such stage. It has {', '.join(stages)}; "
+        f"'head', 'all' and numbers from 1 to {len(stages)} (stages counted from the head) work too."
+    )
+
+
+# ---------------------------------------------------------------- checks at the door
+
+
+def check_lr(lr: object) -> float:
+    """A learning rate as a float, or LearningRateError."""
+    usual = "Fine-tuning usually lives between 1e-5 and 1e-2."
+    if isinstance(lr, bool) or not isinstance(lr, int | float):
+        raise LearningRateError(f"lr={lr!r} is not a number. {usual}")
+    if not math.isfinite(lr) or lr <= 0:
+        raise LearningRateError(
+            f"lr={lr} must be a number above 0. {usual} To stop a stage from moving, freeze it."
+        )
+    if lr > 1:
+        raise LearningRateError(f"lr={lr:g} is above 1. {usual} The largest rate allowed is 1.")
+    return float(lr)
+
+
+def check_lr_decay(value: object) -> float:
+    """The factor between the rates of neighbouring stages."""
+    return _check_number(
+        "lr_decay", value, 1e-3, 1, "the rate of a stage over the rate of the one above it"
+    )
+
+
+def check_weight_decay(value: object) -> float:
+    """The strength of the pull towards zero."""
+    return _check_number(
+        "weight_decay", value, 0, 1, "the strength of the pull of all weights towards 0"
+    )
+
+
+def check_batch_size(value: object) -> int:
+    """At least 2, because BatchNorm has no statistics over one sample."""
+    return _check_integer("batch_size", value, 2, 4096, "the number of samples in a step")
+
+
+def check_epochs(value: object) -> int:
+    """How often the training set is seen."""
+    return _check_integer("epochs", value, 1, MAX_EPOCHS, "how often the training set is seen")
+
+
+def _check_number(name: str, value: object, low: float, high: float, meaning: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise PlanError(f"{name}={value!r} must be a number from {low:g} to {high:g}: {meaning}.")
+    return float(value)
+
+
+def _check_integer(name: str, value: object, low: int, high: int, meaning: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise PlanError(f"{name}={value!r} must be a whole number from {low} to {high}: {meaning}.")
+    return value
+
+
+def _check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise PlanError(f"{name}={value!r} is not known. Use one of {', '.join(allowed)}.")

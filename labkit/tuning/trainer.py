@@ -1,0 +1,275 @@
+"""A model in training: what one step is, and how to go back.
+
+`Trainer.step` is the whole of training; lesson 06 prints it. Everything a step depends on is the model, the
+optimiser's moments and a `Position`, so a checkpoint of those three is a complete way back. Chance is drawn afresh
+from the seed and the step number, which is why a run replays to the bit.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from labkit import runtime
+from labkit.tuning import freezing
+from labkit.tuning.checkpoints import Checkpoint
+from labkit.tuning.commands import Settings
+from labkit.tuning.evaluation import Evaluation, Inputs, evaluate, forward
+from labkit.tuning.events import EpochDone, StepDone
+from labkit.tuning.plans import Plan, rate_factor
+from labkit.tuning.precision import autocast, laid_out, lay_out, measured
+
+
+class DivergedError(ArithmeticError):
+    """The loss is no longer a number."""
+
+
+@dataclass
+class Position:
+    """Where a run is: what a checkpoint keeps beside the tensors."""
+
+    settings: Settings
+    step: int = 0
+    epoch: int = 0  # epochs completed
+    offset: int = 0  # samples of the current epoch already used
+    phase: int = 0
+    phase_start: int = 0  # the epoch in which the phase began
+    loss_sum: float = 0.0  # over the samples of the current epoch
+    correct: int = 0
+    seconds: float = 0.0
+    trained: dict[str, int] = field(default_factory=dict)  # stage -> the last step that moved it
+
+    def copy(self) -> Position:
+        """A position that can be kept while this one moves on."""
+        return replace(self, trained=dict(self.trained))
+
+
+class Trainer:
+    """A model, its optimiser and its position in a plan."""
+
+    def __init__(
+        self, net: Any, data: Any, plan: Plan, seed: int, precision: runtime.Precision | None
+    ) -> None:
+        runtime.limit_threads()
+        self.stages: tuple[str, ...] = tuple(net.stages)
+        self.train_split, self.plan, self.seed = data.train, plan, seed
+        self.device = runtime.device()
+        self.model: nn.Module = net.build(len(data.classes), seed=seed, pretrained=plan.pretrained)
+        self.precision = precision or measured(self.model, net.name, data.train, self.device)
+        self.initial = freezing.snapshot(self.model, self.stages)
+        lay_out(self.model.to(self.device), self.precision)
+        self.optimizer = self._new_optimizer()
+        self.at = Position(Settings.of(plan, 0, self.stages))
+        self.half_done = False  # an exception left a step unfinished
+        self._order: tuple[int, Tensor] = (-1, torch.empty(0))
+        self._freeze()
+
+    # ------------------------------------------------------------ one step
+
+    def step(self) -> StepDone:
+        """One optimiser step. This is all that training is."""
+        began = time.perf_counter()
+        self.half_done = True
+        inputs, targets, epoch = self._next_batch()
+        lr = self._set_learning_rates()
+
+        with runtime.seeded_globals(self.seed, "step", self.at.step), self.autocast():
+            scores = forward(self.model, inputs)
+        loss = F.cross_entropy(scores.float(), targets)
+        if not math.isfinite(loss.item()):
+            raise DivergedError(f"the loss is {loss.item()} at step {self.at.step + 1}")
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+        correct, count = int((scores.argmax(1) == targets).sum()), len(targets)
+        depth, seconds = self.at.settings.trainable_from, time.perf_counter() - began
+        done = StepDone(self.at.step + 1, epoch, loss.item(), correct, count, lr, depth, seconds)
+        self._move_on(done)
+        return done
+
+    def _next_batch(self) -> tuple[Inputs, Tensor, float]:
+        """The next samples in this epoch's order, and how many epochs are done once they are used."""
+        at, size = self.at, len(self.train_split)
+        if self._order[0] != at.epoch:
+            chance = runtime.generator(self.seed, "order", at.epoch)
+            self._order = (at.epoch, torch.randperm(size, generator=chance))
+        end = min(at.offset + at.settings.batch_size, size)
+        if size - end == 1:  # BatchNorm has no statistics over one sample: take it along
+            end += 1
+        chance = runtime.generator(self.seed, "augment", at.step)
+        indices = self._order[1][at.offset : end]
+        inputs, targets = self.train_split.batch(indices, at.settings.augment, chance)
+        inputs = laid_out(inputs, self.precision, self.device)
+        return inputs, targets.to(self.device), at.epoch + end / size
+
+    def _set_learning_rates(self) -> float:
+        """Give every stage its rate for this step and return the head's."""
+        at, now = self.at, self.at.settings
+        done: float = at.epoch - at.phase_start
+        done += (at.offset + now.batch_size / 2) / len(self.train_split)
+        progress = min(1.0, done / (self.phase_end() - at.phase_start))
+        lr = now.lr * rate_factor(now.schedule, now.warmup, progress)
+        for depth, group in enumerate(reversed(self.optimizer.param_groups)):
+            group["lr"] = lr * now.lr_decay**depth
+            group["weight_decay"] = now.weight_decay
+        return lr
+
+    def _move_on(self, done: StepDone) -> None:
+        at, size = self.at, len(self.train_split)
+        at.step, at.offset = done.step, round((done.epoch - at.epoch) * size)
+        at.loss_sum += done.loss * done.count
+        at.correct += done.correct
+        at.seconds += done.seconds
+        if at.offset == size:
+            at.epoch, at.offset = at.epoch + 1, 0
+        moved = self.stages if self.plan.frozen_statistics == "running" else self.thawed()
+        at.trained.update(dict.fromkeys(moved, at.step))
+        self.half_done = False
+
+    @property
+    def between_epochs(self) -> bool:
+        """Whether the last step completed an epoch."""
+        return self.at.offset == 0
+
+    def autocast(self) -> Any:
+        """The precision of this run as a context."""
+        return autocast(self.precision, self.device)
+
+    def evaluate(self, split: Any, name: str) -> Evaluation:
+        """Exact counts on a split."""
+        return evaluate(self.model, split, name, self.autocast, self.device)
+
+    # ------------------------------------------------------------ epochs and phases
+
+    def close_epoch(self, valid: Evaluation | None = None) -> EpochDone:
+        """Close the books of an epoch and begin new ones. Epoch 0 has trained on nothing yet."""
+        at, count = self.at, len(self.train_split) if self.at.epoch else 0
+        done = EpochDone(
+            step=at.step,
+            epoch=at.epoch,
+            train_loss=at.loss_sum / count if count else None,
+            train_correct=at.correct,
+            train_count=count,
+            valid_loss=valid.loss if valid else None,
+            valid_correct=valid.correct if valid else 0,
+            valid_count=valid.count if valid else 0,
+            seconds=at.seconds,
+        )
+        at.loss_sum, at.correct, at.seconds = 0.0, 0, 0.0
+        return done
+
+    def enter_next_phase(self) -> bool:
+        """Begin the plan's next phase if the current one is over; whether it did."""
+        at = self.at
+        if at.epoch < self.phase_end() or at.phase + 1 == len(self.plan.phases):
+            return False
+        at.phase, at.phase_start = at.phase + 1, at.epoch
+        self.put_in_force(at.settings.in_phase(self.plan.phases[at.phase], self.stages))
+        return True
+
+    def phase_end(self) -> int:
+        """The epoch at whose end the current phase is over; the last phase ends with the plan."""
+        if self.at.phase + 1 == len(self.plan.phases):
+            return max(self.at.settings.epochs, self.at.phase_start + 1)
+        return sum(phase.epochs for phase in self.plan.phases[: self.at.phase + 1])
+
+    # ------------------------------------------------------------ freezing and the optimiser
+
+    def put_in_force(self, settings: Settings) -> None:
+        """Use new settings from the next step on."""
+        before = set(self.thawed())
+        self.at.settings = settings
+        if before != set(self.thawed()):
+            self._freeze()
+            self._forget_moments(before ^ set(self.thawed()))
+
+    def thawed(self) -> tuple[str, ...]:
+        """The stages that train now."""
+        return self.stages[self.stages.index(self.at.settings.trainable_from) :]
+
+    def _freeze(self) -> None:
+        depth, statistics = self.at.settings.trainable_from, self.plan.frozen_statistics
+        freezing.freeze_below(self.model, self.stages, depth, statistics)
+
+    def _forget_moments(self, stages: set[str]) -> None:
+        """A stage just thawed begins, and one just frozen ends, without the optimiser's memory."""
+        for group in self.optimizer.param_groups:
+            if group["name"] in stages:
+                for parameter in group["params"]:
+                    self.optimizer.state.pop(parameter, None)
+                    parameter.grad = None
+
+    def _new_optimizer(self) -> torch.optim.Optimizer:
+        """One named group per stage from the start: a stage thawed later is already in it."""
+        groups = [
+            {"params": list(freezing.stage(self.model, name).parameters()), "name": name}
+            for name in self.stages
+        ]
+        if self.plan.optimizer == "sgd":
+            return torch.optim.SGD(groups, lr=0.0, momentum=0.9, nesterov=True)
+        # Fused: the same arithmetic in one call. Elsewhere the default keeps step counts on the CPU.
+        return torch.optim.AdamW(groups, lr=0.0, fused=True if self.device.type == "cpu" else None)
+
+    # ------------------------------------------------------------ the way back
+
+    def checkpoint(self, previous: Checkpoint | None) -> Checkpoint:
+        """Everything needed to come back here; stages that have not moved share their tensors."""
+        weights = {name: self._weights(name, previous) for name in self.stages}
+        moments = {group["name"]: self._moments(group) for group in self.optimizer.param_groups}
+        own = [
+            tensor for states in moments.values() for s in states.values() for tensor in s.values()
+        ]
+        for name, kept in weights.items():
+            shared = kept is self.initial[name] or (previous and kept is previous.weights[name])
+            own += [] if shared else kept.values()
+        size = sum(tensor.nbytes for tensor in own)
+        return Checkpoint(self.at.step, weights, moments, self.at.copy(), size)
+
+    def _weights(self, name: str, previous: Checkpoint | None) -> dict[str, Tensor]:
+        moved = self.at.trained.get(name, 0)
+        if moved == 0:
+            return self.initial[name]
+        if previous and moved <= previous.step:
+            return previous.weights[name]
+        now = freezing.tensors(freezing.stage(self.model, name))
+        return {key: _kept(value) for key, value in now.items()}
+
+    def _moments(self, group: dict[str, Any]) -> dict[int, dict[str, Tensor]]:
+        state = self.optimizer.state
+        return {
+            index: {key: _kept(value) for key, value in state[parameter].items()}
+            for index, parameter in enumerate(group["params"])
+            if parameter in state
+        }
+
+    @torch.no_grad()
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Be again where the checkpoint was taken."""
+        for name, weights in checkpoint.weights.items():
+            now = freezing.tensors(freezing.stage(self.model, name))
+            for key, value in weights.items():
+                now[key].copy_(value)
+        self.optimizer.zero_grad()
+        self.optimizer.state.clear()
+        for group in self.optimizer.param_groups:
+            for index, state in checkpoint.moments[group["name"]].items():
+                parameter = group["params"][index]
+                self.optimizer.state[parameter] = {
+                    key: value.clone() if value.ndim == 0 else value.to(parameter.device, copy=True)
+                    for key, value in state.items()
+                }
+        self.at = checkpoint.state.copy()
+        self.half_done = False
+        self._freeze()
+
+
+def _kept(tensor: Tensor) -> Tensor:
+    """A copy in main memory that training does not touch."""
+    return tensor.detach().to("cpu", copy=True)

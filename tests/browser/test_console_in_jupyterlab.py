@@ -1,0 +1,216 @@
+"""The live console in a real JupyterLab: what the keyboard does there is what the run has in its log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from console_page import QUESTIONS, Console
+from lab_driver import Notebook
+from PIL import Image
+from playwright.sync_api import expect
+
+THEMES = ("JupyterLab Light", "JupyterLab Dark")
+WIDTHS = (1280, 800)  # pixels
+
+DIGITS = (
+    """
+    import labkit
+    data = labkit.load_data("digits")
+    net = labkit.load_backbone("resnet10-glyphs")
+    """,
+    """
+    run = labkit.Run(net, data, labkit.partial("layer4", lr=1e-3, epochs=200), seed=0)
+    labkit.console(run)
+    """,
+)
+
+MARKUP = "<img src=x onerror=window.struck=1>"
+
+
+OpenConsole = Callable[..., Console]
+
+
+@pytest.fixture
+def open_console(open_notebook) -> Iterator[OpenConsole]:
+    """Run a notebook and find its console; afterwards, the page must not have complained."""
+    notebooks: list[Notebook] = []
+
+    def open_it(path: str, run: str = "run") -> Console:
+        notebooks.append(open_notebook(path))
+        notebooks[-1].run_all(seconds=240)
+        assert notebooks[-1].cell_errors() == []
+        notebooks[-1].execute(QUESTIONS)
+        console = Console(notebooks[-1], run)
+        console.wait_open()
+        return console
+
+    yield open_it
+    for notebook in notebooks:
+        assert notebook.console_errors == []
+
+
+def test_a_run_is_steered_by_keyboard_alone(open_console, write_notebook):
+    steer(open_console(write_notebook("digits.ipynb", *DIGITS)))
+
+
+@pytest.mark.slow
+def test_the_run_of_lesson_05_is_steered_by_keyboard_alone(open_console, shots):
+    console = open_console("05_partial_fine_tuning.ipynb", run="playground")
+    console.notebook.screenshot(shots, "lesson 05")
+    assert console.notebook.axe() == []
+    steer(console)
+
+
+def steer(console: Console) -> None:
+    """What a learner does in one sitting, each step checked against the run's own word."""
+    start(console)
+    move_the_learning_rate(console)
+    steer_while_a_cell_runs(console)
+    freeze_a_stage(console)
+    pause(console)
+    rewind(console)
+    branch(console)
+    reload_the_page(console)
+
+
+def start(console: Console) -> None:
+    console.fill("epochs", "1000")  # longer than any test
+    console.wait("settings.epochs == 1000")
+    console.press("run", "Enter")
+    console.wait_status("running")
+    console.wait_steps(5)
+
+
+def move_the_learning_rate(console: Console) -> None:
+    before = console.ask("settings.lr")
+    console.press("lr", "ArrowRight", times=4)
+    shown = float(console.hook("lr-text").input_value())
+    assert shown > before
+    console.wait(f"settings.lr == {shown}")
+    console.wait_steps(2)
+    pairs = console.notebook.evaluate(f"rates({console.run})")
+    assert pairs
+    assert all(given == used for given, used in pairs), "the very next step uses the new rate"
+    assert console.ask("log[-1].args['lr']") == shown
+    assert console.ask("status") == "running"
+
+
+def steer_while_a_cell_runs(console: Console) -> None:
+    """A key is acknowledged and the curves go on although the kernel's main shell is blocked."""
+    with console.notebook.busy():
+        frames, acknowledged = console.chart("loss", "frames"), console.acknowledged()
+        console.press("lr", "ArrowLeft")
+        expect(console.root).not_to_have_attribute("data-ack-ms", acknowledged)
+        console.wait_frames(frames + 5)
+
+
+def freeze_a_stage(console: Console) -> None:
+    run, evaluate = console.run, console.notebook.evaluate
+    console.press("depth", "ArrowRight")
+    console.wait("settings.trainable_from == 'head'")
+    expect(console.hook("depth-text")).to_contain_text("head, ")
+    frozen, head = evaluate(f"[fingerprint({run}, 'layer4'), fingerprint({run}, 'head')]")
+    console.wait_steps(5)
+    assert evaluate(f"fingerprint({run}, 'layer4')") == frozen
+    assert evaluate(f"fingerprint({run}, 'head')") != head
+
+
+def pause(console: Console) -> None:
+    console.press("pause", "Enter")
+    console.wait_status("paused")
+    assert console.ask("status") == "paused"
+    for chart in ("loss", "accuracy"):
+        assert console.colours(chart) > 3
+        assert console.shows_ink(chart, "line"), "the grid is drawn in the theme's colour"
+        assert console.chart(chart, "points") > 5
+        assert console.chart(chart, "marks") >= 2
+
+
+def rewind(console: Console) -> None:
+    reached = console.ask("step_number")
+    console.press("scrub", "ArrowLeft", times=3)
+    expect(console.hook("rewind")).to_have_text(f"Rewind to {reached - 3}")
+    console.press("rewind", "Enter")
+    console.wait(f"step_number == {reached - 3}")
+    expect(console.hook("progress")).to_contain_text(f"step {reached - 3} of")
+    assert console.notebook.evaluate(f"rewinds({console.run})") == [[reached, reached - 3]]
+
+
+def branch(console: Console) -> None:
+    reached = console.ask("step_number")
+    console.press("branch", "Enter")
+    expect(console.hook("run-choice")).to_have_count(2)
+    expect(console.hook("run-choice").nth(1)).to_be_checked()
+    expect(console.hook("progress")).to_contain_text(f"step {reached} of")
+    console.press("run-choice", "ArrowUp")  # back to the first
+    expect(console.hook("run-choice").first).to_be_checked()
+
+
+def reload_the_page(console: Console) -> None:
+    """All is there again, with the epochs that passed while no page looked."""
+    notebook = console.notebook
+    names, rows, commands = console.names(), console.table(), console.commands()
+    notebook.save()
+    notebook.execute(f"{console.run}.resume()")
+    notebook.reload()
+    console.wait_open()
+    notebook.execute(f"{console.run}.pause()")
+    console.wait_status("paused")
+    expect(console.hook("progress")).to_contain_text(f"step {console.ask('step_number')} of")
+    assert console.names() == names
+    assert console.commands() == commands
+    assert set(rows) <= set(console.table())
+    mine = [row for row in console.table() if row.startswith(f"{console.ask('name')}\t")]
+    assert len(mine) == console.ask("history.split.eq('valid').sum().item()")
+
+
+def test_nobody_is_shut_out(open_console, write_notebook, shots):
+    """No barrier that axe knows of, in a wide and a narrow window, in light and dark."""
+    console = open_console(write_notebook("barriers.ipynb", *DIGITS))
+    start(console)
+    console.press("lr", "ArrowRight", times=3)
+    expect(console.hook("strip-item").first).to_be_visible()
+    console.table()
+    for theme in THEMES:
+        console.notebook.set_theme(theme)
+        for width in WIDTHS:
+            console.notebook.show_whole(console.root, width)
+            console.notebook.screenshot(shots, f"console {theme} {width}")
+            assert console.notebook.axe() == []
+
+
+def test_names_are_text_never_markup(open_console, write_notebook, server):
+    """Classes, files and runs named like an attack are shown as they are spelt."""
+    write_images(server.root / "struck", (MARKUP, '"><script>window.struck=1'))
+    console = open_console(
+        write_notebook(
+            "markup.ipynb",
+            f"""
+            import labkit
+            data = labkit.load_data("struck", size=32)
+            net = labkit.load_backbone("resnet10-glyphs")
+            run = labkit.Run(net, data, labkit.full(epochs=5), name={MARKUP!r})
+            data.report.table()
+            """,
+            "labkit.console(run)",
+            "run.step()\nlabkit.compare([run])",
+        )
+    )
+    expect(console.hook("strip")).to_contain_text(MARKUP)
+    assert console.names() == [MARKUP]
+    console.table()
+    assert console.notebook.page.locator("img[src='x']").count() == 0
+    assert console.notebook.page.evaluate("() => window.struck") is None
+
+
+def write_images(folder: Path, classes: tuple[str, ...]) -> None:
+    """A folder of small noisy pictures for each class, with names that are markup too."""
+    noise = np.random.default_rng(0)
+    for name in classes:
+        (folder / name).mkdir(parents=True)
+        for number in range(12):
+            pixels = noise.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"<b onclick=struck()>{number}.png")

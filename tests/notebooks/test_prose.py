@@ -1,0 +1,125 @@
+"""How the lessons are written: short sentences, no hype, no number that is not on record."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pytest
+
+from labkit.learn import exercises, glossary
+from labkit.learn.build import sources
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sources(ROOT)
+SECTIONS = [
+    "The question",
+    "Predict",
+    "The idea in plain PyTorch",
+    "The same through labkit",
+    "Your turn in the console",
+    "Exercise 1",
+    "Exercise 2",
+    "What the evidence says",
+    "Pitfalls",
+    "Summary",
+    "References",
+]
+MOST_WORDS = 30
+HYPE = re.compile(
+    r"\b(amazing|incredible|powerful|magical|revolutionary|state[- ]of[- ]the[- ]art|simply|easily|obviously)\b",
+    re.I,
+)
+RESULT = re.compile(r"\d+(?:\.\d+)?\s?(?:%|per ?cent\b|points?\b|seconds?\b|s\b|times\b|×)", re.I)
+
+pytestmark = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+
+
+@cache
+def prose(source: Path) -> tuple[str, ...]:
+    """The Markdown cells of a source, references left out: they follow other rules."""
+    cells = jupytext.read(source, fmt="py:percent").cells
+    texts = [cell.source for cell in cells if cell.cell_type == "markdown"]
+    return tuple(text for text in texts if not text.startswith("## References"))
+
+
+@cache
+def code(source: Path) -> str:
+    cells = jupytext.read(source, fmt="py:percent").cells
+    return "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+
+
+def sentences(text: str) -> list[str]:
+    """Sentences of a cell: headings, table cells and items of lists stand alone."""
+    text = re.sub(r"```.*?```|<[^>]+>|^\|[-|: ]+\|$", " ", text, flags=re.S | re.M)
+    text = re.sub(r"\{[^}]*\}", "x", text)
+    blocks = re.split(r"\n\s*\n|\n(?=#|- |\d+\. |\|)|(?<!^)\|", text)
+    return [
+        part for block in blocks for part in re.split(r"(?<=[.?:])\**\s+", " ".join(block.split()))
+    ]
+
+
+def test_sentences_are_short(source: Path) -> None:
+    long = [s for text in prose(source) for s in sentences(text) if len(s.split()) > MOST_WORDS]
+    assert not long
+
+
+def test_nobody_shouts_and_nobody_sells(source: Path) -> None:
+    for text in prose(source):
+        assert "!" not in text.replace("![", "")
+        assert not HYPE.findall(text), text
+
+
+def test_every_number_about_results_comes_from_the_record(source: Path) -> None:
+    for text in prose(source)[1:]:  # the header tells time and memory
+        bare = RESULT.findall(re.sub(r"`[^`]*`|\{[^}]*\}|95 % intervals?", "", text))
+        assert not bare, f"{bare} in: {text}"
+
+
+def test_the_lesson_has_the_shape_of_a_lesson(source: Path) -> None:
+    headings = re.findall(r"^## (.+)$", "\n".join(prose(source)) + "\n## References", re.M)
+    found = [next((h for h in headings if h.startswith(wanted)), None) for wanted in SECTIONS]
+    assert None not in found, f"missing: {SECTIONS[found.index(None)]}"
+    places = [headings.index(heading) for heading in found]
+    assert places == sorted(places)
+    for row in ("You will be able to", "Time", "Memory", "Builds on"):
+        assert f"- **{row}:** " in prose(source)[0]
+
+
+def test_a_guess_is_asked_for_before_any_other_code_and_its_outcome_told(source: Path) -> None:
+    text = code(source)
+    asked = re.findall(r"predict\(\s*\"([\w-]+)\"", text)
+    assert asked
+    assert text.index("predict(") < text.index("import labkit\n")
+    assert sorted(asked) == sorted(re.findall(r"reveal\(\s*\"([\w-]+)\"", text))
+    assert all(id.startswith(source.stem[:2]) for id in asked)
+
+
+def test_the_exercises_are_those_that_have_checks(source: Path) -> None:
+    lesson = source.stem[:2]
+    with pytest.raises(Exception, match="There is no exercise") as listed:
+        exercises.find(f"{lesson}-none")
+    known = set(re.findall(rf"{lesson}-[\w-]+", str(listed.value))) - {f"{lesson}-none"}
+    assert set(re.findall(r"check\(\"([\w-]+)\"", code(source))) == known
+    assert set(re.findall(r"\{exercise:([\w-]+)\}", "\n".join(prose(source)))) == known
+    assert len(known) >= 2
+
+
+def test_the_console_is_opened_once_on_a_run_of_its_own(source: Path) -> None:
+    assert re.findall(r"labkit\.console\((\w+)\)", code(source)) == ["playground"]
+    after = code(source).split("labkit.console(playground)")[1]
+    assert "playground" not in after
+
+
+def test_every_term_is_linked_where_it_first_appears(source: Path) -> None:
+    notebook = nbformat.read(ROOT / "notebooks" / f"{source.stem}.ipynb", 4)
+    text = "\n\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+    terms = glossary.read((ROOT / "notebooks" / "src" / "glossary.md").read_text("utf-8"))
+    known = {term.anchor for term in terms}
+    links = re.findall(r"\]\(glossary\.ipynb#([^)]+)\)", text)
+    assert len(links) >= 10
+    assert len(set(links)) == len(links)
+    assert set(links) <= known

@@ -1,0 +1,174 @@
+"""The `labkit` command: quick, honest about mistakes, readable by people and by programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import nbformat
+import pytest
+import typer
+from PIL import Image
+
+from labkit import cli
+
+COMMANDS = {
+    "lab", "doctor", "build-lessons",
+    "data", "data fetch", "data report",
+    "pretrain", "pretrain photos", "pretrain glyphs",
+    "evidence", "evidence show", "evidence tune", "evidence build", "evidence check",
+}  # fmt: skip
+HELP_BUDGET = 1.0  # seconds of the processor
+
+
+def walk(command, path: str = "") -> Iterator[tuple[str, object]]:
+    """Every command with its path, groups included."""
+    for name, child in getattr(command, "commands", {}).items():
+        full = f"{path} {name}".strip()
+        yield full, child
+        yield from walk(child, full)
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, what went to stdout, what went to stderr."""
+    with pytest.raises(SystemExit) as end:
+        cli.main(arguments)
+    said = capsys.readouterr()
+    return int(end.value.code or 0), said.out, said.err
+
+
+def test_there_is_every_command_and_no_stub():
+    assert dict(walk(typer.main.get_command(cli.app))).keys() == COMMANDS
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_has_help(capsys, command):
+    code, said, _ = run(capsys, *command.split(), "--help")
+    assert code == 0
+    assert "Usage:" in said
+
+
+def test_every_command_that_reports_can_report_json():
+    for path, command in walk(typer.main.get_command(cli.app)):
+        if path != "pretrain":  # only leads to two others
+            assert any("--json" in option.opts for option in command.params), path
+
+
+def test_help_is_quick_and_loads_no_torch():
+    code = (
+        "import sys, time; start = time.process_time(); from labkit import cli\n"
+        "try: cli.main(['--help'])\n"
+        "except SystemExit: print(time.process_time() - start, 'torch' in sys.modules)"
+    )
+    seconds, torch = subprocess.check_output([sys.executable, "-c", code], text=True).split()[-2:]
+    assert float(seconds) <= HELP_BUDGET
+    assert torch == "False"
+
+
+def test_doctor_answers_as_data(capsys):
+    code, said, _ = run(capsys, "doctor", "--json")
+    facts = json.loads(said)
+    assert (code == 0) is facts["ok"]
+    assert {"name", "status", "detail", "advice"} == set(facts["checks"][0])
+
+
+def test_data_lists_what_there_is(capsys):
+    _, said, _ = run(capsys, "data", "--json")
+    rows = {row["name"]: row for row in json.loads(said)}
+    assert rows["digits"]["at_hand"] is True
+    assert {"ants-bees", "cifar10", "flowers102", "pets"} <= rows.keys()
+    _, words, _ = run(capsys, "data")
+    assert all(name in words for name in rows)
+
+
+def test_data_names_the_files_that_are_not_as_they_should_be(capsys, tmp_path):
+    for folder in ("cats", "dogs"):
+        (tmp_path / folder).mkdir()
+        for number in range(6):
+            colour = (40 * number, 90, 200 if folder == "cats" else 20)
+            Image.new("RGB", (40, 40), colour).save(tmp_path / folder / f"{number}.png")
+    (tmp_path / "cats" / "broken.jpg").write_bytes(b"")
+    code, said, _ = run(capsys, "data", "report", str(tmp_path), "--json")
+    facts = json.loads(said)
+    assert code == 0
+    assert facts["classes"] == ["cats", "dogs"]
+    assert sum(facts["pictures"].values()) == 12
+    assert [finding["file"] for finding in facts["findings"]] == ["cats/broken.jpg"]
+
+
+def test_nothing_to_fetch_is_said(capsys):
+    assert run(capsys, "data", "fetch", "digits")[:2] == (0, "digits needs no fetching.\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["data", "report", "digit"],
+        ["data", "fetch", "nothing-like-it"],
+        ["pretrain", "photos", "--data", "nowhere"],
+        ["evidence", "show", "nothing-like-it"],
+        ["lab", "nowhere.ipynb"],
+    ],
+    ids=" ".join,
+)
+def test_a_mistake_is_one_message_and_exit_code_2(capsys, arguments):
+    code, said, error = run(capsys, *arguments)
+    assert (code, said) == (2, "")
+    assert error.startswith("labkit: ")
+    assert "Traceback" not in error
+
+
+def test_the_notebooks_of_this_checkout_are_up_to_date(capsys):
+    code, said, _ = run(capsys, "build-lessons", "--check", "--json")
+    assert (code, json.loads(said)["changed"]) == (0, [])
+
+
+# ---------------------------------------------------------------- the lab itself
+
+
+@contextmanager
+def opened(folder, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`labkit lab` on a machine without a display, and the address that it says."""
+    pytest.importorskip("jupyterlab", reason="left out: JupyterLab is not installed")
+    command = [sys.executable, "-c", "from labkit.cli import main; main()", "lab", *arguments]
+    hidden = {name: value for name, value in os.environ.items() if "DISPLAY" not in name}
+    home = {"JUPYTER_CONFIG_DIR": str(folder / "config"), "JUPYTER_DATA_DIR": str(folder / "data")}
+    with subprocess.Popen(command, cwd=folder, stdout=-1, text=True, env=hidden | home) as process:
+        try:
+            line = next(line for line in process.stdout if "http://" in line)
+            yield process, "http://" + line.split("http://")[1].strip().rstrip('",')
+        finally:
+            process.terminate()
+
+
+def test_without_a_display_the_lab_prints_an_address_that_answers(tmp_path):
+    nbformat.write(nbformat.v4.new_notebook(), tmp_path / "lesson.ipynb")
+    with opened(tmp_path, "lesson.ipynb", "--port", "18888") as (process, address):
+        page = urllib.request.urlopen(address, timeout=60)
+        assert page.status == 200
+        assert "/lab/tree/lesson.ipynb" in page.url
+        contents = address.replace("/lab/tree/", "/api/contents/")
+        assert json.load(urllib.request.urlopen(contents, timeout=60))["name"] == "lesson.ipynb"
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(contents.split("?")[0], timeout=60)
+        process.terminate()
+        assert process.wait(60) == 0
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", urlsplit(address).port)) != 0
+
+
+def test_a_port_in_use_is_passed_over(tmp_path):
+    nbformat.write(nbformat.v4.new_notebook(), tmp_path / "lesson.ipynb")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert cli._free_port("127.0.0.1", port) > port

@@ -1,0 +1,483 @@
+"""What the console promises without a browser: points, commands, text that stays text, and an instant return."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from torch import nn
+
+import labkit
+from labkit import runtime
+from labkit.errors import CommandError
+from labkit.show.console_session import DELTA_BYTES, LARGEST_FAMILY, Session, Tape, clip, point
+from labkit.show.strip import SHOWN, Sample, thumbnail
+from labkit.tuning import CommandApplied, EpochDone, Plan, Run, StepDone
+
+MARKUP = "<img src=x onerror=alert(1)>"
+
+
+def tiny(classes: int) -> nn.Module:
+    stem = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU())
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, classes))
+    return nn.Sequential(OrderedDict(stem=stem, head=head))
+
+
+@pytest.fixture(scope="module")
+def digits() -> Any:
+    return labkit.load_data("digits", size=16).subset(per_class=8)
+
+
+@pytest.fixture
+def make_run(digits: Any) -> Callable[..., Run]:
+    def make(plan: Plan | None = None, **options: Any) -> Run:
+        net = labkit.Backbone.from_module(tiny, ("stem", "head"), "tiny")
+        plan = plan or labkit.full(lr=1e-3, epochs=20, batch_size=16)
+        return Run(net, digits, plan, precision=runtime.Precision(), **options)
+
+    return make
+
+
+class Browser:
+    """The other side of a session, as far as messages go: what console.js keeps of them."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.points: list[Any] = []
+        self.sizes: list[int] = []
+        self.count = 0
+        self.probes = 0
+
+    def poll(self) -> dict[str, Any]:
+        """Ask once and take in what came."""
+        self.count += 1
+        question = {
+            "kind": "poll",
+            "client": "test",
+            "n": self.count,
+            "since": len(self.points),
+            "probes": self.probes,
+        }
+        delta = self.session.answer(question)
+        assert delta["kind"] == "delta", delta
+        self.sizes.append(len(json.dumps(delta).encode()))
+        self.points += delta["points"]
+        self.probes = delta.get("probes", {}).get("version", self.probes)
+        assert delta["seq"] == len(self.points)
+        return delta
+
+    def catch_up(self) -> dict[str, Any]:
+        """Ask until there is no more; the last state."""
+        while (delta := self.poll())["more"]:
+            pass
+        return delta["state"]
+
+    def command(self, command: str, **args: Any) -> dict[str, Any]:
+        """Give a command; its acknowledgement."""
+        self.count += 1
+        return self.session.answer(
+            {
+                "kind": "command",
+                "client": "test",
+                "id": f"c{self.count}",
+                "command": command,
+                "args": args,
+            }
+        )
+
+    def outcome(self, ack: dict[str, Any], seconds: float = 20) -> str | None:
+        """Wait for slow work that was acknowledged; its error, if any."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self.catch_up()
+            for told in self.points:
+                if told[0] == "o" and told[1] == ack["id"]:
+                    return told[2]
+            time.sleep(0.02)
+        raise AssertionError(f"nothing came of {ack}")
+
+
+@pytest.fixture
+def browser(make_run: Callable[..., Run]) -> Browser:
+    return Browser(Session([make_run()]))
+
+
+# ---------------------------------------------------------------- opening
+
+
+def test_console_returns_at_once_and_trains_nothing(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    labkit.console(run)  # the first one imports the widgets
+    started = time.perf_counter()
+    panel = labkit.console(run)
+    assert time.perf_counter() - started < 0.1
+    assert run.status == "ready"
+    assert len(run.journal) == 0
+    assert panel.run is run
+
+
+def test_autostart_trains_in_the_background(make_run: Callable[..., Run]) -> None:
+    run = make_run(labkit.full(epochs=1, batch_size=16))
+    labkit.console(run, autostart=True)
+    assert run.wait(30).status == "ended"
+
+
+def test_console_shows_a_run_or_several_and_nothing_else(make_run: Callable[..., Run]) -> None:
+    runs = [make_run(name="one"), make_run(name="two")]
+    assert labkit.console(runs).runs == tuple(runs)
+    for nonsense in ([], 7, "run", [runs[0], "two"]):
+        with pytest.raises(CommandError, match=r"shows a labkit\.Run"):
+            labkit.console(nonsense)
+
+
+def test_a_picture_a_table_and_text_stand_in_where_scripts_do_not_run(
+    make_run: Callable[..., Run],
+) -> None:
+    run = make_run(name=MARKUP)
+    fresh, _ = labkit.console(run)._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in fresh
+    assert "image/png" not in fresh
+    run.fit(epochs=2)
+    trained, _ = labkit.console(run)._repr_mimebundle_()
+    assert "image/png" in trained
+    assert "<table" in trained["text/html"]
+    assert run.name in trained["text/plain"]
+    for bundle in (fresh, trained):
+        assert MARKUP not in bundle["text/html"]
+
+
+# ---------------------------------------------------------------- the tape
+
+
+def test_a_view_that_joins_late_reads_the_same_story(browser: Browser) -> None:
+    early = browser
+    for _ in range(30):
+        browser.session.run.step()
+        early.poll()
+    late = Browser(early.session)
+    late.catch_up()
+    assert late.points == early.points
+    assert sum(told[0] == "s" for told in late.points) == 30
+
+
+def test_deltas_stay_small_however_long_the_story(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    for step in range(1, 3001):
+        run.journal.append(StepDone(step, step / 5, 1 / 3, 15, 16, 1e-3, "stem", 0.01))
+    view = Browser(Session([run]))
+    view.catch_up()
+    assert sum(told[0] == "s" for told in view.points) == 3000
+    assert max(view.sizes) <= DELTA_BYTES
+    assert len(view.sizes) < 50
+
+
+def test_a_long_story_does_not_hold_a_handler(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    for step in range(1, 20001):
+        run.journal.append(StepDone(step, step / 5, 1 / 3, 15, 16, 1e-3, "stem", 0.01))
+    session = Session([run])
+    session.answer({"kind": "poll", "since": 0})
+    began = time.thread_time()  # not the wall's clock: other processes may hold the processor
+    session.answer({"kind": "poll", "since": 0})
+    assert time.thread_time() - began < 0.02
+
+
+def test_a_chunk_gives_at_least_one_point() -> None:
+    tape = Tape()
+    tape.add(["x" * 100])
+    tape.add(["y"])
+    assert tape.chunk(0, 10) == [["x" * 100]]
+    assert tape.chunk(1, 10) == [["y"]]
+    assert tape.chunk(2, 10) == []
+
+
+def test_a_loss_that_is_not_finite_travels_as_null() -> None:
+    for loss in (float("nan"), float("inf")):
+        told = point("r0", StepDone(3, 0.5, loss, 1, 16, 1.0, "stem", 0.01))
+        assert told == ["s", "r0", 3, None, 1, 16]
+        json.dumps(told, allow_nan=False)
+
+
+def test_counts_travel_exactly() -> None:
+    done = EpochDone(40, 2, 0.123456, 153, 160, 0.98762, 71, 97, 1.5)
+    assert point("r0", done) == ["e", "r0", 40, 2, 0.1235, 153, 160, 0.9876, 71, 97, 1.5]
+
+
+def test_a_marker_says_what_was_changed() -> None:
+    changed = CommandApplied(12, 5, "set", {"lr": 0.0003, "trainable_from": "layer3"})
+    assert point("r0", changed) == ["c", "r0", 12, 5, "set", "lr 0.0003, from layer3", None]
+    assert point("r0", CommandApplied(12, 6, "pause"))[5] == ""
+
+
+# ---------------------------------------------------------------- messages that make no sense
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        None,
+        7,
+        [],
+        "poll",
+        {},
+        {"kind": 3},
+        {"kind": ["poll"]},
+        {"kind": "__class__"},
+        {"kind": "poll", "since": -1},
+        {"kind": "poll", "since": "0"},
+        {"kind": "poll", "since": True},
+        {"kind": "poll", "since": 10**9},
+        {"kind": "command"},
+        {"kind": "command", "id": 7, "command": "run"},
+        {"kind": "images", "keys": "r0:1"},
+        {"kind": "images", "keys": ["r0:99999"]},
+        {"kind": "images", "keys": ["../../etc"]},
+        {"kind": "images", "keys": [None]},
+    ],
+)
+def test_a_message_that_makes_no_sense_gets_an_error_and_harms_nothing(
+    browser: Browser, nonsense: Any
+) -> None:
+    assert browser.session.answer(nonsense)["kind"] == "error"
+    assert browser.catch_up()["runs"][0]["status"] == "ready"
+
+
+@pytest.mark.parametrize(
+    ("command", "args", "kind"),
+    [
+        ("fly", {}, "CommandError"),
+        ("set", {}, "CommandError"),
+        ("set", {"lr": 3}, "LearningRateError"),
+        ("set", {"lr": "much"}, "LearningRateError"),
+        ("set", {"trainable_from": "layer9"}, "StageError"),
+        ("set", {"batch_size": 0}, "PlanError"),
+        ("set", {"augment": MARKUP}, "CommandError"),
+        ("set", {"colour": "red"}, "CommandError"),
+        ("rewind", {"step": -1}, "CommandError"),
+        ("rewind", {}, "CommandError"),
+        ("select", {"run": "r9"}, "CommandError"),
+        ("rename", {"run": "r0", "name": " "}, "CommandError"),
+        ("plan", {"preset": "magic"}, "PlanError"),
+        ("plan", {"preset": "full", "seed": -1}, "PlanError"),
+    ],
+)
+def test_a_command_with_a_mistake_is_refused_at_the_door_in_words(
+    browser: Browser, command: str, args: dict[str, Any], kind: str
+) -> None:
+    ack = browser.command(command, **args)
+    assert (ack["ok"], ack["type"]) == (False, kind)
+    assert len(ack["error"]) > 15
+    assert browser.session.run.log == ()
+
+
+def test_a_command_sent_twice_is_done_once(browser: Browser) -> None:
+    message = {"kind": "command", "client": "a", "id": "same", "command": "step", "args": {}}
+    first, second = browser.session.answer(message), browser.session.answer(message)
+    assert first == second
+    browser.session.run.wait(10)
+    assert browser.session.run.step_number == 1
+
+
+# ---------------------------------------------------------------- commands
+
+
+def test_a_new_rate_is_used_on_the_very_next_step(browser: Browser) -> None:
+    run = browser.session.run
+    run.step()
+    assert browser.command("set", lr=0.0123)["ok"]
+    browser.command("step")
+    run.wait(10)
+    steps = [event for _, event in run.journal.since(0) if isinstance(event, StepDone)]
+    assert [step.lr for step in steps] == [1e-3, 0.0123]
+
+
+def test_a_refusal_that_comes_late_is_told_with_its_ticket(browser: Browser) -> None:
+    ack = browser.command("rewind", step=50)
+    assert ack["ok"]
+    browser.session.run.wait(10)
+    browser.catch_up()
+    refused = [
+        told for told in browser.points if told[0] == "c" and f"r0:{told[3]}" == ack["ticket"]
+    ]
+    assert "has not happened" in refused[0][6]
+
+
+def test_a_branch_joins_the_family_and_its_parent_stays(browser: Browser) -> None:
+    run = browser.session.run
+    for _ in range(6):
+        run.step()
+    assert browser.outcome(browser.command("branch", step=4)) is None
+    state = browser.catch_up()
+    assert [(row["id"], row["step"]) for row in state["runs"]] == [("r0", 6), ("r1", 4)]
+    assert state["active"] == "r1"
+    assert browser.command("select", run="r0")["ok"]
+    assert browser.session.run is run
+
+
+def become(run: Run, status: str, seconds: float = 20) -> None:
+    """Wait until a run that an engine thread serves has that status."""
+    deadline = time.monotonic() + seconds
+    while run.status != status:
+        assert time.monotonic() < deadline, f"{run} is not {status}"
+        time.sleep(0.01)
+
+
+def test_one_run_trains_at_a_time(browser: Browser) -> None:
+    parent = browser.session.run
+    browser.command("set", epochs=1000)
+    browser.command("run")
+    become(parent, "running")
+    assert browser.outcome(browser.command("branch")) is None
+    become(parent, "paused")
+    become(browser.session.run, "running")
+    browser.session.run.stop()
+    parent.stop()
+
+
+@pytest.mark.parametrize(
+    "preset", ["feature_extraction", "partial", "full", "gradual", "from_scratch"]
+)
+def test_every_preset_starts_a_new_run_with_the_seed_asked_for(
+    browser: Browser, preset: str
+) -> None:
+    assert browser.outcome(browser.command("plan", preset=preset, seed=3)) is None
+    run = browser.session.run
+    assert (run.seed, run.step_number, run.plan.batch_size) == (3, 0, 16)
+    assert len({run.name for run in browser.session.runs}) == 2
+
+
+def test_a_shared_line_opens_the_same_run_elsewhere(digits: Any) -> None:
+    data = labkit.load_data("digits").subset(per_class=4)
+    net = labkit.load_backbone("resnet10-glyphs")
+    one = Browser(Session([Run(net, data, labkit.full(lr=1e-3), seed=5, name="mine")]))
+    one.session.run.step()
+    one.command("set", lr=0.002)
+    one.session.run.wait(10)
+    line = one.command("share")["value"]
+    assert line.count("\n") == 0
+    assert one.outcome(one.command("paste", line=line)) is None
+    opened = one.session.run
+    assert (opened.seed, opened.name, opened.step_number) == (5, "mine 2", 0)
+    while opened.step_number < 3:
+        opened.step()
+    assert opened.settings.lr == 0.002
+
+
+def test_a_damaged_line_says_so_and_opens_nothing(browser: Browser) -> None:
+    for line in ("", "hello", "labkit1.AAAA", MARKUP):
+        error = browser.outcome(browser.command("paste", line=line))
+        assert "opy" in error
+    assert len(browser.session.runs) == 1
+
+
+def test_the_family_has_room_for_so_many_and_says_so(browser: Browser) -> None:
+    for _ in range(LARGEST_FAMILY - 1):
+        assert browser.outcome(browser.command("branch")) is None
+    refused = browser.command("branch")
+    assert not refused["ok"]
+    assert str(LARGEST_FAMILY) in refused["error"]
+    assert max(browser.sizes) <= DELTA_BYTES
+
+
+def test_a_run_that_diverged_says_where_it_was_well(browser: Browser) -> None:
+    run = browser.session.run
+    run.step()
+    with run.frozen_world() as model:
+        next(model.parameters()).data.fill_(float("nan"))
+    browser.command("step")
+    run.wait(10)
+    state = browser.catch_up()
+    assert state["runs"][0]["status"] == "failed"
+    assert "nan" in state["failure"]["reason"]
+    assert browser.command("rewind", step=state["failure"]["last_good"])["ok"]
+    run.wait(10)
+    assert browser.catch_up()["failure"] is None
+
+
+# ---------------------------------------------------------------- text stays text
+
+
+def test_names_travel_as_they_are_and_bounded(make_run: Callable[..., Run]) -> None:
+    run = make_run(name=MARKUP * 20)
+    state = Browser(Session([run])).catch_up()
+    assert state["runs"][0]["name"].startswith("<img src=x")
+    assert len(state["runs"][0]["name"]) <= 60
+
+
+def test_console_js_writes_no_markup() -> None:
+    source = (labkit.show.console.HERE / "console.js").read_text()
+    for door in (
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "document.write",
+        "eval(",
+        "https:",
+    ):
+        assert door not in source, door
+
+
+def test_clip_keeps_both_ends() -> None:
+    assert clip("short") == "short"
+    long = clip("a" * 50 + "photo.jpg", 20)
+    assert len(long) <= 20
+    assert long.endswith("photo.jpg")
+
+
+# ---------------------------------------------------------------- the strip
+
+
+def test_the_strip_shows_the_worst_first_and_says_what_is_right(
+    make_run: Callable[..., Run],
+) -> None:
+    run = make_run()
+    run.fit(epochs=2)
+    view = Browser(Session([run]))
+    deadline = time.monotonic() + 20
+    probes: dict[str, Any] = {}
+    while not probes and time.monotonic() < deadline:
+        probes = view.poll().get("probes", {})
+        time.sleep(0.02)
+    strip = probes["strip"]
+    assert len(strip) == SHOWN
+    assert [item["right"] for item in strip] == [item["says"] == item["truth"] for item in strip]
+    assert set(probes["drift"]) == {"stem", "head"}
+    assert max(view.sizes) <= DELTA_BYTES
+
+
+def test_predictions_of_the_strip_are_those_of_an_evaluation(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    run.fit(epochs=1)
+    whole = run.evaluate("valid")
+    for guess in Sample(run.data.valid).guesses(run):
+        assert guess.true == int(whole.targets[guess.index])
+        assert guess.true_probability == pytest.approx(
+            float(whole.probabilities[guess.index, guess.true]), abs=1e-4
+        )
+
+
+def test_looking_changes_nothing_in_a_run(make_run: Callable[..., Run]) -> None:
+    watched, alone = make_run(), make_run()
+    sample = Sample(watched.data.valid)
+    for _ in range(10):
+        watched.step()
+        sample.guesses(watched)
+        watched.drift()
+        alone.step()
+    ours, theirs = watched.model.state_dict(), alone.model.state_dict()
+    assert all(bool((ours[key] == theirs[key]).all()) for key in ours)
+
+
+def test_thumbnails_are_small_and_come_in_small_messages(browser: Browser, digits: Any) -> None:
+    assert len(thumbnail(digits.valid.images[0])) < 4000
+    keys = [f"r0:{index}" for index in range(40)]
+    got: dict[str, str] = {}
+    while missing := [key for key in keys if key not in got]:
+        reply = browser.session.answer({"kind": "images", "client": "a", "keys": missing})
+        assert len(json.dumps(reply)) <= DELTA_BYTES
+        got |= dict(reply["images"])
+    assert all(address.startswith("data:image/") for address in got.values())

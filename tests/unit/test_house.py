@@ -1,0 +1,191 @@
+"""The promises of the house: quick to import, nothing where it does not belong, everything inside the wheel."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+TOP_LEVEL = {
+    "pyproject.toml", "README.md", "LICENSE", "Makefile",
+    "notebooks", "labkit", "datasets", "tests", "binder", ".ci",
+}  # fmt: skip
+HEAVY = ("torch", "fastai", "matplotlib", "ipywidgets", "anywidget", "pandas", "numpy", "IPython")
+IMPORT_BUDGET = 0.3  # seconds of the processor: the clock on the wall also counts what else runs
+
+# Written in pieces, so that this file does not contain what it forbids.
+REGISTRIES = [
+    "py" + "pi.org",
+    "python" + "hosted.org",
+    "registry.npm" + "js.org",
+    "deb.deb" + "ian.org",
+]
+MACHINE_PATHS = [
+    r"/ro" + r"ot/",
+    r"/wo" + r"rk/",
+    r"/opt/ve" + r"nv",
+    r"/ho" + r"me/\w+/",
+    r"C:\\Use" + r"rs",
+]
+
+
+def tracked(root: Path) -> list[Path]:
+    listing = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True)
+    if listing.returncode:
+        pytest.skip("left out: this is no git checkout")
+    return [root / name for name in listing.stdout.split("\0") if name and (root / name).exists()]
+
+
+def texts(root: Path) -> dict[str, str]:
+    """Every tracked text file, by its path."""
+    found = {}
+    for path in tracked(root):
+        try:
+            found[path.relative_to(root).as_posix()] = path.read_text("utf-8")
+        except UnicodeDecodeError:
+            continue
+    return found
+
+
+def test_import_loads_nothing_heavy():
+    code = f"import sys, labkit; print([name for name in {HEAVY!r} if name in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_import_takes_less_than_its_budget():
+    code = "import time; start = time.process_time(); import labkit; print(time.process_time() - start)"
+    times = [float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(5)]
+    assert min(times) <= IMPORT_BUDGET
+
+
+def test_the_top_level_holds_only_what_the_house_allows(root):
+    top = {path.relative_to(root).parts[0] for path in tracked(root)}
+    assert {name for name in top - TOP_LEVEL if not name.startswith(".")} == set()
+
+
+def test_no_file_names_a_package_registry_except_binders(root):
+    for path, text in texts(root).items():
+        lines = [line for line in text.splitlines() if any(host in line for host in REGISTRIES)]
+        assert not lines, f"{path} names a registry: {lines}"
+    binder = (root / "binder" / "requirements.txt").read_text()
+    assert binder.startswith("--extra-index-url https://download.pytorch.org/whl/cpu\n")
+
+
+def test_pins_hold_exact_versions_and_nothing_else(root):
+    for line in (root / "tests" / "constraints.txt").read_text().splitlines():
+        assert line.startswith("#") or re.fullmatch(r"[\w.-]+==[\w.!]+", line), line
+
+
+def test_binder_pins_what_the_tests_pin(root):
+    tested = dict(_pins(root / "tests" / "constraints.txt"))
+    for name, number in _pins(root / "binder" / "requirements.txt"):
+        assert number.removesuffix("+cpu") == tested[name], name
+
+
+def _pins(path: Path) -> list[tuple[str, ...]]:
+    return [tuple(line.split("==")) for line in path.read_text().splitlines() if "==" in line]
+
+
+def test_binder_has_all_that_the_package_needs(root):
+    from packaging.requirements import Requirement
+
+    pinned = {name for name, _ in _pins(root / "binder" / "requirements.txt")}
+    wanted = tomllib.loads((root / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert {Requirement(line).name for line in wanted} <= pinned
+
+
+def test_no_file_knows_the_machine_it_was_written_on(root):
+    for path, text in texts(root).items():
+        for pattern in MACHINE_PATHS:
+            assert not re.search(pattern, text), f"{path} names a place on one machine: {pattern}"
+
+
+def test_no_notebook_carries_saved_widgets(root):
+    for path in (root / "notebooks").rglob("*.ipynb"):
+        assert "widgets" not in json.loads(path.read_text("utf-8"))["metadata"], path.name
+
+
+def test_the_readme_names_files_and_targets_that_exist(root):
+    readme = (root / "README.md").read_text("utf-8")
+    makefile = (root / "Makefile").read_text("utf-8")
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", readme):
+        assert (root / link).exists(), link
+    for target in re.findall(r"`?make ([a-z]+)", readme):
+        assert re.search(rf"^{target}:", makefile, re.M), target
+
+
+@pytest.fixture(scope="module")
+def wheel(root, tmp_path_factory) -> zipfile.ZipFile:
+    """The wheel, as a stranger's `pip install` would build it."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(
+        build, cwd=root, check=True, capture_output=True, env={**os.environ, "NO_COLOR": "1"}
+    )
+    return zipfile.ZipFile(next(folder.glob("*.whl")))
+
+
+def test_the_wheel_carries_cards_weights_and_what_the_page_needs(root, wheel):
+    names = set(wheel.namelist())
+    for path in (root / "labkit").rglob("*"):
+        if path.is_file() and path.suffix in {
+            ".py",
+            ".js",
+            ".css",
+            ".json",
+            ".safetensors",
+            ".toml",
+            ".typed",
+        }:
+            assert path.relative_to(root).as_posix() in names
+    for card in (root / "datasets").glob("*.toml"):
+        assert f"labkit/_datasets/{card.name}" in names
+    assert any(name.endswith(".safetensors") for name in names)
+
+
+def test_the_wheel_stays_small_enough_to_hand_round(wheel):
+    assert sum(entry.compress_size for entry in wheel.infolist()) <= 25_000_000
+
+
+def test_an_installed_wheel_finds_its_cards_without_the_checkout(wheel, tmp_path):
+    wheel.extractall(tmp_path)
+    code = (
+        "from labkit.data.cards import cards; import labkit; print(labkit.__file__, len(cards()))"
+    )
+    said = subprocess.check_output(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    place, count = said.split()
+    assert place.startswith(str(tmp_path))
+    assert int(count) >= 5
+
+
+def test_make_test_runs_every_layer(root):
+    plan = subprocess.run(["make", "-n", "test"], cwd=root, capture_output=True, text=True)
+    layers = {path.parent.name for path in (root / "tests").glob("*/test_*.py")}
+    assert plan.returncode == 0, plan.stderr
+    for part in [
+        *(f"tests/{layer}" for layer in layers),
+        "ruff check",
+        "mypy",
+        "lint-imports",
+        "--nbval-lax",
+    ]:
+        assert part in plan.stdout, part
+
+
+def test_continuous_integration_runs_make_test_and_nothing_else(root):
+    script = (root / ".ci" / "run").read_text().splitlines()
+    assert [line for line in script if line.startswith("exec")] == ["exec make test"]
+    assert "export CI=true" in script
+    assert os.access(root / ".ci" / "run", os.X_OK)

@@ -1,0 +1,188 @@
+"""Recorded runs: made once, resumed, held to their recipe, and cited with interval and seeds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+import labkit
+from labkit.errors import EvidenceError
+from labkit.insight import evidence
+from labkit.insight.evidence import record
+from labkit.insight.evidence.experiments import EXPERIMENTS, Experiment, Setting
+from labkit.insight.evidence.record import Row
+
+PLACE = {
+    "group": "digits-6",
+    "net": "resnet10-glyphs",
+    "data": {"name": "digits", "size": 16, "seed": 0},
+    "split": "test",
+    "trial_data": {"name": "digits", "size": 16},
+    "trial_split": "valid",
+    "labels": 6,
+}
+SMALL = Experiment(
+    name="small",
+    question="Does a record come about as it should?",
+    settings=(
+        Setting(**PLACE, plan=labkit.feature_extraction(3e-3, 1, name="linear probe")),
+        Setting(
+            **PLACE,
+            plan=labkit.feature_extraction(3e-3, 1, name="trap", frozen_statistics="running"),
+        ),
+    ),
+    seeds=(0, 1),
+)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A real, small record: two settings, two seeds."""
+    out = tmp_path_factory.mktemp("records")
+    told = []
+    evidence.build(SMALL, out=out, tell=told.append)
+    assert len(told) == 4
+    return out
+
+
+def row(setting, seed, correct, count=100):
+    return Row(
+        group=setting.group, plan=setting.plan.name, seed=seed, correct=correct, count=count,
+        valid_correct=correct, best_correct=correct, best_epoch=1, valid_count=count, epochs=1,
+        steps=1, seconds=1.0, cpu_seconds=1.0, statistics=0.0, precision="fp32", recipe="0" * 12,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def types(tmp_path):
+    """A hand-made record of the three types: probe 80 to 84 %, full always 2 points more."""
+    probe, full = (
+        next(s for s in evidence.find("types").settings if s.key == key)
+        for key in ("ants-bees/linear-probe", "ants-bees/full")
+    )
+    rows = [row(probe, seed, 80 + seed) for seed in range(5)]
+    rows += [row(full, seed, 82 + seed) for seed in range(5)]
+    record.write(tmp_path / "types.csv", rows)
+    return tmp_path
+
+
+def test_a_built_record_is_complete_and_passes_its_check(built):
+    assert evidence.check(SMALL, out=built) == []
+    table = evidence.rows(SMALL, out=built)
+    assert list(table["seed"]) == [0, 1, 0, 1]
+    assert table["count"].nunique() == 1
+    story = record.read_story(built / "small.json")
+    assert story["machine"]["torch"]
+    assert story["settings"]["digits-6/linear-probe"]["plan"]["phases"][0]["lr"] == 3e-3
+    assert story["weights"]["resnet10-glyphs"]
+    assert story["cpu_seconds"] > 0
+
+
+def test_a_record_holds_what_a_run_gives_again(built):
+    setting = SMALL.settings[0]
+    run = labkit.Run(labkit.load_backbone(setting.net), setting.load(1), setting.plan, seed=1).fit()
+    end = run.evaluate("test")
+    found = evidence.rows(SMALL, out=built).iloc[1]
+    assert (found["correct"], found["count"]) == (end.correct, end.count)
+
+
+def test_the_trap_is_on_record_as_statistics_that_moved(built):
+    table = evidence.rows(SMALL, out=built).set_index("key")
+    assert (table.loc["digits-6/linear-probe", "statistics"] == 0).all()
+    assert (table.loc["digits-6/trap", "statistics"] > 0.01).all()
+
+
+def test_building_again_makes_only_what_is_missing(built):
+    told = []
+    evidence.build(SMALL, out=built, tell=told.append)
+    assert told == []
+    longer = replace(SMALL, seeds=(0, 1, 2), settings=SMALL.settings[:1])
+    evidence.build(longer, out=built, tell=told.append)
+    assert len(told) == 1
+    assert "seed 2" in told[0]
+    evidence.build(SMALL, out=built)
+
+
+def test_a_record_by_another_recipe_is_found_out(built):
+    other = replace(SMALL.settings[0], plan=SMALL.settings[0].plan.with_(lr=1e-2))
+    changed = replace(SMALL, settings=(other, SMALL.settings[1]))
+    problems = evidence.check(changed, out=built)
+    assert len(problems) == 1
+    assert "another recipe" in problems[0]
+
+
+def test_a_record_that_lacks_seeds_or_holds_impossible_counts_is_found_out(built, tmp_path):
+    rows = record.read(built / "small.csv", Row)
+    record.write(tmp_path / "small.csv", [replace(rows[0], correct=rows[0].count + 1), *rows[2:]])
+    problems = " ".join(evidence.check(SMALL, out=tmp_path))
+    assert "has seeds [0]" in problems
+    assert "counts that cannot be" in problems
+    assert "no JSON" in problems
+
+
+def test_rates_are_tried_with_seeds_and_examples_that_are_not_reported(tmp_path):
+    setting = replace(SMALL.settings[0], rates=(1e-3, 3e-2))
+    tried = replace(SMALL, settings=(setting,))
+    path = evidence.tune(tried, out=tmp_path)
+    trials = record.read(path, record.Trial)
+    assert not {trial.seed for trial in trials} & set(SMALL.seeds)
+    assert len(trials) == 4
+    for place in (setting, *evidence.find("types").settings):
+        if place.trial_data["name"] == "digits":
+            assert place.trial_split != place.split
+        else:  # a part of train is set aside, and validation is what is reported
+            assert place.trial_data["test"] > 0
+
+
+def test_a_rate_that_was_not_the_best_of_those_tried_is_found_out(tmp_path):
+    setting = replace(SMALL.settings[0], rates=(1e-3, 3e-3))
+    experiment = replace(SMALL, settings=(setting,))
+    trials = [
+        record.Trial(setting.group, setting.plan.name, rate, 100, correct, 100, "0" * 12)
+        for rate, correct in ((1e-3, 90), (3e-3, 80))
+    ]
+    record.write(tmp_path / "small.rates.csv", trials)
+    assert "0.001 did best" in " ".join(evidence.check(experiment, out=tmp_path))
+
+
+def test_a_citation_gives_mean_interval_and_seeds(types):
+    assert evidence.cite("types/ants-bees/linear-probe", out=types) == "82 % (80 to 84, 5 seeds)"
+    difference = evidence.cite(
+        "types/ants-bees/full", against="types/ants-bees/linear-probe", out=types
+    )
+    assert difference == "+2.0 points (+2.0 to +2.0, 5 seeds)"
+
+
+def test_a_summary_gives_both_intervals(types):
+    table = evidence.show("types", out=types).dropna().set_index("plan")
+    assert table.loc["linear probe", "over seeds"] == "80.0 to 84.0"
+    assert table.loc["linear probe", "over examples"] == "73 to 88 (n = 100)"
+
+
+def test_what_is_not_on_record_is_said_with_what_is(types):
+    with pytest.raises(EvidenceError, match="types/ants-bees/full"):
+        evidence.cite("types/ants-bees/best", out=types)
+    with pytest.raises(EvidenceError, match="types, batchnorm-trap"):
+        evidence.cite("nothing/at/all", out=types)
+    with pytest.raises(EvidenceError, match="labkit evidence build"):
+        evidence.show("batchnorm-trap", out=types)
+
+
+def test_a_damaged_record_is_an_error_that_says_what_to_do(types):
+    (types / "types.csv").write_text("group,plan\nants-bees,full\n")
+    with pytest.raises(EvidenceError, match="Build it again"):
+        evidence.rows("types", out=types)
+    assert evidence.check("types", out=types)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda e: e.name)
+def test_what_ships_is_complete_and_by_todays_recipe(experiment):
+    assert evidence.check(experiment) == []
+
+
+def test_every_setting_has_a_key_of_its_own_and_five_seeds():
+    for experiment in EXPERIMENTS:
+        keys = [setting.key for setting in experiment.settings]
+        assert len(set(keys)) == len(keys)
+        assert len(experiment.seeds) >= 5

@@ -1,0 +1,409 @@
+"""Every check accepts right answers, and says of each plausible wrong one what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from labkit.errors import LabkitError
+from labkit.learn import check, exercises, hint, progress
+
+
+@pytest.fixture(autouse=True)
+def _own_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABKIT_PROGRESS", str(tmp_path / "progress.json"))
+
+
+# ---------------------------------------------------------------- 00
+
+
+def _valid(history):
+    return history[history.split == "valid"]
+
+
+RIGHT_00: dict[str, list[Any]] = {
+    "00-best-epoch": [
+        lambda h: int(_valid(h).set_index("epoch").loss.idxmin()),
+        lambda h: _valid(h).sort_values("loss").epoch.iloc[0],
+    ]
+}
+WRONG_00 = [
+    ("00-best-epoch", lambda h: h.set_index("epoch").loss.idxmin(), "lowest training loss"),
+    ("00-best-epoch", lambda h: _valid(h).set_index("epoch").accuracy.idxmax(), "best accuracy"),
+    ("00-best-epoch", lambda h: _valid(h).loss.idxmin(), "label of a row"),
+    ("00-best-epoch", lambda h: int(_valid(h).loss.argmin()), "in order"),
+    ("00-best-epoch", lambda h: _valid(h).set_index("epoch").loss.idxmax(), "a small one"),
+    ("00-best-epoch", lambda h: _valid(h).loss.min(), "one whole number"),
+    ("00-best-epoch", lambda h: None, "returned nothing"),
+    ("00-best-epoch", lambda h: _valid(h).nsmallest(1, "loss").epoch, "one whole number"),
+    ("00-two-rates", None, "Hand over the run"),
+]
+
+# ---------------------------------------------------------------- 04
+
+
+def _features(model, images):
+    model.eval()
+    with torch.no_grad():
+        x = images
+        for name, stage in model.named_children():
+            if name != "head":
+                x = stage(x)
+        return x.mean(dim=(2, 3))
+
+
+def _features_training(model, images):
+    model.train()
+    with torch.no_grad():
+        return model.layer1(model.stem(images)).mean(dim=(2, 3))
+
+
+def _features_graph(model, images):
+    model.eval()
+    return model.layer1(model.stem(images)).mean(dim=(2, 3))
+
+
+def _features_early(model, images):
+    model.eval()
+    with torch.no_grad():
+        return model.stem(images).mean(dim=(2, 3))
+
+
+def _features_flat(model, images):
+    model.eval()
+    with torch.no_grad():
+        return model.layer1(model.stem(images)).flatten(1)
+
+
+def _answers(model, images):
+    model.eval()
+    with torch.no_grad():
+        return model(images)
+
+
+def _vote(points, labels, asked, k):
+    near = torch.cdist(asked, points).topk(k, largest=False).indices
+    return labels[near].mode(dim=1).values
+
+
+def _new_fc(model, n):
+    model.head.fc = nn.Linear(model.head.fc.in_features, n)
+    return model
+
+
+def _new_head(model, n):
+    model.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, n))
+    return model
+
+
+def _renamed_only(model, n):
+    model.head.fc.out_features = n
+    return model
+
+
+def _appended(model, n):
+    return nn.Sequential(model, nn.Linear(4, n))
+
+
+def _frozen_fc(model, n):
+    _new_fc(model, n).head.fc.requires_grad_(False)
+    return model
+
+
+def _wrong_width(model, n):
+    model.head.fc = nn.Linear(512, n)
+    return model
+
+
+def _reset_all(model, n):
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.reset_parameters()
+    return _new_fc(model, n)
+
+
+RIGHT_04 = {
+    "04-features": [_features],
+    "04-neighbours": [_vote],
+    "04-output-layer": [_new_fc, _new_head],
+}
+WRONG_04 = [
+    ("04-features", _features_training, "statistics moved"),
+    ("04-features", _features_graph, "gradients"),
+    ("04-features", _answers, "answers of the head"),
+    ("04-features", _features_flat, "averaged over height"),
+    ("04-features", _features_early, "last stage before the head"),
+    ("04-features", lambda m, x: None, "Return a tensor"),
+    (
+        "04-neighbours",
+        lambda p, y, a, k: torch.cdist(a, p).topk(k, largest=False).indices.mode(dim=1).values,
+        "positions",
+    ),
+    ("04-neighbours", lambda p, y, a, k: _vote(p, y, a, 1), "nearest one alone"),
+    (
+        "04-neighbours",
+        lambda p, y, a, k: y[torch.cdist(a, p).topk(k).indices].mode(dim=1).values,
+        "farthest",
+    ),
+    ("04-neighbours", lambda p, y, a, k: _vote(p, y, a, 3), "is k used"),
+    ("04-neighbours", lambda p, y, a, k: 7, "one class for each row"),
+    ("04-output-layer", _renamed_only, "last layer is the old one"),
+    ("04-output-layer", _frozen_fc, "cannot learn"),
+    ("04-output-layer", _wrong_width, "no longer goes through"),
+    ("04-output-layer", _reset_all, "below the head"),
+    ("04-output-layer", _appended, "under their names"),
+    ("04-output-layer", lambda m, n: None, "Return the model"),
+]
+
+# ---------------------------------------------------------------- 05
+
+
+def _freeze(model, names):
+    for name, stage in model.named_children():
+        stage.requires_grad_(name not in names)
+        stage.train(name not in names)
+
+
+def _freeze_gradients(model, names):
+    model.train()
+    for name, stage in model.named_children():
+        stage.requires_grad_(name not in names)
+
+
+def _freeze_mode(model, names):
+    for name, stage in model.named_children():
+        stage.train(name not in names)
+
+
+def _freeze_eval_all(model, names):
+    model.eval()
+    for name, stage in model.named_children():
+        stage.requires_grad_(name not in names)
+
+
+def _freeze_everything(model, names):
+    model.eval()
+    model.requires_grad_(False)
+
+
+def _freeze_for_good(model, names):
+    for name, stage in model.named_children():
+        if name in names:
+            stage.requires_grad_(False).eval()
+
+
+def _thaw(model, name, optimizer):
+    stage = model.get_submodule(name).requires_grad_(True).train()
+    optimizer.add_param_group({"params": stage.parameters()})
+
+
+def _thaw_without_optimizer(model, name, optimizer):
+    model.get_submodule(name).requires_grad_(True).train()
+
+
+def _thaw_in_eval(model, name, optimizer):
+    stage = model.get_submodule(name).requires_grad_(True)
+    optimizer.add_param_group({"params": stage.parameters()})
+
+
+def _thaw_all(model, name, optimizer):
+    model.requires_grad_(True).train()
+    rest = [p for n, p in model.named_parameters() if not n.startswith("head")]
+    optimizer.add_param_group({"params": rest})
+
+
+def _thaw_again(model, name, optimizer):
+    model.get_submodule(name).requires_grad_(True).train()
+    optimizer.add_param_group({"params": model.parameters()})
+
+
+def _thaw_without_gradient(model, name, optimizer):
+    stage = model.get_submodule(name).train()
+    optimizer.add_param_group({"params": stage.parameters()})
+
+
+def _share(model):
+    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    return sum(n for n, trains in sizes if trains) / sum(n for n, _ in sizes)
+
+
+def _share_of_tensors(model):
+    return sum(p.requires_grad for p in model.parameters()) / len(list(model.parameters()))
+
+
+def _with_buffers(model):
+    everything = sum(t.numel() for t in model.state_dict().values())
+    return sum(p.numel() for p in model.parameters() if p.requires_grad) / everything
+
+
+RIGHT_05 = {"05-freeze": [_freeze], "05-thaw": [_thaw], "05-count": [_share]}
+WRONG_05 = [
+    ("05-freeze", _freeze_gradients, "BatchNorm statistics followed"),
+    ("05-freeze", _freeze_mode, "weights of the frozen stage moved"),
+    ("05-freeze", _freeze_eval_all, "left in evaluation mode"),
+    ("05-freeze", _freeze_everything, "should learn"),
+    ("05-freeze", _freeze_for_good, "still does not learn"),
+    ("05-freeze", lambda m, n: None, "moved"),
+    ("05-thaw", _thaw_without_optimizer, "optimiser does not know"),
+    ("05-thaw", _thaw_in_eval, "evaluation mode"),
+    ("05-thaw", _thaw_all, "stem changed too"),
+    ("05-thaw", _thaw_again, "handed what it has already"),
+    ("05-thaw", _thaw_without_gradient, "do not require a gradient"),
+    ("05-count", _share_of_tensors, "share of tensors"),
+    ("05-count", lambda m: 100 * _share(m), "percent"),
+    ("05-count", lambda m: 1 - _share(m), "frozen"),
+    ("05-count", _with_buffers, "buffers, not parameters"),
+    ("05-count", lambda m: sum(p.numel() for p in m.parameters() if p.requires_grad), "number of"),
+]
+
+# ---------------------------------------------------------------- 06
+
+
+def _epoch(model, batches, optimizer, clear=True, mode=True, mean=False, drop=0):
+    model.train(mode)
+    hits = []
+    for images, labels in batches[: len(batches) - drop]:
+        if clear:
+            optimizer.zero_grad()
+        scores = model(images)
+        nn.functional.cross_entropy(scores, labels).backward()
+        optimizer.step()
+        hits.append((int((scores.argmax(1) == labels).sum()), len(labels)))
+    if mean:
+        return sum(h / n for h, n in hits) / len(hits)
+    return sum(h for h, _ in hits) / sum(n for _, n in hits)
+
+
+def _epoch_without_step(model, batches, optimizer):
+    model.train()
+    for images, labels in batches:
+        nn.functional.cross_entropy(model(images), labels).backward()
+    return 0.1
+
+
+def _distance(before, after):
+    squares = sum(float((after[name] - before[name]).square().sum()) for name in before)
+    return squares**0.5
+
+
+def _length(state):
+    return sum(float(tensor.square().sum()) for tensor in state.values()) ** 0.5
+
+
+def _drift(before, after):
+    return _distance(before, after) / _length(before)
+
+
+def _each(before, after):
+    return [float((after[n] - before[n]).norm() / before[n].norm()) for n in before]
+
+
+def _cancelling(before, after):
+    moved = sum(float((after[name] - before[name]).sum()) for name in before)
+    return abs(moved) / _length(before)
+
+
+def _ladder(stages, lr, decay):
+    return {name: lr * decay ** (len(stages) - 1 - i) for i, name in enumerate(stages)}
+
+
+RIGHT_06 = {
+    "06-epoch": [_epoch, lambda *a: torch.tensor(_epoch(*a))],
+    "06-drift": [_drift],
+    "06-rates": [_ladder],
+}
+WRONG_06 = [
+    ("06-epoch", lambda *a: _epoch(*a, clear=False), "never cleared"),
+    ("06-epoch", lambda *a: _epoch(*a, mode=False), "evaluation mode"),
+    ("06-epoch", lambda *a: _epoch(*a, mean=True), "mean of the batch accuracies"),
+    ("06-epoch", lambda *a: _epoch(*a, drop=1), "shorter batch was left out"),
+    ("06-epoch", _epoch_without_step, "No weight moved"),
+    ("06-epoch", lambda *a: 18 * _epoch(*a), "Divide"),
+    ("06-epoch", lambda *a: (_epoch(*a), 1), "Return one number"),
+    ("06-drift", _distance, "distance alone"),
+    ("06-drift", lambda b, a: _distance(b, a) / _length(a), "where the weights ended"),
+    ("06-drift", lambda b, a: sum(_each(b, a)) / 2, "averaged"),
+    ("06-drift", lambda b, a: sum(_each(b, a)), "added up"),
+    ("06-drift", lambda b, a: _drift(b, a) ** 2, "root is missing"),
+    ("06-drift", lambda b, a: 100 * _drift(b, a), "percent"),
+    ("06-drift", _cancelling, "cancelled"),
+    ("06-rates", lambda s, lr, d: _ladder(s[::-1], lr, d), "reversed"),
+    ("06-rates", lambda s, lr, d: _ladder(s, lr * d, d), "already lost a factor"),
+    ("06-rates", lambda s, lr, d: dict.fromkeys(s, lr), "decay was not used"),
+    ("06-rates", lambda s, lr, d: {n: lr if n == "head" else lr * d for n in s}, "another one"),
+    ("06-rates", lambda s, lr, d: [lr] * len(s), "dictionary"),
+]
+
+RIGHT = RIGHT_00 | RIGHT_04 | RIGHT_05 | RIGHT_06
+WRONG = WRONG_00 + WRONG_04 + WRONG_05 + WRONG_06
+
+
+@pytest.mark.parametrize(
+    ("id", "answer"), [(id, answer) for id, answers in RIGHT.items() for answer in answers]
+)
+def test_a_right_answer_is_accepted(id: str, answer: Callable[..., Any]) -> None:
+    assert exercises.find(id).problems(answer) == []
+
+
+@pytest.mark.parametrize(("id", "answer", "named"), WRONG)
+def test_a_wrong_answer_is_refused_with_its_reason(id: str, answer: Any, named: str) -> None:
+    assert named in " ".join(exercises.find(id).problems(answer))
+
+
+@pytest.mark.parametrize("id", sorted({id for id, _, _ in WRONG} - {"00-two-rates"}))
+def test_at_least_three_wrong_answers_are_known(id: str) -> None:
+    assert sum(other == id for other, _, _ in WRONG) >= 3
+
+
+# ---------------------------------------------------------------- the frame around the checks
+
+
+def test_three_dots_and_a_raise_are_not_yet_answers() -> None:
+    def stub(*_: object) -> None:
+        raise NotImplementedError
+
+    assert "no answer here yet" in str(check("05-freeze", ...))
+    assert "no answer here yet" in str(check("05-freeze", stub))
+
+
+@pytest.mark.parametrize("answer", [None, 3, "x", object(), lambda: 1, lambda *a: 1 / 0])
+@pytest.mark.parametrize("id", sorted(RIGHT))
+def test_no_answer_whatever_raises(id: str, answer: Any) -> None:
+    assert "Not yet" in str(check(id, answer))
+
+
+def test_what_was_solved_stays_solved() -> None:
+    check("05-count", 3)
+    check("05-count", _share)
+    check("05-count", 3)
+    assert progress.read("exercises")["05-count"] == {"attempts": 2, "solved": True}
+
+
+def test_hints_climb_one_rung_at_a_time_and_stay_on_the_last() -> None:
+    said = [str(hint("05-freeze")) for _ in range(4)]
+    assert len(set(said[:3])) == 3
+    assert said[2] == said[3]
+
+
+def test_the_second_hint_lies_inside_the_first() -> None:
+    html = check("05-freeze", ...)._repr_html_()
+    assert html.index("Hint 1 of 3") < html.index("Hint 2 of 3") < html.index("</details>")
+
+
+def test_an_unknown_exercise_is_named_with_those_there_are() -> None:
+    with pytest.raises(LabkitError, match="05-freeze"):
+        check("05-frieze", ...)
+    with pytest.raises(LabkitError, match="no lesson"):
+        check("99-x", ...)
+
+
+def test_a_learners_error_message_is_text_not_markup() -> None:
+    def fails(*_: object) -> None:
+        raise ValueError("<script>")
+
+    assert "<script>" not in check("05-count", fails)._repr_html_()

@@ -1,0 +1,92 @@
+"""The machine and chance: what may be used, what is drawn, what is written whole."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from pathlib import Path
+from typing import IO
+
+import pytest
+import torch
+
+from labkit import runtime
+from labkit.runtime import Precision
+
+
+def test_threads_never_exceed_what_this_process_may_use() -> None:
+    assert 1 <= runtime.threads() <= len(os.sched_getaffinity(0))
+
+
+def test_a_seed_and_a_name_give_the_same_numbers_and_other_names_others() -> None:
+    def draw(*stream: str | int) -> list[float]:
+        return torch.rand(4, generator=runtime.generator(3, *stream)).tolist()
+
+    assert draw("order", 1) == draw("order", 1)
+    assert (
+        len({tuple(draw(*stream)) for stream in [("order", 1), ("order", 2), ("augment", 1), ()]})
+        == 4
+    )
+
+
+def test_global_chance_is_seeded_inside_and_untouched_outside() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    with runtime.seeded_globals(1, "inside"):
+        first = torch.rand(3)
+    with runtime.seeded_globals(1, "inside"):
+        assert torch.equal(torch.rand(3), first)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_the_fastest_precision_is_chosen_and_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
+    asked: list[Precision] = []
+
+    def trial(precision: Precision) -> None:
+        asked.append(precision)
+        time.sleep(0.0 if precision == Precision("bf16", "contiguous") else 0.01)
+
+    assert runtime.choose_precision("work", trial) == Precision("bf16", "contiguous")
+    asked.clear()
+    assert runtime.choose_precision("work", trial) == Precision("bf16", "contiguous")
+    assert asked == []
+
+
+@pytest.mark.parametrize("content", ["", "not json", "[1]", '{"k": 3}'])
+def test_a_damaged_memory_of_precisions_is_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
+    (tmp_path / "precision.json").write_text(content)
+    assert runtime.choose_precision("work", lambda _: None) in runtime.PRECISIONS
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "file"
+    runtime.write_atomic(path, b"first")
+
+    def break_off(file: IO[bytes]) -> None:
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        runtime.write_atomic(path, break_off)
+    assert path.read_bytes() == b"first"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_others_may_read_what_was_written(tmp_path: Path) -> None:
+    path = runtime.write_atomic(tmp_path / "file", b"x")
+    assert path.stat().st_mode & stat.S_IRUSR
+    assert path.stat().st_mode & 0o777 == 0o666 & ~_umask()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

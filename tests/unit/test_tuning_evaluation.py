@@ -1,0 +1,29 @@
+"""Exact counts, and an interval that says how far to trust them."""
+
+from __future__ import annotations
+
+import pytest
+
+from labkit.tuning import wilson
+
+
+@pytest.mark.parametrize(
+    ("correct", "count", "low", "high"),
+    [  # from the closed form by hand, and agreeing with R's prop.test(correct=FALSE)
+        (0, 10, 0.0, 0.2775),
+        (10, 10, 0.7225, 1.0),
+        (81, 263, 0.2553, 0.3662),  # Newcombe (1998), table I
+        (15, 148, 0.0624, 0.1605),  # Newcombe (1998), table I
+    ],
+)
+def test_the_interval_is_wilsons(correct: int, count: int, low: float, high: float) -> None:
+    assert wilson(correct, count) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_nothing_counted_says_nothing() -> None:
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+def test_more_samples_make_it_narrower() -> None:
+    narrow, wide = wilson(800, 1000), wilson(80, 100)
+    assert narrow[1] - narrow[0] < wide[1] - wide[0]
