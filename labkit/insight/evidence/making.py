@@ -110,8 +110,8 @@ def _run(setting: Setting, seed: int, recipe: str) -> Row:
         valid_count=int(best["count"]),
         epochs=run.epoch,
         steps=run.step_number,
-        seconds=round(seconds, 1),
-        cpu_seconds=round(cpu_seconds, 1),
+        seconds=round(seconds, 2),
+        cpu_seconds=round(cpu_seconds, 2),
         statistics=round(statistics_drift(run), 4),
         precision=str(run.precision),
         recipe=recipe,
@@ -145,7 +145,7 @@ def _story(experiment: Experiment, rows: list[Row]) -> dict[str, Any]:
         "notes": experiment.notes,
         "seeds": list(experiment.seeds),
         "make_again": f"labkit evidence build {experiment.name}",
-        "cpu_seconds": round(sum(row.cpu_seconds for row in rows)),
+        "cpu_seconds": round(sum(row.cpu_seconds for row in rows), 2),
         "machine": record.machine(),
         "weights": {
             net: _weights(net) for net in sorted({setting.net for setting in experiment.settings})
