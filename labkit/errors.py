@@ -51,3 +51,11 @@ class ShareError(LabkitError, ValueError):
 
 class EvidenceError(LabkitError, ValueError):
     """Recorded runs that are missing, stale, incomplete or cannot be compared."""
+
+
+class SweepError(LabkitError):
+    """A sweep that cannot go on, or that another process is driving."""
+
+
+class BenchError(LabkitError, ValueError):
+    """A measurement that does not exist, or that went wrong."""
