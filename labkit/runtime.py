@@ -32,15 +32,15 @@ Dtype = Literal["fp32", "bf16"]
 
 
 def threads() -> int:
-    """How many CPU threads this process may use: the smallest of affinity and cgroup limit, at least 1.
+    """How many CPU threads this process may use: the smallest of affinity, cgroup limit and OMP_NUM_THREADS.
 
-    `os.cpu_count()` reports the host, which on Binder has dozens of cores of which one is ours.
+    `os.cpu_count()` reports the host, which on Binder has dozens of cores of which one is ours. Schedulers such as
+    Dask set OMP_NUM_THREADS for their workers, because two processes with all threads each wait for one another.
     """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    quota = _cgroup_cpus()
-    return max(
-        1, min(allowed or 1, int(quota) if quota and quota >= 1 else (1 if quota else 10**6))
-    )
+    limits = [allowed or 1, int(_cgroup_cpus() or allowed or 1)]
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return max(1, min([*limits, int(asked)] if asked.isdecimal() else limits))
 
 
 def _cgroup_cpus() -> float | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from hashlib import blake2b
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from labkit.data.augment import LEVELS, check_level
-from labkit.data.augment import augment as change
+from labkit.data.augment import LEVELS, change, check_level, draw
 from labkit.data.cards import Card
 from labkit.data.report import Report
 from labkit.data.splits import per_class as choose
@@ -44,6 +45,14 @@ class Split:
             return self.store[int(self.rows[0]) : int(self.rows[-1]) + 1]  # rows are sorted
         return self.store[self.rows]
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """A short text that tells these pictures from any others: a digest of the pixels, in order."""
+        digest = blake2b(repr((tuple(self.store.shape[1:]), self.flip)).encode(), digest_size=16)
+        for rows in self.rows.split(256):
+            digest.update(self.store[rows].numpy().data)
+        return digest.hexdigest()
+
     def batch(
         self,
         indices: Tensor | Sequence[int],
@@ -52,7 +61,8 @@ class Split:
     ) -> tuple[Tensor, Tensor]:
         """The pictures at `indices` (n,) as float32 (n, 3, H, W) in [0, 1], and their labels int64 (n,).
 
-        `augment` is "none", "light" or "strong"; the last two draw from `generator` and from nothing else.
+        `augment` is "none", "light" or "strong"; the last two draw from `generator`, for the whole split at once, and
+        from nothing else: how a picture is changed does not depend on the company it comes in.
         """
         check_level(augment)
         if augment != "none" and generator is None:
@@ -62,8 +72,9 @@ class Split:
             )
         indices = torch.as_tensor(indices, dtype=torch.int64)
         images = self.store[self.rows[indices]].float().div_(255)
-        if generator is not None:
-            images = change(images, augment, self.flip, generator)
+        if generator is not None and augment != "none":
+            changes = draw(len(self), augment, self.flip, self.store.shape[-2:], generator)
+            images = change(images, changes[indices])
         return images, self.labels[indices]
 
     def take(self, positions: Tensor) -> Split:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -51,25 +51,19 @@ class Evaluation:
         )
 
 
-def evaluate(
-    model: nn.Module, split: Any, name: str, autocast: Any, device: torch.device
-) -> Evaluation:
-    """Run `model` over the whole split in eval mode; every module is left in the mode in which it was."""
-    logits = []
-    with torch.no_grad(), autocast(), _eval_mode(model):
-        for start in range(0, len(split), EVALUATION_BATCH):
-            indices = torch.arange(start, min(start + EVALUATION_BATCH, len(split)))
-            inputs, _ = split.batch(indices)
-            logits.append(forward(model, to_device(inputs, device)).float().cpu())
-    scores, targets = torch.cat(logits), torch.as_tensor(split.labels)
-    predictions = scores.argmax(1)
+def evaluate(split: Any, name: str, scores: Callable[[Tensor], Tensor]) -> Evaluation:
+    """Count over the whole split; `scores` gives (n, C) for samples (n,), without gradients."""
+    rows = torch.arange(len(split)).split(EVALUATION_BATCH)
+    with torch.no_grad():
+        logits = torch.cat([scores(some).float().cpu() for some in rows])
+    targets, predictions = torch.as_tensor(split.labels), logits.argmax(1)
     return Evaluation(
         split=name,
-        loss=F.cross_entropy(scores, targets).item(),
+        loss=F.cross_entropy(logits, targets).item(),
         correct=int((predictions == targets).sum()),
         count=len(targets),
         predictions=predictions,
-        probabilities=scores.softmax(1),
+        probabilities=logits.softmax(1),
         targets=targets,
     )
 
@@ -93,7 +87,8 @@ def to_device(inputs: Inputs, device: torch.device) -> Inputs:
 
 
 @contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Inside: every module in eval mode. After: each in the mode in which it was."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:

@@ -23,7 +23,10 @@ class StepDone:
 
 @dataclass(frozen=True)
 class EpochDone:
-    """An epoch ended. Training counts were taken while the model moved; validation counts after. Epoch 0: before."""
+    """An epoch ended. Training counts were taken while the model moved; validation counts after. Epoch 0: before.
+
+    `saved_seconds` is how much longer it would have taken to run the frozen stages again for every sample.
+    """
 
     step: int
     epoch: int
@@ -34,6 +37,7 @@ class EpochDone:
     valid_correct: int
     valid_count: int
     seconds: float
+    saved_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

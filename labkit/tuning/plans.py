@@ -61,6 +61,8 @@ class Phase:
 class Plan:
     """How a network is adapted: phases, and what holds for all of them.
 
+    `views` is how many augmented views of a sample there are while a part of the network is frozen: epoch after epoch
+    they come in turn, so that the frozen part runs that many times and no more; 0 means a new view in every epoch.
     `pretrained=False` starts from random weights. `frozen_statistics="running"` leaves the BatchNorm statistics of
     frozen stages running, the mistake that lesson 05 is about; "fixed" keeps a frozen stage frozen.
     """
@@ -71,6 +73,7 @@ class Plan:
     weight_decay: float = 0.01
     optimizer: OptimizerName = "adamw"
     augment: str = "none"
+    views: int = 8
     pretrained: bool = True
     frozen_statistics: FrozenStatistics = "fixed"
 
@@ -84,6 +87,11 @@ class Plan:
         check_weight_decay(self.weight_decay)
         _check_choice("optimizer", self.optimizer, get_args(OptimizerName))
         _check_choice("frozen_statistics", self.frozen_statistics, get_args(FrozenStatistics))
+        if isinstance(self.views, bool) or not isinstance(self.views, int) or self.views < 0:
+            raise PlanError(
+                f"views={self.views!r} must be a whole number: how many augmented views of a sample there are, "
+                "or 0 for a new one in every epoch."
+            )
         if not isinstance(self.pretrained, bool):
             raise PlanError(f"pretrained={self.pretrained!r} must be True or False.")
         check_epochs(self.epochs)

@@ -18,12 +18,14 @@ from torch.nn import functional as F
 
 from labkit import runtime
 from labkit.tuning import freezing
+from labkit.tuning.cache import shared
 from labkit.tuning.checkpoints import Checkpoint
 from labkit.tuning.commands import Settings
-from labkit.tuning.evaluation import Evaluation, Inputs, evaluate, forward
+from labkit.tuning.evaluation import Evaluation, Inputs, eval_mode, evaluate, forward
 from labkit.tuning.events import EpochDone, StepDone
 from labkit.tuning.plans import Plan, rate_factor
 from labkit.tuning.precision import autocast, laid_out, lay_out, measured
+from labkit.tuning.prefix import PLAIN, Prefix, View, pass_on
 
 
 class DivergedError(ArithmeticError):
@@ -68,6 +70,7 @@ class Trainer:
         self.at = Position(Settings.of(plan, 0, self.stages))
         self.half_done = False  # an exception left a step unfinished
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
+        self._prefix: Prefix | None = None
         self._freeze()
 
     # ------------------------------------------------------------ one step
@@ -80,7 +83,7 @@ class Trainer:
         lr = self._set_learning_rates()
 
         with runtime.seeded_globals(self.seed, "step", self.at.step), self.autocast():
-            scores = forward(self.model, inputs)
+            scores = self.forward(inputs)
         loss = F.cross_entropy(scores.float(), targets)
         if not math.isfinite(loss.item()):
             raise DivergedError(f"the loss is {loss.item()} at step {self.at.step + 1}")
@@ -94,8 +97,17 @@ class Trainer:
         self._move_on(done)
         return done
 
+    def forward(self, inputs: Any) -> Tensor:
+        """Through the whole model, or, where a part of it is frozen, through what lies above that part."""
+        if self._prefix is None:
+            return forward(self.model, inputs)
+        return pass_on(self._prefix.tail, inputs)[0]
+
     def _next_batch(self) -> tuple[Inputs, Tensor, float]:
-        """The next samples in this epoch's order, and how many epochs are done once they are used."""
+        """The next samples in this epoch's order, and how many epochs are done once they are used.
+
+        Of a model with a frozen part, what that part makes of them, which is computed only once (`prefix`).
+        """
         at, size = self.at, len(self.train_split)
         if self._order[0] != at.epoch:
             chance = runtime.generator(self.seed, "order", at.epoch)
@@ -103,11 +115,23 @@ class Trainer:
         end = min(at.offset + at.settings.batch_size, size)
         if size - end == 1:  # BatchNorm has no statistics over one sample: take it along
             end += 1
-        chance = runtime.generator(self.seed, "augment", at.step)
-        indices = self._order[1][at.offset : end]
-        inputs, targets = self.train_split.batch(indices, at.settings.augment, chance)
-        inputs = laid_out(inputs, self.precision, self.device)
-        return inputs, targets.to(self.device), at.epoch + end / size
+        rows, view, epoch = self._order[1][at.offset : end], self._view(), at.epoch + end / size
+        if self._prefix is None:
+            inputs, targets = view.batch(self.train_split, rows)
+            return self._laid_out(inputs), targets.to(self.device), epoch
+        inputs = self._prefix.features(self.train_split, rows, view, coming=self._order[1][end:])
+        return inputs, self.train_split.labels[rows].to(self.device), epoch
+
+    def _view(self) -> View:
+        """How this epoch changes the samples: each its own way, or, below a frozen part, one of a few in turn."""
+        at, few = self.at, self.plan.views
+        if at.settings.augment == "none":
+            return PLAIN
+        frozen = at.settings.trainable_from != self.stages[0]
+        return View(at.settings.augment, at.epoch % few if frozen and few else at.epoch, self.seed)
+
+    def _laid_out(self, inputs: Inputs) -> Inputs:
+        return laid_out(inputs, self.precision, self.device)
 
     def _set_learning_rates(self) -> float:
         """Give every stage its rate for this step and return the head's."""
@@ -144,7 +168,15 @@ class Trainer:
 
     def evaluate(self, split: Any, name: str) -> Evaluation:
         """Exact counts on a split."""
-        return evaluate(self.model, split, name, self.autocast, self.device)
+
+        def scores(rows: Tensor) -> Tensor:
+            if self._prefix is not None:
+                return self.forward(self._prefix.features(split, rows, coming=rows[:0]))
+            inputs, _ = split.batch(rows)
+            return self.forward(self._laid_out(inputs))
+
+        with self.autocast(), eval_mode(self.model):
+            return evaluate(split, name, scores)
 
     # ------------------------------------------------------------ epochs and phases
 
@@ -161,6 +193,7 @@ class Trainer:
             valid_correct=valid.correct if valid else 0,
             valid_count=valid.count if valid else 0,
             seconds=at.seconds,
+            saved_seconds=self._prefix.take_saved() if self._prefix else 0.0,
         )
         at.loss_sum, at.correct, at.seconds = 0.0, 0, 0.0
         return done
@@ -197,6 +230,11 @@ class Trainer:
     def _freeze(self) -> None:
         depth, statistics = self.at.settings.trainable_from, self.plan.frozen_statistics
         freezing.freeze_below(self.model, self.stages, depth, statistics)
+        self._prefix = None
+        if statistics == "fixed":  # running ones make the frozen part another one in every step
+            self._prefix = Prefix.below(
+                self.model, depth, self.precision, self.autocast, self._laid_out, shared
+            )
 
     def _forget_moments(self, stages: set[str]) -> None:
         """A stage just thawed begins, and one just frozen ends, without the optimiser's memory."""

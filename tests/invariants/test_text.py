@@ -36,7 +36,9 @@ class Sentences:
         self, indices: Tensor, augment: str = "none", generator: torch.Generator | None = None
     ) -> tuple[dict[str, Tensor], Tensor]:
         ids = self.ids[indices]
-        return {"ids": ids, "mask": ids > 0}, self.labels[indices]
+        mask = ids > 0
+        mask[:, 0] = True  # attention over nothing at all is not a number
+        return {"ids": ids, "mask": mask}, self.labels[indices]
 
 
 class Reviews:

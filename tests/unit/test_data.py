@@ -208,11 +208,20 @@ def test_augmentation_is_decided_by_its_generator_alone(digits, level):
 
 
 @pytest.mark.parametrize("level", ["light", "strong"])
-def test_augmented_images_differ_from_one_another_and_stay_in_range(digits, level):
-    images, _ = digits.train.batch(torch.zeros(32, dtype=torch.int64), level, generator(0))
+def test_every_picture_is_changed_its_own_way_and_stays_in_range(level):
+    data = labkit.load_data("digits")
+    data.train.store[data.train.rows[:32]] = data.train.store[data.train.rows[0]].clone()
+    images, _ = data.train.batch(torch.arange(32), level, generator(0))
     assert len({image.numpy().tobytes() for image in images}) == 32
     assert images.min() >= 0
     assert images.max() <= 1
+
+
+@pytest.mark.parametrize("level", ["light", "strong"])
+def test_how_a_picture_is_changed_does_not_depend_on_the_company_it_comes_in(digits, level):
+    many, _ = digits.train.batch(torch.arange(64), level, generator(3))
+    few, _ = digits.train.batch(torch.tensor([40, 7]), level, generator(3))
+    assert torch.equal(few, many[[40, 7]])
 
 
 def test_no_augmentation_draws_no_random_number(digits):
@@ -226,8 +235,8 @@ def test_no_augmentation_draws_no_random_number(digits):
 def test_pictures_are_mirrored_only_where_the_card_allows_it(flip):
     data = labkit.load_data("digits", flip=flip)
     ramp = torch.arange(32, dtype=torch.uint8).mul(8).expand(1, 3, 32, 32)  # brighter to the right
-    data.train.store[int(data.train.rows[0])] = ramp
-    images, _ = data.train.batch(torch.zeros(200, dtype=torch.int64), "light", generator(0))
+    data.train.store[data.train.rows[:200]] = ramp
+    images, _ = data.train.batch(torch.arange(200), "light", generator(0))
     mirrored = (images[:, 0, 16, 4] > images[:, 0, 16, 28]).float().mean()
     assert (0.35 < mirrored < 0.65) if flip else mirrored == 0
 

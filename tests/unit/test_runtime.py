@@ -19,6 +19,14 @@ def test_threads_never_exceed_what_this_process_may_use() -> None:
     assert 1 <= runtime.threads() <= len(os.sched_getaffinity(0))
 
 
+@pytest.mark.parametrize(("asked", "at_most"), [("1", 1), ("64", 64), ("", 64), ("many", 64)])
+def test_a_schedulers_limit_on_threads_is_kept(
+    monkeypatch: pytest.MonkeyPatch, asked: str, at_most: int
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert 1 <= runtime.threads() <= min(at_most, len(os.sched_getaffinity(0)))
+
+
 def test_a_seed_and_a_name_give_the_same_numbers_and_other_names_others() -> None:
     def draw(*stream: str | int) -> list[float]:
         return torch.rand(4, generator=runtime.generator(3, *stream)).tolist()

@@ -1,0 +1,252 @@
+"""The frozen part of a model: cut off where training begins, and run once a sample.
+
+A model whose children pass on what they make, one to the next (`nn.Sequential`, and so every staged backbone), is cut
+before its first trainable layer. What lies below gives constants, which `cache` keeps. Layers that learn nothing and
+behave the same in training, such as pooling, go below the cut too when they stand right at it: a head then starts
+from short vectors, not from maps.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+from uuid import uuid4
+
+import torch
+from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
+
+from labkit import runtime
+from labkit.tuning.cache import Entry, Key, PrefixCache, Values
+from labkit.tuning.evaluation import Inputs, forward
+
+BATCH = (
+    32  # samples that go through the frozen part together: always this many, see `Prefix._compute`
+)
+LEARNS_NOTHING = (
+    nn.AdaptiveAvgPool2d,
+    nn.AvgPool2d,
+    nn.MaxPool2d,
+    nn.Flatten,
+    nn.Identity,
+    nn.ReLU,
+)
+
+
+@dataclass(frozen=True)
+class View:
+    """How the samples are changed: the level of augmentation, and which of its views, drawn from a seed."""
+
+    augment: str = "none"
+    number: int = 0
+    seed: int = 0
+
+    def __str__(self) -> str:
+        return "" if self.augment == "none" else f"{self.augment} {self.number} of seed {self.seed}"
+
+    def batch(self, split: Any, rows: Tensor) -> tuple[Inputs, Tensor]:
+        """The samples at `rows` (n,) in this view, and their labels."""
+        chance = runtime.generator(self.seed, "view", self.number)
+        return split.batch(rows, self.augment, chance)
+
+
+PLAIN = View()
+
+
+def pass_on(layers: Sequence[nn.Module], values: Values) -> Values:
+    """Run layers one after the other; each takes what the one before it gives."""
+    for layer in layers:
+        values = _as_values(layer(*values))
+    return values
+
+
+def _as_values(given: Any) -> Values:
+    return given if isinstance(given, tuple) else (given,)
+
+
+def opened(model: nn.Module, stage: str) -> list[tuple[str, nn.Module]]:
+    """The stages of a model in order, by name; `stage`, if it is a sequence, layer by layer."""
+    found = []
+    for name, module in model.named_children():
+        layers = list(module.children()) if name == stage and type(module) is nn.Sequential else []
+        found += [(name, layer) for layer in layers or [module]]
+    return found
+
+
+class Prefix:
+    """What lies below the first layer that trains, as a function of samples with a memory.
+
+    `layers` are frozen and in eval mode, `tail` is the rest. `features` gives what enters the tail.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        trainable_from: str,
+        precision: runtime.Precision,
+        autocast: Callable[[], AbstractContextManager[Any]],
+        to_device: Callable[[Inputs], Inputs],
+        cache: PrefixCache,
+    ) -> None:
+        every = opened(model, trainable_from)
+        self.cut = _cut(every, trainable_from)
+        self.layers = [layer for _, layer in every[: self.cut]]
+        self.tail = [layer for _, layer in every[self.cut :]]
+        self._saved = 0.0  # seconds of frozen work that rows at hand have saved
+        self._precision, self._autocast, self._to_device = str(precision), autocast, to_device
+        self._cache = cache
+        self._frozen = [t for x in self.layers for t in (*x.parameters(), *x.buffers())]
+        self._device = next((t.device for t in self._frozen), torch.device("cpu"))
+        self._digests: list[str] = []  # of the layers below each possible cut
+        self._writes, self._read_at, self._reading_took = -1, 0.0, 0.0
+
+    @classmethod
+    def below(cls, model: nn.Module, trainable_from: str, *rest: Any) -> Prefix | None:
+        """The frozen part, or None where there is none, or where children do not pass on what they make."""
+        if not isinstance(model, nn.Sequential):
+            return None
+        prefix = cls(model, trainable_from, *rest)
+        return prefix if prefix.cut else None
+
+    # ------------------------------------------------------------ features
+
+    @torch.no_grad()
+    def features(
+        self, split: Any, rows: Tensor, view: View = PLAIN, coming: Tensor | None = None
+    ) -> Values:
+        """What enters the tail for the samples at `rows` (n,), in their order.
+
+        `coming` are the rows that will be asked for next: they fill up a batch that some new rows leave short.
+        """
+        key = self._key(split, view)
+        entry = self._cache.find(key)
+        missing = rows if entry is None else entry.missing(rows)
+        known = len(rows) - len(missing)
+        if len(missing):
+            coming = rows[:0] if coming is None else coming
+            fresh = self._learn(split, _together(missing, coming, entry), view, key, entry)
+            entry = self._cache.find(key)
+            if entry is None:  # no room: use what was just computed
+                if len(missing) < len(rows):
+                    return self.features(split, rows, view)
+                return tuple(part[: len(rows)] for part in fresh)
+        assert entry is not None
+        self._saved += known * entry.seconds_a_row
+        found = entry.get(rows)
+        if found is None:  # the disk has lost them: compute again
+            return self.features(split, rows, view, coming)
+        return tuple(part.to(self._device) for part in found)
+
+    def _learn(self, split: Any, rows: Tensor, view: View, key: Key, entry: Entry | None) -> Values:
+        """Compute rows and keep them where there is room; gives the values of them all."""
+        parts = []
+        for some in rows.split(BATCH):
+            began = time.perf_counter()
+            values = self._compute(split, some, view)
+            seconds = time.perf_counter() - began
+            entry = entry or self._cache.add(key, len(split), values)
+            if entry is not None:
+                entry.put(some, values, seconds)
+                values = entry.rounded(values)
+            parts.append(values)
+        return tuple(torch.cat(part) for part in zip(*parts, strict=True))
+
+    def _compute(self, split: Any, rows: Tensor, view: View) -> Values:
+        """Run the frozen layers on at most BATCH samples, always in a batch of that size.
+
+        A library may sum in another order for a batch of another size. With one size only, what a sample gives does
+        not depend on whom it came with, and so a replay is the same to the bit whatever was known before.
+        """
+        short = BATCH - len(rows)
+        full = torch.cat([rows, rows[-1:].expand(short)]) if short else rows
+        with self._autocast():
+            start, values = self._begin(split, full, view)
+            values = pass_on(self.layers[start:], values)
+        return tuple(value[: len(rows)] for value in values)
+
+    def _begin(self, split: Any, rows: Tensor, view: View) -> tuple[int, Values]:
+        """Some first layers done: as many as an entry of a shallower cut has done already, else one."""
+        for cut in range(self.cut - 1, 0, -1):
+            entry = self._cache.find(self._key(split, view, cut))
+            if entry is not None and not len(entry.missing(rows)):
+                found = entry.get(rows)
+                if found is not None:
+                    return cut, tuple(part.to(self._device) for part in found)
+        inputs, _ = view.batch(split, rows)
+        return 1, _as_values(forward(self.layers[0], self._to_device(inputs)))
+
+    def take_saved(self) -> float:
+        """Seconds of frozen work that were saved since this was last asked."""
+        saved, self._saved = self._saved, 0.0
+        return saved
+
+    # ------------------------------------------------------------ keys
+
+    def _key(self, split: Any, view: View, cut: int | None = None) -> Key:
+        self._read_weights()
+        digest = self._digests[self.cut if cut is None else cut]
+        return Key(digest, fingerprint(split), str(view), self._precision)
+
+    def _read_weights(self) -> None:
+        """Know the frozen weights by their content, and read them again whenever they may have changed.
+
+        torch counts the writes to a tensor, but not those that go past it (`tensor.data`); for these the weights are
+        read again from time to time, in less than a hundredth of it.
+        """
+        now, writes = time.perf_counter(), sum(tensor._version for tensor in self._frozen)
+        if writes != self._writes or now > self._read_at + 100 * self._reading_took:
+            self._digests = _digests(self.layers)
+            self._reading_took = time.perf_counter() - now
+            self._writes, self._read_at = writes, now
+
+
+def _cut(every: Sequence[tuple[str, nn.Module]], trainable_from: str) -> int:
+    """How many layers lie below the first one of `trainable_from` that can learn."""
+    cut = next(i for i, (name, _) in enumerate(every) if name == trainable_from)
+    if not cut:
+        return 0
+    while isinstance(every[cut][1], LEARNS_NOTHING) and cut + 1 < len(every):
+        cut += 1
+    return cut
+
+
+def _together(missing: Tensor, coming: Tensor, entry: Entry | None) -> Tensor:
+    """The missing rows, and as many of the coming ones as fill up the last batch."""
+    short = -len(missing) % BATCH
+    if not short or not len(coming):
+        return missing
+    new = coming if entry is None else entry.missing(coming)
+    return torch.cat([missing, new[~torch.isin(new, missing)][:short]])
+
+
+def _digests(layers: Sequence[nn.Module]) -> list[str]:
+    """For every possible cut, what the layers below it are: their code, settings and numbers."""
+    digest, found = blake2b(digest_size=16), [""]
+    for layer in layers:
+        digest.update(repr(layer).encode())
+        for module in layer.modules():
+            code = getattr(type(module).forward, "__code__", None)
+            digest.update(code.co_code if code else b"")
+        for tensor in (*layer.parameters(), *layer.buffers()):
+            plain = tensor.detach().cpu().contiguous()
+            digest.update(repr((plain.dtype, tuple(plain.shape))).encode())
+            digest.update(plain.view(-1).view(torch.uint8).numpy().data)
+        found.append(digest.hexdigest())
+    return found
+
+
+_strangers: Any = WeakIdKeyDictionary()
+
+
+def fingerprint(split: Any) -> str:
+    """What the samples of a split are, as a short text: its own word, or else a name for this very object."""
+    own = getattr(split, "fingerprint", None)
+    if isinstance(own, str):
+        return own
+    if split not in _strangers:
+        _strangers[split] = uuid4().hex
+    return str(_strangers[split])
