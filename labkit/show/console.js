@@ -1,10 +1,15 @@
 // The live console: controls and canvas on this side, the run on the kernel's side.
 //
-// The browser asks and the kernel answers. `Link` sends one poll every 100 ms (never two at once) and keeps `Story`,
-// which is everything drawn here, rebuilt from the run's journal alone: close the tab, reload, open a second view,
-// and the story is read again from its first line. Nothing here knows how to train.
+// The browser asks and the kernel answers. `Link` sends a poll twice a training step, every 100 to 400 ms (never two at
+// once) and keeps `Story`, which is everything drawn here, rebuilt from the run's journal alone: close the tab, reload,
+// open a second view, and the story is read again from its first line. Nothing here knows how to train.
 //
-// Messages        poll {client, n, since, probes}           ->  delta {client, n, since, seq, more, points, state, probes}
+// What is shown takes processor time from what trains, often on the same two cores. So an answer without news touches
+// nothing, a view that nobody sees draws nothing, a part writes only what changed, and a chart adds new points to a
+// layer that is kept. A part is {el, update(story)}; a new panel is one more of them, listed in View.build.
+//
+// Messages        poll {client, n, since, probes, known,    ->  delta {client, n, since, seq, more, points,
+//                       hidden}                                        state, known (when it changed), probes (when new)}
 //                 command {client, id, command, args}       ->  ack {client, id, ok, pending, ticket, value, error}
 //                 images {client, keys}                     ->  images {client, images: [[key, data address], ...]}
 // Points          see POINTS below; the kernel writes them in console_session.py.
@@ -24,11 +29,14 @@
 //   table      table-toggle, table
 //   share      share-line, share-copy, share-note, paste-line, paste-open, paste-error
 
-const POLL_MS = 100;
-const HIDDEN_POLL_MS = 1000; // a hidden tab draws nothing: it only keeps up
+const POLL_MS = 100; // between two questions, at least
+const SLOW_POLL_MS = 400; // and at most, while somebody looks: a run of few steps has little to tell
+const REST_POLL_MS = 250; // while nothing trains
+const HIDDEN_POLL_MS = 1000; // a view out of sight draws nothing: it only keeps up
 const LOST_MS = 2000; // a reply that took longer is lost, and is asked for again
 const PATIENCE_MS = 15000; // a kernel that stays silent is asked less and less often, down to this
 const WINDOW = 20; // steps over which the train curve is averaged, by exact counts
+const HOLD_MS = 400; // a control that was just moved keeps the learner's value this long
 const SPEAK_MS = 3000; // a screen reader hears a new sentence at most this often
 const GHOSTS = 3; // futures that were rewound and stay visible, faintly
 
@@ -51,25 +59,28 @@ class Link {
     this.late = new Map(); // accepted commands not yet in force: "run:ticket" -> what to do if the engine refuses
     this.since = 0;
     this.probes = 0;
+    this.known = ""; // the state's stamp: a state that is known is not sent again
     this.count = 0;
     this.asked = null; // the poll in flight: {n, sent}
     this.silent = 0; // polls lost in a row
     this.due = 0;
     this.receive = this.receive.bind(this);
-    this.wake = () => this.plan(0);
   }
 
   open() {
     this.model.on("msg:custom", this.receive);
-    document.addEventListener("visibilitychange", this.wake);
     this.plan(0);
   }
 
   close() {
     this.closed = true;
     this.model.off("msg:custom", this.receive);
-    document.removeEventListener("visibilitychange", this.wake);
     clearTimeout(this.timer);
+  }
+
+  // Ask now, not when the next question is due.
+  wake() {
+    this.plan(0);
   }
 
   send(message) {
@@ -87,11 +98,20 @@ class Link {
     if (this.asked && now - this.asked.sent < patience) return this.plan(patience - (now - this.asked.sent));
     if (this.asked) this.lost();
     this.asked = { n: ++this.count, sent: now };
-    const period = document.hidden ? HIDDEN_POLL_MS : POLL_MS;
+    const period = this.period();
     this.due = Math.max(this.due, now - period) + period; // on schedule, so that 10 Hz is 10 Hz
-    this.send({ kind: "poll", n: this.count, since: this.since, probes: this.probes });
+    const { since, probes, known } = this;
+    this.send({ kind: "poll", n: this.count, since, probes, known, hidden: !this.view.inSight() });
     this.resend(now);
     this.plan(patience);
+  }
+
+  // Twice a step, within bounds: every question costs the machine that trains, whether it brings news or not.
+  period() {
+    if (!this.view.inSight()) return HIDDEN_POLL_MS;
+    if (!this.story.trains()) return REST_POLL_MS;
+    const step = 1000 / (this.story.state.rate || Infinity);
+    return Math.min(Math.max(step / 2, POLL_MS), SLOW_POLL_MS);
   }
 
   lost() {
@@ -118,20 +138,37 @@ class Link {
 
   delta(message) {
     if (message.n === this.asked?.n) this.asked = null; // else it comes late, and is as welcome
+    const news = this.learn(message);
+    this.news = this.news || news;
+    if (this.news && !message.more) {
+      this.news = false;
+      this.view.changed();
+    }
+    this.plan(message.more ? 0 : Math.max(0, this.due - performance.now()));
+  }
+
+  // Takes an answer in; whether it brought anything that was not known.
+  learn(message) {
+    let news = !this.story.connected;
     this.silent = 0;
     this.story.connected = true;
     if (message.since === this.since) {
       for (const point of message.points) this.take(point);
       this.since = message.seq;
+      news = news || message.points.length > 0;
     }
-    if (message.state) this.story.state = message.state;
+    if (message.state) {
+      this.story.state = message.state;
+      this.known = message.known ?? "";
+      news = true;
+    }
     if (message.probes) {
       this.story.probes = message.probes;
       this.probes = message.probes.version;
       this.askForImages();
+      news = true;
     }
-    if (!message.more) this.view.changed();
-    this.plan(message.more ? 0 : Math.max(0, this.due - performance.now()));
+    return news;
   }
 
   images(message) {
@@ -203,10 +240,16 @@ class Story {
     this.probes = null;
     this.pictures = new Map(); // "set:index" -> data address
     this.connected = true;
+    this.edition = 0; // counts the points taken: what was drawn from the same edition is level
   }
 
   take(point) {
+    this.edition += 1;
     POINTS[point[0]]?.(this, point);
+  }
+
+  trains() {
+    return Boolean(this.state?.runs.some((row) => row.status === "running"));
   }
 
   get active() {
@@ -222,6 +265,7 @@ class Story {
 class Track {
   constructor(id, meta, order) {
     Object.assign(this, { id, meta, order, ghosts: [], marks: [], epochs: [] });
+    this.turns = 0; // counts all that is more than one step further, so that a picture of it has to be drawn anew
     this.steps = [];
     this.raw = [];
     this.sums = { loss: [0], correct: [0], count: [0], finite: [0] };
@@ -239,15 +283,18 @@ class Track {
   }
 
   epoch(step, epoch, [trainLoss, trainCorrect, trainCount, loss, correct, count, seconds]) {
+    this.turns += 1;
     this.epochs.push({ step, epoch, trainLoss, trainCorrect, trainCount, loss, correct, count, seconds });
   }
 
   mark(step, kind, label) {
+    this.turns += 1;
     this.marks.push({ step, kind, label });
   }
 
   // What came after `step` is no longer this run's past; it stays as a faint ghost, to compare with.
   rewound(step) {
+    this.turns += 1;
     const keep = this.steps.findIndex((value) => value > step);
     const ghost = { loss: this.curve("loss", 200, step), accuracy: this.curve("accuracy", 200, step) };
     if (ghost.loss.length > 1) this.ghosts = [...this.ghosts, ghost].slice(-GHOSTS);
@@ -335,6 +382,11 @@ function setAttribute(el, name, value) {
   if (el.getAttribute(name) !== value) el.setAttribute(name, value);
 }
 
+// A property such as hidden, value or max: even the same value, written again, makes the page look at the element.
+function set(el, name, value) {
+  if (el[name] !== value) el[name] = value;
+}
+
 let names = 0;
 const fresh = (stem) => `labkit-${stem}-${++names}`;
 
@@ -370,11 +422,13 @@ async function act(link, slot, command, args = {}, control = null) {
 class Held {
   constructor(link, slot, control, name) {
     Object.assign(this, { link, slot, control, name, busy: false, refused: false, next: undefined, until: 0 });
+    control.addEventListener("blur", () => link.view.changed());
   }
 
   // At most one command in flight: while one is, only the newest value is kept.
   async send(value) {
-    this.until = performance.now() + 400;
+    this.until = performance.now() + HOLD_MS;
+    setTimeout(() => this.link.view.changed(), HOLD_MS + 10); // then the kernel's value is shown, also without news
     if (this.busy) {
       this.next = value;
       return;
@@ -417,28 +471,27 @@ function header(link) {
   const symbol = h("span", { "aria-hidden": "true" });
   const word = h("span");
   const status = h("span", { class: "lk-status", hook: "status" }, symbol, word);
-  const sentence = h("p", { class: "lk-sentence", hook: "sentence", "aria-live": "polite" });
+  const sentence = h("p", { class: "lk-sentence", hook: "sentence" });
+  const spoken = h("p", { class: "lk-hidden", "aria-live": "polite" }); // the same, at a pace that can be listened to
   const progress = h("span", { hook: "progress" });
   const time = h("span", { hook: "epoch-time" });
   const wire = h("p", { class: "lk-wire", hook: "link", role: "status" });
-  let spoken = -Infinity;
 
   function update(story) {
     const row = story.row;
     const [mark, name] = STATUS[row.status] || ["", row.status];
     setText(symbol, mark);
     setText(word, name);
-    status.dataset.status = row.status;
+    setAttribute(status, "data-status", row.status);
     setText(progress, `step ${row.step} of ${row.total} · epoch ${row.epoch} of ${story.state.settings.epochs}`);
     setText(time, timing(story.state));
     setText(wire, story.connected ? "" : "The kernel does not answer: it is busy, or it was restarted. What was drawn stays here.");
-    if (performance.now() - spoken < SPEAK_MS && row.status === "running") return;
-    if (sentence.textContent !== story.state.sentence) spoken = performance.now();
     setText(sentence, story.state.sentence);
   }
 
   const line = h("div", { class: "lk-line" }, status, progress, time);
-  return { el: h("header", { class: "lk-header" }, line, sentence, wire), update };
+  const speak = (story) => setText(spoken, story.state.sentence);
+  return { el: h("header", { class: "lk-header" }, line, sentence, spoken, wire), update, speak };
 }
 
 function timing(state) {
@@ -463,7 +516,7 @@ function failure(link) {
 
   function update(story) {
     const failed = story.state.failure;
-    el.hidden = !failed;
+    set(el, "hidden", !failed);
     if (!failed) return;
     place = failed.last_good;
     lr = Number((story.state.settings.lr / 10).toPrecision(3));
@@ -485,6 +538,7 @@ function runs(link, view) {
   const items = new Map();
   name.addEventListener("keydown", (event) => event.key === "Enter" && rename());
   name.addEventListener("change", rename);
+  name.addEventListener("blur", () => view.changed());
 
   function rename() {
     const run = link.story.row;
@@ -508,11 +562,11 @@ function runs(link, view) {
       }
       const entry = items.get(row.id);
       const last = track.epochs.at(-1);
-      entry.radio.checked = row.id === story.state.active;
+      set(entry.radio, "checked", row.id === story.state.active);
       setText(entry.title, row.name);
       setText(entry.note, `step ${row.step}${last ? ` · valid ${show(percent(last.correct, last.count), 1)} %` : ""}`);
     }
-    if (document.activeElement !== name && story.row) name.value = story.row.name;
+    if (document.activeElement !== name && story.row) set(name, "value", story.row.name);
   }
 
   function recolour() {
@@ -547,6 +601,7 @@ function learningRate(link) {
   const { el, error } = field("Learning rate", slider, { hook: "lr-error" });
   text.setAttribute("aria-describedby", error.id);
   const held = new Held(link, error, text, "lr");
+  let placed = NaN;
   slider.before(text);
 
   slider.addEventListener("input", () => {
@@ -559,9 +614,12 @@ function learningRate(link) {
   text.addEventListener("keydown", (event) => event.key === "Enter" && typed());
 
   function place(value) {
-    text.value = text.dataset.shown = rate(value);
+    const words = rate(value);
+    if (words === text.dataset.shown && words === text.value && value === placed) return;
+    text.value = text.dataset.shown = words;
     slider.value = Math.log10(value);
-    setAttribute(slider, "aria-valuetext", rate(value));
+    setAttribute(slider, "aria-valuetext", words);
+    placed = value;
   }
 
   function update(story) {
@@ -596,10 +654,10 @@ function depth(link) {
   }
 
   function place(index) {
-    slider.value = index;
+    set(slider, "value", String(index));
     [...blocks.children].forEach((block, i) => {
       const frozen = i < index;
-      block.dataset.frozen = frozen;
+      setAttribute(block, "data-frozen", String(frozen));
       setText(block.firstChild, frozen ? "❄" : "●");
       setText(block.lastChild, frozen ? ": frozen" : ": trains");
     });
@@ -652,7 +710,9 @@ function setting(link, error, name, label, control) {
     const choices = name === "augment" ? story.active.meta.augmentations : null;
     if (choices && control.children.length !== choices.length) control.replaceChildren(...choices.map((text) => h("option", { value: text }, text)));
     if (!held.free(story)) return;
-    control.value = control.dataset.shown = name === "weight_decay" ? rate(story.state.settings[name]) : String(story.state.settings[name]);
+    const words = name === "weight_decay" ? rate(story.state.settings[name]) : String(story.state.settings[name]);
+    set(control, "value", words);
+    setAttribute(control, "data-shown", words);
   }
 
   return { el, update };
@@ -713,7 +773,7 @@ function transport(link, view) {
     setAttribute(back, "aria-disabled", String(view.cursor === null)); // a place on the timeline has to be chosen first
     const end = Math.max(now, view.cursor ?? 0);
     if (Number(scrub.max) !== end) scrub.max = end;
-    scrub.value = view.cursor ?? now;
+    set(scrub, "value", String(view.cursor ?? now));
     const text = view.cursor === null ? `now: step ${now}` : `step ${view.cursor} of ${now}`;
     setText(place, text);
     setAttribute(scrub, "aria-valuetext", text);
@@ -738,7 +798,11 @@ class Chart {
     this.canvas = h("canvas", { hook: `chart-${what}`, role: "img", "aria-label": `${this.title}: nothing yet` });
     Object.assign(this.canvas.dataset, { points: 0, frames: 0, lastGapMs: 0, maxGapMs: 0, marks: 0, runs: 0 });
     this.el = h("figure", { class: "lk-chart" }, h("figcaption", {}, this.title), this.canvas);
+    this.layer = document.createElement("canvas"); // never shown: what is kept from frame to frame
+    this.drawn = new Map(); // of each run, what the layer has
     this.last = null;
+    this.frames = this.longest = this.marked = 0;
+    this.width = this.height = 0; // px, until the page says it
     this.canvas.addEventListener("pointerdown", (event) => this.grab(event));
     this.canvas.addEventListener("pointermove", (event) => event.buttons === 1 && this.grab(event));
   }
@@ -750,37 +814,64 @@ class Chart {
     this.view.point(Math.round(this.scale.step(x)));
   }
 
+  // Draws when something that this picture shows is new: points, a place on the timeline, names.
+  update(story, now) {
+    const names = story.state.runs.map((row) => row.name).join();
+    const stamp = [story.edition, story.state.active, story.row?.total, names, this.view.cursor, this.canvasStamp()].join("|");
+    if (stamp === this.stamp || this.width < 50) return;
+    this.stamp = stamp;
+    this.draw(story, now);
+  }
+
+  canvasStamp() {
+    return [this.view.looks, this.width, this.height, window.devicePixelRatio].join("|");
+  }
+
+  // The page says how large the canvas is: asking for it would make the page lay itself out in the middle of a frame.
+  resize({ width, height }) {
+    Object.assign(this, { width, height });
+  }
+
   draw(story, now) {
-    const paint = this.prepare();
-    if (!paint) return;
     const tracks = [...story.runs.values()].filter((track) => track !== story.active).slice(-5);
     if (story.active) tracks.push(story.active); // the active run lies on top
     this.scale = this.range(tracks, story.row);
-    this.axes(paint);
+    this.past(tracks, story.active);
+    const paint = prepare(this.canvas, this);
+    paint.save();
+    paint.setTransform(1, 0, 0, 1, 0, 0);
+    paint.drawImage(this.layer, 0, 0);
+    paint.restore();
+    this.ends(paint, tracks, story.active);
+    this.cursor(paint);
+    this.note(now, tracks.length);
+  }
+
+  // Axes, curves and markers, on a layer that is kept: as long as the axes hold and runs only go on, it gets the new
+  // steps and nothing is drawn twice.
+  past(tracks, active) {
+    const { steps, top } = this.scale;
+    const stamp = [steps, top, active?.id, this.canvasStamp(), ...tracks.map((track) => `${track.id}:${track.turns}`)].join("|");
+    if (stamp !== this.layered) {
+      this.layered = stamp;
+      this.drawn = new Map();
+      const paint = prepare(this.layer, this);
+      this.axes(paint);
+      this.inside(paint, () => tracks.forEach((track) => this.track(paint, track, track === active)));
+      this.marked = active ? this.marks(paint, active) : 0;
+    } else {
+      const paint = this.layer.getContext("2d");
+      this.inside(paint, () => tracks.forEach((track) => this.extend(paint, track, track === active)));
+    }
+  }
+
+  inside(paint, draw) {
     paint.save();
     paint.beginPath();
     paint.rect(MARGIN.left - 6, MARGIN.top - 6, this.width - MARGIN.left - MARGIN.right + 12, this.height - MARGIN.top - MARGIN.bottom + 12);
     paint.clip();
-    const drawn = tracks.reduce((sum, track) => sum + this.track(paint, track, track === story.active), 0);
+    draw();
     paint.restore();
-    const marks = story.active ? this.marks(paint, story.active) : 0;
-    this.ends(paint, tracks, story.active);
-    this.cursor(paint);
-    this.note(now, drawn, marks, tracks.length);
-  }
-
-  prepare() {
-    const box = this.canvas.getBoundingClientRect();
-    if (box.width < 50) return null;
-    const density = window.devicePixelRatio || 1;
-    const [width, height] = [Math.round(box.width * density), Math.round(box.height * density)];
-    if (this.canvas.width !== width || this.canvas.height !== height) Object.assign(this.canvas, { width, height });
-    [this.width, this.height] = [box.width, box.height];
-    const paint = this.canvas.getContext("2d");
-    paint.setTransform(density, 0, 0, density, 0, 0);
-    paint.clearRect(0, 0, box.width, box.height);
-    paint.font = FONT;
-    return paint;
   }
 
   range(tracks, row) {
@@ -828,24 +919,43 @@ class Chart {
     write(paint, fg, this.what === "loss" ? "loss" : "accuracy (%)", 4, 2);
   }
 
-  // Draws one run and returns how many points it put on the canvas.
+  place([step, value]) {
+    return [this.scale.x(step), Number.isFinite(value) ? this.scale.y(value) : NaN];
+  }
+
   track(paint, track, active) {
     const colour = this.view.colour(track.order);
-    const place = ([step, value]) => [this.scale.x(step), Number.isFinite(value) ? this.scale.y(value) : NaN];
-    const train = track.curve(this.what, Math.max(60, Math.round(this.width))).map(place);
+    const place = (point) => this.place(point);
     const valid = track.valid(this.what).map(place);
     paint.globalAlpha = 0.6;
     for (const ghost of track.ghosts) stroke(paint, colour, [2, 4], ghost[this.what].map(place));
+    const train = this.train(paint, track, active, track.curve(this.what, Math.max(60, Math.round(this.width))), 0);
     paint.globalAlpha = active ? 1 : 0.75;
-    paint.lineWidth = active ? 1.75 : 1.25;
-    stroke(paint, colour, [5, 2], train);
     paint.lineWidth = active ? 2.25 : 1.5;
     stroke(paint, colour, [], valid);
     paint.fillStyle = colour;
     const every = Math.max(1, Math.ceil(valid.length / 24));
     valid.forEach((point, i) => (i % every === 0 || i === valid.length - 1) && dot(paint, track.order, point));
     paint.globalAlpha = 1;
-    return train.length + valid.length;
+    this.drawn.set(track, { steps: track.steps.length, length: train, points: valid.length + track.steps.length });
+  }
+
+  // The steps made since: the dashes go on where they stopped.
+  extend(paint, track, active) {
+    const drawn = this.drawn.get(track);
+    const count = track.steps.length;
+    if (!drawn || drawn.steps === count) return;
+    const points = [];
+    for (let i = Math.max(0, drawn.steps - 1); i < count; i++) points.push([track.steps[i], track.at(i, this.what)]);
+    const length = this.train(paint, track, active, points, drawn.length);
+    this.drawn.set(track, { steps: count, length, points: drawn.points + count - drawn.steps });
+    paint.globalAlpha = 1;
+  }
+
+  train(paint, track, active, points, length) {
+    paint.globalAlpha = active ? 1 : 0.75;
+    paint.lineWidth = active ? 1.75 : 1.25;
+    return stroke(paint, this.view.colour(track.order), [5, 2], points.map((point) => this.place(point)), length);
   }
 
   marks(paint, track) {
@@ -921,16 +1031,14 @@ class Chart {
     write(paint, this.view.ink.accent, text, x, bottom + 5);
   }
 
-  note(now, points, marks, count) {
-    const data = this.canvas.dataset;
+  note(now, count) {
     const gap = this.last === null ? 0 : now - this.last;
     this.last = now;
-    data.frames = Number(data.frames) + 1;
-    data.lastGapMs = gap.toFixed(0);
-    data.maxGapMs = Math.max(Number(data.maxGapMs), Math.round(gap));
-    data.points = points;
-    data.marks = marks;
-    data.runs = count;
+    this.frames += 1;
+    this.longest = Math.max(this.longest, gap);
+    const points = [...this.drawn.values()].reduce((sum, drawn) => sum + drawn.points, 0);
+    const told = { points, frames: this.frames, "last-gap-ms": gap.toFixed(0), "max-gap-ms": this.longest.toFixed(0), marks: this.marked, runs: count };
+    for (const [name, value] of Object.entries(told)) setAttribute(this.canvas, `data-${name}`, String(value));
   }
 
   // The same picture in words, for whoever cannot see it.
@@ -954,20 +1062,38 @@ function key(words, dashed) {
   return h("span", { class: "lk-key" }, svg("svg", { width: 26, height: 12, "aria-hidden": "true" }, line, ...dots), words);
 }
 
-function stroke(paint, colour, dash, points) {
+// An empty canvas in CSS pixels, sharp on every screen.
+function prepare(canvas, { width, height }) {
+  const density = window.devicePixelRatio || 1;
+  const [across, down] = [Math.round(width * density), Math.round(height * density)];
+  set(canvas, "width", across);
+  set(canvas, "height", down);
+  const paint = canvas.getContext("2d");
+  paint.setTransform(density, 0, 0, density, 0, 0);
+  paint.clearRect(0, 0, width, height);
+  paint.font = FONT;
+  return paint;
+}
+
+// Strokes a line whose dashes begin `length` px in; returns how long it is now, for a line that is drawn on later.
+function stroke(paint, colour, dash, points, length = 0) {
   paint.strokeStyle = colour;
   paint.setLineDash(dash);
+  paint.lineDashOffset = length;
   paint.lineJoin = "round";
   paint.beginPath();
-  let pen = false;
-  for (const [x, y] of points) {
-    if (Number.isNaN(y)) pen = false; // a loss that was not finite is a gap
-    else if (pen) paint.lineTo(x, y);
-    else paint.moveTo(x, y);
-    if (!Number.isNaN(y)) pen = true;
+  let pen = null;
+  for (const point of points) {
+    const gap = Number.isNaN(point[1]); // a loss that was not finite
+    if (pen && !gap) {
+      paint.lineTo(...point);
+      length += Math.hypot(point[0] - pen[0], point[1] - pen[1]);
+    } else if (!gap) paint.moveTo(...point);
+    pen = gap ? null : point;
   }
   paint.stroke();
   paint.setLineDash([]);
+  return length;
 }
 
 function write(paint, colour, text, x, y) {
@@ -1050,7 +1176,7 @@ function drift() {
 
   function update(story) {
     const values = story.probes?.run === story.state.active ? story.probes.drift : null;
-    el.hidden = !values;
+    set(el, "hidden", !values);
     if (!values) return;
     const stages = story.active.meta.stages.map(([name]) => name);
     if (body.children.length !== stages.length || stages.some((name) => !rows.has(name))) {
@@ -1063,8 +1189,8 @@ function drift() {
       const { tr, number, bar, state } = rows.get(name);
       setText(number, `${(100 * (values[name] ?? 0)).toFixed(2)} %`);
       setText(state, i < from ? "❄ frozen" : "");
-      bar.style.width = `${(100 * (values[name] ?? 0)) / top}%`;
-      tr.dataset.value = values[name] ?? 0;
+      setAttribute(bar, "style", `width: ${((100 * (values[name] ?? 0)) / top).toFixed(1)}%`);
+      setAttribute(tr, "data-value", String(values[name] ?? 0));
     });
   }
 
@@ -1089,7 +1215,7 @@ function strip() {
     if (address && image.getAttribute("src") !== address) image.src = address;
     setAttribute(image, "alt", `${prediction.truth}: ${prediction.file}`);
     setAttribute(box, "title", prediction.file);
-    box.dataset.right = prediction.right;
+    setAttribute(box, "data-right", String(prediction.right));
     setText(verdict, prediction.right ? "✓ right" : "✗ wrong");
     setText(says, `says ${prediction.says}, ${Math.round(100 * prediction.probability)} %`);
     setText(truth, prediction.right ? "" : `is ${prediction.truth}`);
@@ -1097,24 +1223,25 @@ function strip() {
 
   function update(story) {
     const wanted = story.probes?.run === story.state.active ? story.probes.strip : null;
-    el.hidden = !wanted?.length;
+    set(el, "hidden", !wanted?.length);
     if (el.hidden) return;
     setText(title, `Validation images, worst first: the ${wanted.length} hardest of ${plural(story.probes.sample, "image")}`);
     for (const prediction of wanted) {
       if (!items.has(prediction.key)) items.set(prediction.key, item(prediction.key));
       fill(items.get(prediction.key), prediction, story.pictures.get(prediction.key));
     }
-    settleInto(list, wanted.map((prediction) => items.get(prediction.key).el));
+    settleInto(list, wanted.map((prediction) => items.get(prediction.key).el), !story.trains());
   }
 
   return { el, update };
 }
 
-// Put `wanted` into `list` in order; what moves glides there, so that the eye can follow it.
-function settleInto(list, wanted) {
+// Put `wanted` into `list` in order; what moves may glide there, so that the eye can follow it. Not while a run trains:
+// fifteen frames for every move would be taken from it.
+function settleInto(list, wanted, glide) {
   const now = [...list.children];
   if (now.length === wanted.length && now.every((el, i) => el === wanted[i])) return;
-  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const still = !glide || matchMedia("(prefers-reduced-motion: reduce)").matches;
   const before = new Map(still ? [] : now.map((el) => [el, el.getBoundingClientRect()]));
   list.replaceChildren(...wanted);
   for (const [el, from] of before) {
@@ -1201,6 +1328,9 @@ class View {
   constructor(model, el) {
     this.link = new Link(model, this);
     this.cursor = null; // the step pointed at, or null for now
+    this.near = true; // scrolled to, or almost; until the page says otherwise
+    this.stale = false; // something is new and was not drawn, as nobody sees it
+    this.frames = 0;
     this.root = h("section", { class: "labkit", hook: "console", "aria-label": "Fine-tuning console" });
     this.root.addEventListener("keydown", (event) => event.stopPropagation()); // JupyterLab would eat the arrows
     this.theme = themeOf();
@@ -1217,6 +1347,7 @@ class View {
     const [top, bad, family] = [header(link), failure(link), runs(link, this)];
     const [lr, frozen, more, plan] = [learningRate(link), depth(link), moreSettings(link), newRun(link)];
     const [tape, bars, images, grid, line] = [transport(link, this), drift(), strip(), table(this), share(link)];
+    this.header = top;
     this.parts = [top, bad, family, lr, frozen, more, plan, tape, bars, images, grid, line];
     this.family = family;
     const settings = h("div", { class: "lk-settings" }, lr.el, frozen.el, more.el, h("details", { class: "lk-more" }, h("summary", {}, "New run"), plan.el));
@@ -1231,14 +1362,35 @@ class View {
 
   watch() {
     // Also when the page takes the view in: a host may render it beforehand, and until then it has no colours.
-    this.resizes = new ResizeObserver(() => this.retheme());
-    this.resizes.observe(this.root);
+    this.resizes = new ResizeObserver((entries) => this.resized(entries));
+    for (const el of [this.root, ...this.charts.map((chart) => chart.canvas)]) this.resizes.observe(el);
     this.themes = new MutationObserver(() => this.retheme());
     for (const el of [document.documentElement, document.body]) this.themes.observe(el, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-jp-theme-name", "class", "theme"] });
     this.scheme = matchMedia("(prefers-color-scheme: dark)");
     this.onscheme = () => this.retheme();
     this.scheme.addEventListener("change", this.onscheme);
+    this.sights = new IntersectionObserver((entries) => this.look(entries.at(-1).isIntersecting), { rootMargin: "100px" });
+    this.sights.observe(this.root);
+    this.onfront = () => this.seen();
+    document.addEventListener("visibilitychange", this.onfront);
     this.words = setInterval(() => this.describe(), SPEAK_MS);
+  }
+
+  // Whether anybody can see the view: it is scrolled to, and its tab is in front.
+  inSight() {
+    return this.near && !document.hidden;
+  }
+
+  look(near) {
+    const before = this.near;
+    this.near = near;
+    if (near !== before) this.seen();
+  }
+
+  seen() {
+    if (!this.inSight()) return;
+    this.link.wake();
+    if (this.stale) this.changed();
   }
 
   close() {
@@ -1246,17 +1398,31 @@ class View {
     this.resizes.disconnect();
     this.themes.disconnect();
     this.scheme.removeEventListener("change", this.onscheme);
+    this.sights.disconnect();
+    document.removeEventListener("visibilitychange", this.onfront);
     clearInterval(this.words);
     cancelAnimationFrame(this.frame);
     this.root.remove();
   }
 
+  resized(entries) {
+    for (const { target, contentRect } of entries) {
+      const chart = this.charts.find((each) => each.canvas === target);
+      if (chart) chart.resize(contentRect);
+    }
+    this.retheme();
+    this.changed();
+  }
+
   retheme() {
     this.theme = themeOf();
-    this.root.dataset.theme = this.theme;
+    setAttribute(this.root, "data-theme", this.theme);
     const style = getComputedStyle(this.root);
     const ink = (name) => style.getPropertyValue(`--lk-${name}`).trim();
     this.ink = { fg: ink("fg"), muted: ink("muted"), line: ink("line"), accent: ink("accent"), bg: style.backgroundColor };
+    const looks = JSON.stringify([this.theme, this.ink]);
+    if (looks === this.looks) return;
+    this.looks = looks;
     this.family.recolour();
     this.changed();
   }
@@ -1278,9 +1444,11 @@ class View {
     this.root.dataset.ackMs = ms.toFixed(1);
   }
 
-  // Something is new: draw once, with the next frame of the screen.
+  // Something is new: draw once, with the next frame of the screen. Out of sight it waits, but for the first picture,
+  // which gives the view its size.
   changed() {
-    if (this.frame) return;
+    this.stale = !this.inSight() && !this.body.hidden;
+    if (this.frame || this.stale) return;
     this.frame = requestAnimationFrame((now) => {
       this.frame = 0;
       this.draw(now);
@@ -1296,14 +1464,16 @@ class View {
       this.body.hidden = false;
     }
     for (const part of this.parts) part.update(story);
-    for (const chart of this.charts) chart.draw(story, now);
+    for (const chart of this.charts) chart.update(story, now);
+    this.root.dataset.frames = ++this.frames;
     if (!this.described) this.describe();
   }
 
   describe() {
     const { story } = this.link;
-    if (!story.state) return;
+    if (!story.state || !story.active || !this.inSight()) return;
     this.described = true;
+    this.header.speak(story);
     for (const chart of this.charts) chart.describe(story);
   }
 }

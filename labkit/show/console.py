@@ -14,6 +14,7 @@ import anywidget
 
 from labkit.errors import CommandError
 from labkit.show.console_session import Session
+from labkit.show.console_wire import answer_quietly, answer_where_asked
 from labkit.tuning import Run
 
 HERE = Path(__file__).parent
@@ -51,7 +52,8 @@ class Console(anywidget.AnyWidget):
         self._still: Any = None  # the displayed output, whose picture can be replaced
         self._drawn = 0  # journal entries when it was drawn
         self.on_msg(lambda _, message, __: self.send(session.answer(message)))
-        _answer_where_asked(self.comm)
+        answer_where_asked(self.comm)
+        answer_quietly(self.comm)
 
     @property
     def run(self) -> Run:
@@ -106,13 +108,3 @@ def stand_in(runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Any]]:
     from labkit.show.compare import compare  # matplotlib loads only when there is something to draw
 
     return compare(runs)._repr_mimebundle_()
-
-
-def _answer_where_asked(comm: Any) -> None:
-    """Have a message handled by the subshell it is addressed to.
-
-    ipykernel 7.4 sends it to the shell that last published on the comm instead; for a widget made in a cell that is
-    the main shell, where the first poll would wait behind every cell of a "run all". Elsewhere this does nothing.
-    """
-    if hasattr(comm, "_reply_subshell_for"):
-        comm._reply_subshell_for = lambda _, addressed: addressed

@@ -15,7 +15,7 @@ from labkit.show.strip import SHOWN, Sample, has_images
 from labkit.tuning import Run
 
 SHARE = 0.02  # of training time that looking may cost
-PAUSE = 0.5  # seconds between two looks, at least
+PAUSE = 1.0  # seconds between two looks, at least; a run that begins, pauses or ends is looked at at once
 WATCHED = 5.0  # seconds after the last poll in which somebody is taken to watch
 
 
@@ -28,6 +28,7 @@ class Prober:
         self._target: tuple[Run, str, str] | None = None
         self._watched = 0.0
         self._seen: tuple[str, int] | None = None
+        self._stage: tuple[str, str, bool] | None = None
         self._due = 0.0
         self._samples: WeakKeyDictionary[Any, Sample] = WeakKeyDictionary()
         self._news = threading.Event()
@@ -40,8 +41,10 @@ class Prober:
         `owner` names the data: pictures of one data set travel once, whichever run shows them.
         """
         with self._door:
-            if self._target is None or self._target[0] is not run:
-                self._news.set()  # another run: look at once
+            stage = (identity, run.status, len(run.journal) > 0)
+            if stage != self._stage:
+                self._news.set()  # another run, or this one began, paused or ended: look at once
+            self._stage = stage
             self._target, self._watched = (run, identity, owner), time.monotonic()
             if self._thread is None:
                 self._thread = threading.Thread(

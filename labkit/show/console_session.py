@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import threading
+import zlib
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -233,8 +234,10 @@ class Session:
             unread = self._read_journals()
             if since > len(self._tape):
                 raise CommandError(f"since={since} is beyond the {len(self._tape)} points.")
-            self.prober.look(self.run, self._active, self._owner(self.run))
-            reply = {"kind": "delta", "n": message.get("n"), "since": since, "state": self._state()}
+            if message.get("hidden") is not True:
+                self.prober.look(self.run, self._active, self._owner(self.run))
+            reply = {"kind": "delta", "n": message.get("n"), "since": since}
+            reply |= self._state_unless(message.get("known"))
             probes = self.prober.result
             if probes is not None and probes["version"] != seen:
                 reply["probes"] = probes
@@ -263,6 +266,12 @@ class Session:
             if left == 0:
                 return True
         return False
+
+    def _state_unless(self, known: object) -> Message:
+        """The state and its stamp, for a page that does not have it; the stamp is of what the state says."""
+        state = self._state()
+        stamp = f"{zlib.crc32(json.dumps(state).encode()):08x}"
+        return {} if stamp == known else {"state": state, "known": stamp}
 
     def _state(self) -> Message:
         member = self._members[self._active]

@@ -36,9 +36,9 @@ class Sample:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def batch(self, indices: Tensor, **how: Any) -> tuple[Any, Tensor]:
+    def batch(self, indices: Tensor, *how: Any, **named: Any) -> tuple[Any, Tensor]:
         """The inputs and labels of some of the sample, as `Split.batch` gives them."""
-        batch: tuple[Any, Tensor] = self.split.batch(self.indices[indices], **how)
+        batch: tuple[Any, Tensor] = self.split.batch(self.indices[indices], *how, **named)
         return batch
 
     def guesses(self, run: Run, count: int = SHOWN) -> tuple[Guess, ...]:
