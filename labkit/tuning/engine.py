@@ -71,11 +71,13 @@ class Engine:
         self._thread: threading.Thread | None = None
         self._door = threading.Condition()  # guards the two above
         self._leaving = False
-        self._resting = (
-            True  # whether the thread has nothing in hand: a command may have left the queue
-        )
+        self._resting = True  # the thread has nothing in hand: a command may have left the queue
 
     # what a run fills in
+    @property
+    def step_number(self) -> int:
+        raise NotImplementedError
+
     def _advance(self) -> None: ...
     def _apply_commands(self) -> None: ...
     def _do_step(self) -> None: ...
@@ -213,13 +215,8 @@ class Engine:
                 self._advance()
             except Exception as trouble:  # told to whoever watches: a thread has nobody to raise to
                 self.status = "failed"
-                self._tell(
-                    RunFailed(
-                        self._steps_done(),
-                        f"{type(trouble).__name__}: {trouble}",
-                        self._steps_done(),
-                    )
-                )
+                at = self.step_number
+                self._tell(RunFailed(at, f"{type(trouble).__name__}: {trouble}", at))
 
     def _wait_for_work(self) -> bool:
         def work() -> bool:
@@ -239,6 +236,3 @@ class Engine:
     def _rest(self) -> None:
         self._resting = True
         self._door.notify_all()  # whoever waits
-
-    def _steps_done(self) -> int:
-        return getattr(self, "step_number", 0)

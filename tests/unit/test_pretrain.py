@@ -163,6 +163,11 @@ def test_the_same_recipe_makes_the_same_file(archive: Path, tmp_path: Path) -> N
     assert one.read_bytes() == other.read_bytes()
 
 
+def test_a_recipe_that_only_warms_up_is_refused() -> None:
+    with pytest.raises(labkit.LabkitError, match="warmup_epochs=2"):
+        Recipe(epochs=2, warmup_epochs=2)
+
+
 def test_augmentation_draws_for_each_picture_and_keeps_its_range() -> None:
     images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8).expand(8, -1, -1, -1)
     crops = augment(images, 48, torch.Generator().manual_seed(0))

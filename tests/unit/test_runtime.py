@@ -65,6 +65,15 @@ def test_the_fastest_precision_is_chosen_and_remembered(
     assert asked == []
 
 
+def test_a_precision_that_is_hardly_faster_does_not_take_the_place_of_a_plainer_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
+    took = dict(zip(runtime.PRECISIONS, (0.100, 0.095, 0.093, 0.091), strict=True))
+    monkeypatch.setattr(runtime, "_seconds", lambda trial, precision: took[precision])
+    assert runtime.choose_precision("work", lambda _: None) == runtime.PRECISIONS[0]
+
+
 @pytest.mark.parametrize("content", ["", "not json", "[1]", '{"k": 3}'])
 def test_a_damaged_memory_of_precisions_is_measured_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labkit import runtime
-from labkit.errors import WeightsError
+from labkit.errors import PlanError, WeightsError
 from labkit.models.resnet10 import ResNet10
 from labkit.models.staging import IMAGENET_MEAN, IMAGENET_STD
 
@@ -43,6 +43,13 @@ class Recipe:
     landing_epochs: int = 0  # the last epochs: from where the cosine is, straight to zero
     seed: int = 0
     notes: str = ""
+
+    def __post_init__(self) -> None:
+        whole = self.cosine_epochs or self.epochs
+        if not 0 <= self.warmup_epochs < whole:
+            raise PlanError(
+                f"warmup_epochs={self.warmup_epochs} must be below the {whole} epochs of the whole curve."
+            )
 
     def lr(self, step: int, steps_per_epoch: int) -> float:
         """The learning rate of a step: straight up for the warm-up, down a cosine, and straight to zero in the end."""
