@@ -8,12 +8,14 @@ came of them.
 from labkit.insight.coach import sentence
 from labkit.insight.drift import drift_table
 from labkit.insight.metrics import Estimate, mean_interval, paired_difference
+from labkit.insight.speed import epoch_seconds
 from labkit.insight.worst import Guess, worst
 
 __all__ = [
     "Estimate",
     "Guess",
     "drift_table",
+    "epoch_seconds",
     "mean_interval",
     "paired_difference",
     "sentence",

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+import labkit
 from labkit.errors import EvidenceError
 from labkit.insight.metrics import mean_interval, paired_difference
+from labkit.insight.speed import epoch_seconds
 
 values = st.lists(st.floats(0, 1), min_size=2, max_size=12)
 
@@ -53,3 +55,14 @@ def test_an_estimate_reads_well():
     gain = paired_difference({0: 0.85, 1: 0.84, 2: 0.86}, {0: 0.82, 1: 0.82, 2: 0.82})
     assert gain.points() == "+3.0 points (+0.5 to +5.5, 3 seeds)"
     assert paired_difference({0: 0.5, 1: 0.5}, {0: 0.5, 1: 0.5}).points().startswith("0.0 points")
+
+
+def test_an_epoch_costs_what_its_steps_took_and_would_have_cost_more_without_the_cache():
+    data = labkit.load_data("digits").subset(per_class=4)
+    net = labkit.load_backbone("resnet10-glyphs")
+    frozen = epoch_seconds(labkit.Run(net, data, labkit.feature_extraction(epochs=3)).fit())
+    moving = epoch_seconds(labkit.Run(net, data, labkit.full(epochs=1)).fit())
+    assert list(frozen.index) == [1, 2, 3]
+    assert (frozen["seconds"] > 0).all()
+    assert (frozen["frozen stages run again"] > frozen["seconds"])[1:].all()
+    assert (moving["frozen stages run again"] == moving["seconds"]).all()
