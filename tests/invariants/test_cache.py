@@ -189,3 +189,16 @@ def test_an_epoch_tells_what_it_saved(digit_run: Callable[..., Run]) -> None:
     ][1:]
     assert first < min(later)
     assert min(later) > 0
+
+
+def test_what_a_sample_gives_does_not_depend_on_whom_it_came_with(
+    digit_run: Callable[..., Run], own_cache: PrefixCache
+) -> None:
+    run = digit_run(labkit.feature_extraction(), precision=FP32)
+    prefix, split = run._trainer._prefix, run.data.train
+    assert prefix is not None
+    (together,) = prefix.features(split, torch.arange(64))
+    for rows in ([5], [40, 7], list(range(50, 63))):
+        own_cache.clear()
+        (alone,) = prefix.features(split, torch.tensor(rows))
+        assert torch.equal(alone, together[rows])
