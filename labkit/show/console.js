@@ -15,7 +15,8 @@
 // Points          see POINTS below; the kernel writes them in console_session.py.
 //
 // Stable hooks (attribute data-labkit="...") for tests and lessons; they may grow, they do not change:
-//   root       console (also data-theme, data-ack-ms: last key-to-acknowledgement time in ms, data-seq)
+//   root       console (also data-theme, data-ack-ms: last key-to-acknowledgement time in ms, data-seq, data-frames: how
+//              often anything was brought up to date)
 //   header     status, sentence, progress, epoch-time, problem (a failed run), problem-rewind, problem-gentler, link
 //   runs       runs (the list), run-choice (one radio each, value = id), rename, branch
 //   settings   lr (log slider), lr-text, lr-error, depth (slider), depth-text, depth-error, stages, batch-size, epochs,
@@ -341,7 +342,6 @@ class Track {
 
 const percent = (correct, count) => (count ? (100 * correct) / count : NaN);
 const show = (value, digits = 2) => (Number.isFinite(value) ? value.toFixed(digits) : "not finite");
-const plural = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
 function rate(value) {
   if (!Number.isFinite(value)) return "";
@@ -914,7 +914,7 @@ class Chart {
     paint.textAlign = "center";
     for (const value of ticks(scale.steps, Math.max(2, Math.floor(this.width / 110)))) write(paint, muted, trim(value), scale.x(value), bottom + 5);
     paint.textAlign = "right";
-    write(paint, fg, "step", this.width - MARGIN.right + 38, bottom + 5);
+    write(paint, fg, "step", this.width - 4, bottom + 5); // clear of the last number, however long that is
     paint.textAlign = "left";
     write(paint, fg, this.what === "loss" ? "loss" : "accuracy (%)", 4, 2);
   }
@@ -1164,7 +1164,8 @@ function spaced(marks, distance) {
 
 function drift() {
   const body = h("tbody");
-  const table = h("table", { class: "lk-drift", hook: "drift" }, h("caption", {}, "Drift from the starting weights, by stage"), h("thead", { class: "lk-hidden" }, h("tr", {}, ...["stage", "drift", ""].map((text) => h("th", { scope: "col" }, text || "bar")))), body);
+  const caption = h("caption");
+  const table = h("table", { class: "lk-drift", hook: "drift" }, caption, h("thead", { class: "lk-hidden" }, h("tr", {}, ...["stage", "drift", ""].map((text) => h("th", { scope: "col" }, text || "bar")))), body);
   const el = h("section", { class: "lk-section" }, table);
   const rows = new Map();
 
@@ -1183,6 +1184,7 @@ function drift() {
       rows.clear();
       body.replaceChildren(...stages.map((name) => (rows.set(name, row(name)), rows.get(name).tr)));
     }
+    setText(caption, `Drift from the starting weights, at step ${story.probes.step}`);
     const top = Math.max(0.01, ...Object.values(values));
     const from = stages.indexOf(story.state.settings.trainable_from);
     stages.forEach((name, i) => {
@@ -1225,7 +1227,7 @@ function strip() {
     const wanted = story.probes?.run === story.state.active ? story.probes.strip : null;
     set(el, "hidden", !wanted?.length);
     if (el.hidden) return;
-    setText(title, `Validation images, worst first: the ${wanted.length} hardest of ${plural(story.probes.sample, "image")}`);
+    setText(title, `Validation images at step ${story.probes.step}: the ${wanted.length} hardest of ${story.probes.sample}, worst first`);
     for (const prediction of wanted) {
       if (!items.has(prediction.key)) items.set(prediction.key, item(prediction.key));
       fill(items.get(prediction.key), prediction, story.pictures.get(prediction.key));

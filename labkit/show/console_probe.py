@@ -86,17 +86,21 @@ class Prober:
         if now == self._seen or (early and not another):
             return
         sample = self._sample(run)
+        training = run.status == "running"
         with run.frozen_world():
             began = time.monotonic()
+            step = run.step_number
             drift = {stage: float(f"{value:.3g}") for stage, value in run.drift().items()}
             strip = self._strip(run, owner, sample) if sample else []
             cost = time.monotonic() - began
-        self._due = time.monotonic() + cost / SHARE
+        # A look at a run that stands still takes nothing from it: the next may come with its first steps.
+        self._due = time.monotonic() + (cost / SHARE if training else 0)
         self._seen = now
         version = (self.result["version"] if self.result else 0) + 1
         self.result = {
             "version": version,
             "run": identity,
+            "step": step,
             "drift": drift,
             "strip": strip,
             "sample": len(sample) if sample else 0,

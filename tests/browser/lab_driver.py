@@ -321,6 +321,11 @@ class Notebook:
         self.page.reload(wait_until="domcontentloaded")
         self.wait_ready()
 
+    def come_back(self) -> None:
+        """Open the notebook again in a page that went elsewhere; the kernel lives on."""
+        self.page.goto(f"{self.server.url}/lab/tree/{self.path}", wait_until="domcontentloaded")
+        self.wait_ready()
+
     def shut_down(self) -> None:
         """End the notebook's kernel, so that nothing trains on behind the next test."""
         self.page.evaluate(f"() => {_PANEL}.sessionContext.shutdown()")

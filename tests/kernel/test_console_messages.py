@@ -138,6 +138,17 @@ def test_polls_and_commands_are_quick_while_a_cell_sleeps(page: Page) -> None:
     assert statistics.median(waits) < 0.25
 
 
+def test_asking_does_not_make_the_kernel_look_busy(page: Page) -> None:
+    """JupyterLab would redraw its icons twice for each question; the "idle" lets it forget the question."""
+    page.wire.send(page.comm, {"client": page.client, "kind": "poll", "n": 1, "since": 0})
+    told = []
+    while "idle" not in told:
+        message = page.wire.client.get_iopub_msg(timeout=30)
+        if message["msg_type"] == "status" and message["parent_header"]["msg_type"] == "comm_msg":
+            told.append(message["content"]["execution_state"])
+    assert told == ["idle"]
+
+
 def test_an_executed_notebook_keeps_the_picture_of_what_it_trained(wire: Wire) -> None:
     wire.heard.clear()
     wire.run(SETUP)
