@@ -30,13 +30,13 @@ def main() -> None:
 
 def _peer(peer: str, work: dict[str, Any]) -> dict[str, Any]:
     """One peer, one work."""
-    from labkit.bench.peers import peers
+    from labkit.bench.peers import find_peers
     from labkit.bench.work import Work
 
-    job = Work(**work)
+    chosen, job = find_peers([peer])[0], Work(**work)
     _use_threads(job.threads)
     _hide_namesakes()
-    train = peers([peer])[0].load()
+    train = chosen.load()
     rehearsed = _seconds(lambda: train(_rehearsal(job)))
     before = _processor_seconds()
     outcome = asdict(train(job))

@@ -15,7 +15,7 @@ HATCHES = {OURS: "", FLOOR: "xx"}  # bars differ in hatching as well as in colou
 OTHERS = "//"
 
 
-def figure(record: Record) -> Picture:
+def draw(record: Record) -> Picture:
     """Horizontal bars of the time to the end; raises BenchError when nothing was measured."""
     measured = [line for line in lines(record) if line.seconds is not None]
     if not measured:

@@ -12,7 +12,7 @@ import labkit
 from labkit import runtime
 from labkit.bench.inputs import Inputs
 from labkit.bench.record import machine, versions
-from labkit.bench.work import Clock, Work, works
+from labkit.bench.work import Clock, Work, find_works
 from labkit.tuning import EpochDone, Run
 
 DEPTHS = ("head", "full")
@@ -38,7 +38,7 @@ def profile(names: Sequence[str] = DEPTHS, quick: bool = False, top: int = TOP) 
     found = []
     with tempfile.TemporaryDirectory(prefix="labkit-profile-") as folder:
         inputs = Inputs(Path(folder), quick)
-        for work in works(names, quick):
+        for work in find_works(names, quick):
             found.append(_profile(inputs.place(replace(work, epochs=WARM_EPOCHS + 1), 0), top))
     about = {"machine": machine(), "versions": versions()}
     return {"made_with": "labkit bench profile", **about, "epochs": found}

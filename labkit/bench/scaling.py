@@ -76,9 +76,7 @@ def measure_scaling(
     with tempfile.TemporaryDirectory(prefix="labkit-scaling-") as scratch:
         kept = str(Path(scratch) / "photographs")
         order = {"folder": str(folder.resolve()), "out": kept, "count": max(sizes), "valid": VALID}
-        have = ask("photographs", order, Path(scratch))["train"]
-        if have < max(sizes):
-            raise BenchError(f"{folder} has {have:,} photographs to train on, not {max(sizes):,}.")
+        ask("photographs", order, Path(scratch))
         rows = []
         for images, depth in _turns(sizes):
             job = Size(kept, images, depth, epochs, runtime.threads())
@@ -203,9 +201,14 @@ def _part(store: Tensor, labels: Tensor, rows: Tensor) -> Split:
 def keep_photographs(folder: Path, out: Path, count: int, valid: int) -> dict[str, Any]:
     """Draw `count` training and `valid` validation photographs of `folder` and keep their pixels in `out`.
 
-    They lie in one file, validation first, so that every size is the beginning of the next.
+    They lie in one file, validation first, so that every size is the beginning of the next. Raises BenchError when
+    there are not so many.
     """
     photos = read_photos(folder)
+    if len(photos.labels) < count:
+        raise BenchError(
+            f"{folder} has {len(photos.labels):,} photographs to train on, not {count:,}."
+        )
     chance = runtime.generator(0, "scaling")
     chosen = torch.randperm(len(photos.labels), generator=chance)[:count]
     examined = torch.randperm(len(photos.valid_labels), generator=chance)[:valid]

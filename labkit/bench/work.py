@@ -118,7 +118,7 @@ WORKS = (
 )
 
 
-def works(names: Sequence[str] = (), quick: bool = False) -> tuple[Work, ...]:
+def find_works(names: Sequence[str] = (), quick: bool = False) -> tuple[Work, ...]:
     """The works of these names, by default all; `quick` makes them small enough for a test.
 
     Raises BenchError for a name that no work has.

@@ -99,7 +99,7 @@ PEERS = (
 )
 
 
-def peers(names: Sequence[str] = ()) -> tuple[Peer, ...]:
+def find_peers(names: Sequence[str] = ()) -> tuple[Peer, ...]:
     """The peers of these names, by default all; raises BenchError for a name that no peer has."""
     known = {peer.name: peer for peer in PEERS}
     unknown = [name for name in names if name not in known]

@@ -15,7 +15,6 @@ from torchvision.models import ResNet, get_model
 from torchvision.transforms import functional
 
 from labkit.bench.work import MEAN, MOMENTUM, SMALLEST_SIDE, STD, Work
-from labkit.models.resnet10 import ResNet10
 
 PARTS = ("train", "val")
 
@@ -23,6 +22,8 @@ PARTS = ("train", "val")
 def network(work: Work) -> ResNet:
     """torchvision's own network with the initial weights that all peers share; nothing is frozen."""
     if work.backbone == "resnet10":
+        from labkit.models.resnet10 import ResNet10  # brings pandas: not into the memory of others
+
         net: nn.Module = ResNet10(work.classes)
     else:
         net = get_model(work.backbone, weights=None, num_classes=work.classes)
