@@ -53,6 +53,10 @@ class EvidenceError(LabkitError, ValueError):
     """Recorded runs that are missing, stale, incomplete or cannot be compared."""
 
 
+class AtlasError(LabkitError, ValueError):
+    """A question that the atlas of recorded runs has no answer to."""
+
+
 class SweepError(LabkitError):
     """A sweep that cannot go on, or that another process is driving."""
 
