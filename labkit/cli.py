@@ -357,6 +357,124 @@ def check(as_json: AsJson = False) -> None:
     raise typer.Exit(1 if problems else 0)
 
 
+# ---------------------------------------------------------------- how fast
+
+
+bench = typer.Typer(help="The same work by labkit, by what people use today, and by bare loops.")
+app.add_typer(bench, name="bench")
+
+Quick = Annotated[bool, typer.Option("--quick", help="Small sizes, to see that it works.")]
+Kept = Annotated[Path | None, typer.Option("--out", help="The JSON file to write.")]
+
+
+@bench.callback(invoke_without_command=True)
+def bench_peers(
+    context: typer.Context,
+    only: Annotated[
+        list[str] | None, typer.Option(help="A work to measure, such as head; repeat for more.")
+    ] = None,
+    peers: Annotated[
+        list[str] | None, typer.Option(help="A peer to measure, such as labkit; repeat for more.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds from 0 on; several give intervals.")] = 1,
+    epochs_measured: Annotated[
+        int | None,
+        typer.Option(min=1, help="Measure so many epochs of a slow peer and extend their mean."),
+    ] = None,
+    quick: Quick = False,
+    out: Kept = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep what --out has already.")] = False,
+    figure: Annotated[Path | None, typer.Option(help="The PNG file to draw.")] = None,
+    show: Annotated[
+        bool, typer.Option("--show", help="Measure nothing; say what --out has.")
+    ] = False,
+    readme: Annotated[
+        bool, typer.Option("--readme", help="Measure nothing; write the README from the record.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure every work by every peer, each in a process of its own, and say what came of it."""
+    if context.invoked_subcommand is not None:
+        return
+    from labkit import bench as room
+
+    path = out or room.RECORDS / "bench.json"
+    if readme:
+        return _bench_readme(room.read(path), as_json)
+    if show:
+        record = room.read(path)
+    else:
+        record = room.measure(
+            room.find_works(only or (), quick),
+            room.find_peers(peers or ()),
+            seeds,
+            epochs_measured,
+            quick,
+            out,
+            room.read(path) if resume and out and out.exists() else None,
+            _watch,
+        )
+    if figure is not None:
+        figure.write_bytes(room.draw(record).png())
+    facts = {**asdict(record), "verdicts": list(map(str, room.verdicts(record)))}
+    _tell(facts, room.table(record), as_json)
+
+
+def _bench_readme(record: Any, as_json: bool) -> None:
+    """Write the section "How fast" of this checkout's README from a record."""
+    from labkit import bench as room
+
+    path = Path(__file__).resolve().parents[1] / "README.md"
+    path.write_text(
+        room.with_section(path.read_text("utf-8"), room.readme_section(record)), "utf-8"
+    )
+    _tell({"readme": str(path)}, f"Written: {path.name}", as_json)
+
+
+@bench.command("scaling")
+def bench_scaling(
+    source: Annotated[
+        Path | None,
+        typer.Option("--data", help="Tiny ImageNet, as `labkit pretrain photos` takes it."),
+    ] = None,
+    sizes: Annotated[str, typer.Option(help="Numbers of photographs.")] = "250,1000,4000,16000",
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of each run.")] = 5,
+    out: Kept = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train on more and more photographs: seconds and peak memory of each size."""
+    from labkit import runtime
+    from labkit.bench import scaling
+
+    folder = source or (runtime.data_dir() or Path()) / scaling.FOLDER
+    found = scaling.measure_scaling(folder, scaling.read_sizes(sizes), epochs, _watch)
+    _tell_bench(found, scaling.scaling_table(found), out, as_json)
+
+
+@bench.command("profile")
+def bench_profile(
+    only: Annotated[
+        list[str] | None, typer.Option(help="A work to profile, such as head; repeat for more.")
+    ] = None,
+    quick: Quick = False,
+    out: Kept = None,
+    as_json: AsJson = False,
+) -> None:
+    """Profile one warm epoch of head-only and of full fine-tuning: what is left, by operation."""
+    from labkit.bench import profiling
+
+    found = profiling.profile(only or profiling.DEPTHS, quick)
+    _tell_bench(found, profiling.profile_table(found), out, as_json)
+
+
+def _tell_bench(found: dict[str, Any], words: str, out: Path | None, as_json: bool) -> None:
+    from labkit.runtime import write_atomic
+
+    if out is not None:
+        write_atomic(out, (json.dumps(found, indent=1) + "\n").encode())
+    _tell(found, words, as_json)
+
+
 # ---------------------------------------------------------------- making the lessons
 
 

@@ -91,6 +91,14 @@ def measure_scaling(
     return {"made_with": "labkit bench scaling", **about, "rows": rows}
 
 
+def read_sizes(text: str) -> list[int]:
+    """Sizes from text such as "250,1000"; raises BenchError where it holds something else."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise BenchError(f"{text!r} are no numbers; write them as in 250,1000.") from None
+
+
 def _turns(sizes: Sequence[int]) -> Iterator[tuple[int, str]]:
     for images in sorted(sizes):
         yield from ((images, depth) for depth in DEPTHS)

@@ -24,6 +24,7 @@ COMMANDS = {
     "lab", "doctor", "build-lessons",
     "data", "data fetch", "data report",
     "pretrain", "pretrain photos", "pretrain glyphs",
+    "bench", "bench scaling", "bench profile",
     "evidence", "evidence show", "evidence tune", "evidence build", "evidence check",
 }  # fmt: skip
 HELP_BUDGET = 1.0  # seconds of the processor
