@@ -114,7 +114,7 @@ def quick_frames(notebook: Notebook, seconds: float) -> dict[str, Any]:
     notebook.run_all()
     console.wait_open()
     console.press("run", "Enter")
-    console.wait_steps(50)
+    console.wait_steps(10)
     forget(notebook)
     before = console.ask("step_number")
     notebook.page.wait_for_timeout(1000 * seconds)

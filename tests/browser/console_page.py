@@ -5,9 +5,11 @@ Hooks are the `data-labkit="..."` attributes that console.js documents.
 
 from __future__ import annotations
 
+from base64 import b64decode
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from lab_driver import SECOND, Notebook
 from playwright.sync_api import Locator, expect
 
@@ -76,7 +78,8 @@ class Console:
             self.notebook.page.keyboard.press(key)
 
     def wait_open(self, seconds: float = 60) -> None:
-        """Wait until the console has drawn what the kernel told."""
+        """Wait until the console has drawn what the kernel told; out of sight it would go on drawing nothing."""
+        self.root.scroll_into_view_if_needed()
         expect(self.hook("status")).to_be_visible(timeout=seconds * SECOND)
 
     def wait_status(self, status: str, seconds: float = 60) -> None:
@@ -139,6 +142,17 @@ class Console:
             ink,
         )
         return found
+
+    def pixels(self, what: str) -> np.ndarray:
+        """What a chart's canvas holds: uint8 of shape (height, width, 4)."""
+        width, height, flat = self.hook(f"chart-{what}").evaluate(
+            """canvas => {
+              const { width, height } = canvas;
+              const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+              return [width, height, btoa(data.reduce((text, byte) => text + String.fromCharCode(byte), ""))];
+            }"""
+        )
+        return np.frombuffer(b64decode(flat), np.uint8).reshape(height, width, 4)
 
     def colours(self, what: str) -> int:
         """How many colours a chart's canvas shows: an empty one has at most one."""

@@ -27,6 +27,11 @@ DIGITS = (
     """,
 )
 
+FAR = """
+from IPython.display import HTML
+HTML("<div style='height: 4000px'></div><p id='far'>far below</p>")
+"""
+
 MARKUP = "<img src=x onerror=window.struck=1>"
 
 
@@ -165,6 +170,82 @@ def reload_the_page(console: Console) -> None:
     assert set(rows) <= set(console.table())
     mine = [row for row in console.table() if row.startswith(f"{console.ask('name')}\t")]
     assert len(mine) == console.ask("history.split.eq('valid').sum().item()")
+
+
+def test_what_is_not_new_or_not_seen_is_not_drawn(open_console, write_notebook):
+    """Drawing takes processor time from what trains: an answer without news, or one unseen, changes nothing."""
+    console = open_console(write_notebook("thrift.ipynb", *DIGITS, FAR))
+    start(console)
+    watch_changes(console)
+    out_of_sight(console)
+    behind_another_tab(console)
+    console.press("pause", "Enter")
+    console.wait_status("paused")
+    wait_unchanged(console, answers=5)
+    drawn_in_pieces_or_at_once(console)
+
+
+def watch_changes(console: Console) -> None:
+    """From now on the page counts: changes below the console's root, and messages sent since the last of them."""
+    console.root.evaluate(
+        """root => {
+          window.changes = window.sent = 0;
+          new MutationObserver(() => { window.changes += 1; window.sent = 0; })
+            .observe(root, { subtree: true, childList: true, attributes: true, characterData: true });
+          const send = WebSocket.prototype.send;
+          WebSocket.prototype.send = function (data) { window.sent += 1; return send.call(this, data); };
+        }"""
+    )
+
+
+def wait_unchanged(console: Console, answers: int) -> None:
+    console.notebook.page.wait_for_function("count => window.sent > count", arg=answers)
+
+
+def stands_still_while_it_trains(console: Console) -> None:
+    page = console.notebook.page
+    page.wait_for_timeout(300)  # a frame that was due when it went out of sight
+    before = page.evaluate("() => window.changes")
+    console.wait_steps(5)
+    assert page.evaluate("() => window.changes") == before
+
+
+def is_level(console: Console) -> None:
+    reached = console.ask("step_number")
+    console.notebook.page.wait_for_function(
+        "([el, step]) => Number(/step (\\d+)/.exec(el.textContent)[1]) >= step",
+        arg=[console.hook("progress").element_handle(), reached],
+    )
+
+
+def out_of_sight(console: Console) -> None:
+    console.notebook.page.locator("#far").scroll_into_view_if_needed()
+    stands_still_while_it_trains(console)
+    console.root.scroll_into_view_if_needed()
+    is_level(console)
+
+
+def behind_another_tab(console: Console) -> None:
+    hide = """hidden => {
+      Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    console.notebook.page.evaluate(hide, True)
+    stands_still_while_it_trains(console)
+    console.notebook.page.evaluate(hide, False)
+    is_level(console)
+
+
+def drawn_in_pieces_or_at_once(console: Console) -> None:
+    """The layer to which steps were added shows what one drawn anew shows."""
+    frames, pieces = console.chart("loss", "frames"), console.pixels("loss")
+    console.root.evaluate("root => { root.style.paddingRight = '17px'; }")
+    console.wait_frames(frames + 1)
+    console.root.evaluate("root => { root.style.paddingRight = ''; }")
+    console.wait_frames(frames + 2)
+    at_once = console.pixels("loss")
+    assert pieces.shape == at_once.shape
+    assert (pieces != at_once).any(axis=-1).mean() < 0.01
 
 
 def test_nobody_is_shut_out(open_console, write_notebook, shots):
