@@ -3,7 +3,7 @@
 VENV  := .venv
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
-EXTRAS := lab,test,pretrain
+EXTRAS := lab,test,pretrain,scale
 
 # The versions the tests were last seen to pass with. `make test PINS=` takes the newest that the ranges allow.
 PINS ?= tests/constraints.txt

@@ -24,6 +24,8 @@ _ROOMS = {
     "from_scratch": "tuning",
     "Run": "tuning",
     "compare": "show.compare",
+    "sweep": "show.heatmap",
+    "heat_map": "show.heatmap",
     "console": "show.console",
     "LabkitError": "errors",
 }

@@ -17,6 +17,7 @@ import time
 import webbrowser
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -473,6 +474,89 @@ def _tell_bench(found: dict[str, Any], words: str, out: Path | None, as_json: bo
     if out is not None:
         write_atomic(out, (json.dumps(found, indent=1) + "\n").encode())
     _tell(found, words, as_json)
+
+
+# ---------------------------------------------------------------- many runs
+
+
+@app.command()
+def sweep(
+    lr: Annotated[str, typer.Option(help="Learning rates, such as 1e-4,1e-3.")] = "1e-4,1e-3",
+    trainable_from: Annotated[
+        str | None, typer.Option(help="Frozen depths, such as head,layer4; the first that trains.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from 0 on.")] = 5,
+    per_class: Annotated[
+        str | None, typer.Option(help="Training examples of every class, such as 5,20.")
+    ] = None,
+    data: Annotated[str, typer.Option(help="A data set, or the path of a folder.")] = "digits",
+    size: Annotated[int | None, typer.Option(help="Side of the pictures in pixels.")] = None,
+    backbone: Annotated[str, typer.Option(help="A network by name.")] = "resnet10-glyphs",
+    plan: Annotated[
+        str, typer.Option(help="feature_extraction, partial, full, gradual or from_scratch.")
+    ] = "partial",
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of each phase.")] = 5,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; else one a core.")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="A dask scheduler, such as tcp://10.0.0.1:8786.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder for the rows.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train every combination with every seed; interrupted, the same command goes on."""
+    from labkit import Run, load_backbone, load_data, tuning
+
+    axes: dict[str, Any] = {"lr": _numbers(lr, float)}
+    if trainable_from is not None:
+        axes["trainable_from"] = trainable_from.split(",")
+    if per_class is not None:
+        axes["per_class"] = _numbers(per_class, int)
+    first = _plan(plan, axes.get("trainable_from", ["head"])[0], epochs)
+    base = Run(load_backbone(backbone), load_data(data, size=size), first)
+    client = _client(scheduler) if scheduler else None
+    made = tuning.sweep(
+        base, client=client, out=out, workers=workers, seed=range(seeds), **axes
+    ).run(progress=not as_json)
+    summary = made.summary()
+    facts = {
+        "folder": made.folder,
+        "rows": [row.to_dict() for row in made.rows],
+        "summary": json.loads(summary.to_json(orient="records")),
+    }
+    _tell(facts, f"{summary.to_string(index=False)}\nThe rows are in {made.folder}", as_json)
+
+
+def _numbers(text: str, kind: type) -> list[Any]:
+    try:
+        return [kind(part) for part in text.split(",")]
+    except ValueError:
+        raise LabkitError(f"{text!r} are no numbers; write them as in 1,10,100.") from None
+
+
+def _plan(name: str, depth: str, epochs: int) -> Any:
+    from labkit import tuning
+
+    plans: dict[str, Any] = {
+        "feature_extraction": tuning.feature_extraction,
+        "partial": partial(tuning.partial, depth),
+        "full": tuning.full,
+        "gradual": tuning.gradual,
+        "from_scratch": tuning.from_scratch,
+    }
+    if name not in plans:
+        raise LabkitError(f"There is no plan {name!r}. There are {', '.join(plans)}.")
+    return plans[name](epochs=epochs)
+
+
+def _client(address: str) -> Any:
+    try:
+        from distributed import Client
+    except ImportError:
+        raise LabkitError('--scheduler needs dask: pip install "labkit[scale]"') from None
+    try:
+        return Client(address, timeout=20)
+    except (OSError, ValueError) as error:
+        raise LabkitError(f"no dask scheduler answers at {address}: {error}") from None
 
 
 # ---------------------------------------------------------------- making the lessons

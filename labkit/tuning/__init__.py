@@ -29,6 +29,7 @@ from labkit.tuning.plans import (
     rate_factor,
 )
 from labkit.tuning.run import Run
+from labkit.tuning.sweeps import Sweep, sweep
 
 __all__ = [
     "Audit",
@@ -48,6 +49,7 @@ __all__ = [
     "Settings",
     "StageAudit",
     "StepDone",
+    "Sweep",
     "Ticket",
     "feature_extraction",
     "from_scratch",
@@ -55,5 +57,6 @@ __all__ = [
     "gradual",
     "partial",
     "rate_factor",
+    "sweep",
     "wilson",
 ]

@@ -23,6 +23,7 @@ from labkit import cli
 COMMANDS = {
     "lab", "doctor", "build-lessons",
     "data", "data fetch", "data report",
+    "sweep",
     "pretrain", "pretrain photos", "pretrain glyphs",
     "bench", "bench scaling", "bench profile",
     "evidence", "evidence show", "evidence tune", "evidence build", "evidence check",

@@ -1,0 +1,123 @@
+"""The heat map of a sweep: every cell in words, readable on any page, complete at every moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+import labkit
+from labkit.runtime import Precision
+from labkit.show import heatmap
+from labkit.show.heatmap import heat_map
+from labkit.tuning.sweeps import Job, Row, Sweep, jobs_of
+from labkit.tuning.sweeps.ledger import Ledger
+from tests.small import Clouds, Small
+
+
+class Told:
+    """Gives rows that are made up: accuracy by learning rate and seed; the largest rate diverges."""
+
+    lanes = 1
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+
+    def rows(self, groups: Sequence[Sequence[Job]]) -> Iterator[list[Row]]:
+        for job in [job for group in groups for job in group][: self.most]:
+            lr = job.plan.phases[0].lr
+            if lr == 1.0:
+                yield [Row.of(job, "diverged", reason="the loss is nan")]
+            else:
+                yield [Row.of(job, "done", correct=int(40 + 4000 * lr + job.seed), count=100)]
+
+    def stop(self) -> None: ...
+
+
+def swept(folder: Path, most: int = 1000, **axes: Any) -> Sweep:
+    plan = labkit.partial("head", epochs=1)
+    base = labkit.Run(Small(), Clouds(), plan, precision=Precision())
+    jobs = jobs_of(base, axes)
+    return Sweep(jobs, Told(most), Ledger(folder), base.stages).run(progress=False)
+
+
+AXES: dict[str, Any] = {"trainable_from": ["head", "body"], "lr": [1e-3, 1e-2, 1.0]}
+
+
+def texts(picture: Any) -> list[str]:
+    return [text.get_text() for axes in picture.axes for text in axes.texts]
+
+
+def test_every_cell_says_its_mean_and_of_how_many_seeds(tmp_path: Path) -> None:
+    picture = heat_map(swept(tmp_path, **AXES, seed=range(3)))
+    assert sorted(texts(picture)) == sorted(
+        ["45.0\nn = 3", "81.0\nn = 3", "3 diverged"] * 2,
+    )
+    (axes,) = picture.axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0.001", "0.01", "1"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["body", "head"]
+
+
+def test_what_is_not_finished_is_said_to_come(tmp_path: Path) -> None:
+    picture = heat_map(swept(tmp_path, most=2, **AXES, seed=range(3)))
+    assert texts(picture).count("to come") == 4
+    assert "2 of 18 runs" in picture.get_suptitle()
+    assert "2 of 18 runs" in picture.alt
+    nothing = heat_map(swept(tmp_path / "empty", most=0, **AXES))
+    assert "nothing is finished yet." in nothing.alt
+    assert nothing.png()
+
+
+def test_the_words_and_the_table_hold_what_the_picture_shows(tmp_path: Path) -> None:
+    picture = heat_map(swept(tmp_path, **AXES, seed=range(3)))
+    assert "best 81.0 % (trainable_from head, lr 0.01, 3 seeds)" in picture.alt
+    assert "worst 45.0 %" in picture.alt
+    assert picture.alt.endswith(".")
+    assert list(picture.table["mean (%)"].round(6))[:2] == [45, 81]
+    assert list(picture.table.diverged) == [0, 0, 3] * 2
+
+
+def light(colour: Any) -> float:
+    channels = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+    return float(np.dot((0.2126, 0.7152, 0.0722), channels))
+
+
+def test_letters_stand_out_on_every_colour_and_more_is_lighter() -> None:
+    shades = [heatmap.COLOURS(share) for share in np.linspace(0, 1, 101)]
+    for shade in shades:
+        bright, dark = sorted((light(shade), light(heatmap._ink(shade))), reverse=True)
+        assert (bright + 0.05) / (dark + 0.05) >= 4.5
+    assert all(light(a) < light(b) for a, b in zip(shades[:-10:5], shades[5::5], strict=False))
+
+
+@pytest.mark.parametrize(
+    ("axes", "panels"),
+    [
+        ({"seed": range(2)}, 1),
+        ({"lr": [1e-3, 1e-2]}, 1),
+        ({"trainable_from": ["head", "body"]}, 1),
+        ({"per_class": [4, 8], "epochs": [1, 2]}, 1),
+        ({**AXES, "per_class": [4, 8]}, 2),
+    ],
+)
+def test_any_axes_can_be_drawn(tmp_path: Path, axes: dict[str, Any], panels: int) -> None:
+    made = swept(tmp_path, **axes)
+    picture = heat_map(made)
+    assert picture.png()
+    assert len([a for a in picture.axes if a.axison]) == panels
+    assert len(texts(picture)) == len(made.summary())
+
+
+def test_a_live_heat_map_ends_with_every_row(tmp_path: Path) -> None:
+    shown: list[Any] = []
+
+    class Handle:
+        def update(self, picture: Any) -> None:
+            shown.append(picture)
+
+    heatmap._follow(swept(tmp_path, **AXES), Handle())
+    assert "6 of 6 runs" in shown[-1].alt
