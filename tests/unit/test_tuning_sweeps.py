@@ -252,6 +252,8 @@ def test_a_row_is_what_the_same_run_gives_by_hand(base: Run, tmp_path: Path) -> 
     assert row.loss == pytest.approx(end.loss, abs=1e-6)
     valid = run.history[run.history.split == "valid"].reset_index(drop=True)
     assert row.best_epoch == valid.loc[valid.correct.idxmax()].epoch
+    assert row.curve == tuple(valid.correct)
+    assert len(row.curve) == 3  # before training too
     assert (row.steps, row.status, row.test_correct) == (run.step_number, "done", None)
 
 
@@ -358,6 +360,7 @@ def row(seed: int = 0, **facts: Any) -> Row:
 def test_a_row_comes_back_from_its_line_as_it_was() -> None:
     first = row(loss=0.25, reason="näher\nbei")
     assert row_of(line_of(first)) == first
+    assert row_of(line_of(row(curve=(1, 4, 9)))) == row(curve=(1, 4, 9))
     assert line_of(first).count(b"\n") == 1
     assert row_of(line_of(row(loss=float("nan")))) == row(loss=None)
 

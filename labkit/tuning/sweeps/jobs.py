@@ -63,7 +63,8 @@ class Row:
     """What came of a job. Counts and losses (mean cross-entropy in nats) are those of the last epoch.
 
     `status` is "done", "diverged" (the loss was no number any more) or "failed" (`reason` says how). Only a row that
-    is done has counts. `best_epoch` is the first with the most right answers on the validation split.
+    is done has counts. `best_epoch` is the first with the most right answers on the validation split. `curve` holds
+    the right answers on it before training and after each epoch, as far as the run came.
     """
 
     key: str
@@ -83,6 +84,10 @@ class Row:
     seconds: float = 0.0
     reason: str = ""
     where: str = ""  # host and process that did it
+    curve: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "curve", tuple(self.curve))  # JSON knows only lists
 
     @classmethod
     def of(cls, job: Job, status: Status, **facts: Any) -> Row:
@@ -104,7 +109,7 @@ class Row:
     def outcome(self) -> tuple[Any, ...]:
         """What must be the same wherever and whenever the job is done."""
         counts = (self.correct, self.count, self.best_epoch, self.test_correct, self.test_count)
-        return self.key, self.seed, self.status, *counts, self.epochs, self.steps
+        return self.key, self.seed, self.status, *counts, self.epochs, self.steps, self.curve
 
     def to_dict(self) -> dict[str, Any]:
         """The row as plain data; a number that is none becomes None, as JSON wants it."""

@@ -31,6 +31,7 @@ def _row(job: Job, run: Run, began: float) -> Row:
     events = [event for _, event in run.journal.since(0)]
     epochs = [event for event in events if isinstance(event, EpochDone)]
     facts: dict[str, Any] = {"epochs": run.epoch, "steps": run.step_number, "where": _here()}
+    facts["curve"] = tuple(epoch.valid_correct for epoch in epochs)
     trouble = next((event for event in events if isinstance(event, RunFailed)), None)
     if trouble is not None:
         return Row.of(job, "diverged", reason=trouble.reason, seconds=_since(began), **facts)
