@@ -358,124 +358,6 @@ def check(as_json: AsJson = False) -> None:
     raise typer.Exit(1 if problems else 0)
 
 
-# ---------------------------------------------------------------- how fast
-
-
-bench = typer.Typer(help="The same work by labkit, by what people use today, and by bare loops.")
-app.add_typer(bench, name="bench")
-
-Quick = Annotated[bool, typer.Option("--quick", help="Small sizes, to see that it works.")]
-Kept = Annotated[Path | None, typer.Option("--out", help="The JSON file to write.")]
-
-
-@bench.callback(invoke_without_command=True)
-def bench_peers(
-    context: typer.Context,
-    only: Annotated[
-        list[str] | None, typer.Option(help="A work to measure, such as head; repeat for more.")
-    ] = None,
-    peers: Annotated[
-        list[str] | None, typer.Option(help="A peer to measure, such as labkit; repeat for more.")
-    ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds from 0 on; several give intervals.")] = 1,
-    epochs_measured: Annotated[
-        int | None,
-        typer.Option(min=1, help="Measure so many epochs of a slow peer and extend their mean."),
-    ] = None,
-    quick: Quick = False,
-    out: Kept = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Keep what --out has already.")] = False,
-    figure: Annotated[Path | None, typer.Option(help="The PNG file to draw.")] = None,
-    show: Annotated[
-        bool, typer.Option("--show", help="Measure nothing; say what --out has.")
-    ] = False,
-    readme: Annotated[
-        bool, typer.Option("--readme", help="Measure nothing; write the README from the record.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Measure every work by every peer, each in a process of its own, and say what came of it."""
-    if context.invoked_subcommand is not None:
-        return
-    from labkit import bench as room
-
-    path = out or room.RECORDS / "bench.json"
-    if readme:
-        return _bench_readme(room.read(path), as_json)
-    if show:
-        record = room.read(path)
-    else:
-        record = room.measure(
-            room.find_works(only or (), quick),
-            room.find_peers(peers or ()),
-            seeds,
-            epochs_measured,
-            quick,
-            out,
-            room.read(path) if resume and out and out.exists() else None,
-            _watch,
-        )
-    if figure is not None:
-        figure.write_bytes(room.draw(record).png())
-    facts = {**asdict(record), "verdicts": list(map(str, room.verdicts(record)))}
-    _tell(facts, room.table(record), as_json)
-
-
-def _bench_readme(record: Any, as_json: bool) -> None:
-    """Write the section "How fast" of this checkout's README from a record."""
-    from labkit import bench as room
-
-    path = Path(__file__).resolve().parents[1] / "README.md"
-    path.write_text(
-        room.with_section(path.read_text("utf-8"), room.readme_section(record)), "utf-8"
-    )
-    _tell({"readme": str(path)}, f"Written: {path.name}", as_json)
-
-
-@bench.command("scaling")
-def bench_scaling(
-    source: Annotated[
-        Path | None,
-        typer.Option("--data", help="Tiny ImageNet, as `labkit pretrain photos` takes it."),
-    ] = None,
-    sizes: Annotated[str, typer.Option(help="Numbers of photographs.")] = "250,1000,4000,16000",
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs of each run.")] = 5,
-    out: Kept = None,
-    as_json: AsJson = False,
-) -> None:
-    """Train on more and more photographs: seconds and peak memory of each size."""
-    from labkit import runtime
-    from labkit.bench import scaling
-
-    folder = source or (runtime.data_dir() or Path()) / scaling.FOLDER
-    found = scaling.measure_scaling(folder, scaling.read_sizes(sizes), epochs, _watch)
-    _tell_bench(found, scaling.scaling_table(found), out, as_json)
-
-
-@bench.command("profile")
-def bench_profile(
-    only: Annotated[
-        list[str] | None, typer.Option(help="A work to profile, such as head; repeat for more.")
-    ] = None,
-    quick: Quick = False,
-    out: Kept = None,
-    as_json: AsJson = False,
-) -> None:
-    """Profile one warm epoch of head-only and of full fine-tuning: what is left, by operation."""
-    from labkit.bench import profiling
-
-    found = profiling.profile(only or profiling.DEPTHS, quick)
-    _tell_bench(found, profiling.profile_table(found), out, as_json)
-
-
-def _tell_bench(found: dict[str, Any], words: str, out: Path | None, as_json: bool) -> None:
-    from labkit.runtime import write_atomic
-
-    if out is not None:
-        write_atomic(out, (json.dumps(found, indent=1) + "\n").encode())
-    _tell(found, words, as_json)
-
-
 # ---------------------------------------------------------------- many runs
 
 
@@ -557,6 +439,203 @@ def _client(address: str) -> Any:
         return Client(address, timeout=20)
     except (OSError, ValueError) as error:
         raise LabkitError(f"no dask scheduler answers at {address}: {error}") from None
+
+
+# ---------------------------------------------------------------- the atlas
+
+
+atlas = typer.Typer(help="Recorded sweeps that answer at once what a run will come to.")
+app.add_typer(atlas, name="atlas")
+
+SheetName = Annotated[
+    str | None, typer.Argument(help="A sheet, such as digits/resnet10-glyphs; by default all.")
+]
+
+
+@atlas.callback(invoke_without_command=True)
+def list_atlas(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the sheets, and whether the record of each is complete and up to date."""
+    if context.invoked_subcommand is None:
+        from labkit.insight import atlas as room
+
+        found = {sheet.name: room.problems(sheet) for sheet in room.SHEETS}
+        lines = [bad[0] if bad else f"{name}: complete" for name, bad in found.items()]
+        _tell(found, "\n".join(lines), as_json)
+
+
+@atlas.command("show")
+def atlas_show(
+    name: Annotated[str, typer.Argument(help="A sheet that `labkit atlas` lists.")],
+    trainable_from: Annotated[
+        str, typer.Option("--from", help="The first stage that trains.")
+    ] = "layer4",
+    lr: Annotated[float, typer.Option(help="The learning rate.")] = 1e-3,
+    per_class: Annotated[
+        int | None, typer.Option(help="Training examples of every class; by default the middle.")
+    ] = None,
+    figure: Annotated[Path | None, typer.Option(help="The PNG file to draw.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What a run with these settings will come to, by the recorded ones."""
+    from labkit.insight import atlas as room
+
+    sheet = room.find(name)
+    labels = per_class or sheet.per_class[len(sheet.per_class) // 2]
+    expected = room.expect(sheet, None, trainable_from, lr, labels)
+    if figure is not None:
+        from labkit.show.atlas import picture
+
+        figure.write_bytes(picture(expected).png())
+    table = expected.table().to_string(index=False, float_format="{:.1f}".format)
+    _tell(expected.as_message(), f"{table}\n{expected}", as_json)
+
+
+@atlas.command("build")
+def atlas_build(
+    name: SheetName = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, a thread each.")] = 2,
+    out: Annotated[Path | None, typer.Option(help="The folder for the records.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Even if it is up to date.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make the recorded runs that are missing; interrupted, the same command goes on."""
+    from labkit.insight import atlas as room
+
+    paths = room.build(name, out=out, workers=workers, tell=_watch, again=again)
+    _tell({"records": paths}, "\n".join(f"The runs are in {path}" for path in paths), as_json)
+
+
+@atlas.command("check")
+def atlas_check(
+    name: SheetName = None,
+    runs: Annotated[int, typer.Option(min=1, help="How many recorded runs to do again.")] = 3,
+    chance: Annotated[int | None, typer.Option(help="Draws the runs; by default anew.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Do a few recorded runs again; fail when one lands outside its band or a record is stale."""
+    from labkit.insight import atlas as room
+
+    done = room.check(name, runs=runs, chance=chance)
+    facts = [{"run": str(one), "same": one.same, "outcome": one.verdict.outcome} for one in done]
+    _tell(facts, "\n".join(map(str, done)), as_json)
+    raise typer.Exit(0 if all(one.verdict for one in done) else 1)
+
+
+# ---------------------------------------------------------------- how fast
+
+
+bench = typer.Typer(help="The same work by labkit, by what people use today, and by bare loops.")
+app.add_typer(bench, name="bench")
+
+Quick = Annotated[bool, typer.Option("--quick", help="Small sizes, to see that it works.")]
+Kept = Annotated[Path | None, typer.Option("--out", help="The JSON file to write.")]
+
+
+@bench.callback(invoke_without_command=True)
+def bench_peers(
+    context: typer.Context,
+    only: Annotated[
+        list[str] | None, typer.Option(help="A work to measure, such as head; repeat for more.")
+    ] = None,
+    peers: Annotated[
+        list[str] | None, typer.Option(help="A peer to measure, such as labkit; repeat for more.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds from 0 on; several give intervals.")] = 1,
+    epochs_measured: Annotated[
+        int | None,
+        typer.Option(min=1, help="Measure so many epochs of a slow peer and extend their mean."),
+    ] = None,
+    quick: Quick = False,
+    out: Kept = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep what --out has already.")] = False,
+    figure: Annotated[Path | None, typer.Option(help="The PNG file to draw.")] = None,
+    show: Annotated[
+        bool, typer.Option("--show", help="Measure nothing; say what --out has.")
+    ] = False,
+    readme: Annotated[
+        bool, typer.Option("--readme", help="Measure nothing; write the README from the record.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure every work by every peer, each in a process of its own, and say what came of it."""
+    if context.invoked_subcommand is not None:
+        return
+    from labkit import bench as room
+
+    path = out or room.RECORDS / "bench.json"
+    if readme:
+        return _bench_readme(room.read(path), as_json)
+    if show:
+        record = room.read(path)
+    else:
+        record = room.measure(
+            room.find_works(only or (), quick),
+            room.find_peers(peers or ()),
+            seeds,
+            epochs_measured,
+            quick,
+            out,
+            room.read(path) if resume and out and out.exists() else None,
+            _watch,
+        )
+    if figure is not None:
+        figure.write_bytes(room.draw(record).png())
+    facts = {**asdict(record), "verdicts": list(map(str, room.verdicts(record)))}
+    _tell(facts, room.table(record), as_json)
+
+
+def _bench_readme(record: Any, as_json: bool) -> None:
+    """Write the section "How fast" of this checkout's README from a record."""
+    from labkit import bench as room
+
+    path = Path(__file__).resolve().parents[1] / "README.md"
+    section = room.readme_section(record, room.read_scaling(room.RECORDS / "scaling.json"))
+    path.write_text(room.with_section(path.read_text("utf-8"), section), "utf-8")
+    _tell({"readme": str(path)}, f"Written: {path.name}", as_json)
+
+
+@bench.command("scaling")
+def bench_scaling(
+    source: Annotated[
+        Path | None,
+        typer.Option("--data", help="Tiny ImageNet, as `labkit pretrain photos` takes it."),
+    ] = None,
+    sizes: Annotated[str, typer.Option(help="Numbers of photographs.")] = "250,1000,4000,16000",
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of each run.")] = 5,
+    out: Kept = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train on more and more photographs: seconds and peak memory of each size."""
+    from labkit import runtime
+    from labkit.bench import scaling
+
+    folder = source or (runtime.data_dir() or Path()) / scaling.FOLDER
+    found = scaling.measure_scaling(folder, scaling.read_sizes(sizes), epochs, _watch)
+    _tell_bench(found, scaling.scaling_table(found), out, as_json)
+
+
+@bench.command("profile")
+def bench_profile(
+    only: Annotated[
+        list[str] | None, typer.Option(help="A work to profile, such as head; repeat for more.")
+    ] = None,
+    quick: Quick = False,
+    out: Kept = None,
+    as_json: AsJson = False,
+) -> None:
+    """Profile one warm epoch of head-only and of full fine-tuning: what is left, by operation."""
+    from labkit.bench import profiling
+
+    found = profiling.profile(only or profiling.DEPTHS, quick)
+    _tell_bench(found, profiling.profile_table(found), out, as_json)
+
+
+def _tell_bench(found: dict[str, Any], words: str, out: Path | None, as_json: bool) -> None:
+    from labkit.runtime import write_atomic
+
+    if out is not None:
+        write_atomic(out, (json.dumps(found, indent=1) + "\n").encode())
+    _tell(found, words, as_json)
 
 
 # ---------------------------------------------------------------- making the lessons

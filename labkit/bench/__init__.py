@@ -25,6 +25,7 @@ _FILES = {
     "Row": "record",
     "read": "record",
     "write": "record",
+    "read_scaling": "scaling",
     "draw": "figure",
     "readme_section": "report",
     "table": "report",

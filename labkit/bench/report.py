@@ -265,8 +265,8 @@ def _weights(record: Record) -> list[str]:
 # ---------------------------------------------------------------- the README
 
 
-def readme_section(record: Record | None) -> str:
-    """The README's "How fast", made from a record and from nothing else."""
+def readme_section(record: Record | None, scaling: dict[str, Any] | None = None) -> str:
+    """The README's "How fast", made from the records (of `labkit bench` and `... scaling`) and from nothing else."""
     if record is None:
         return "Nothing is on record yet: `labkit bench --out labkit/bench/records/bench.json` makes a record."
     ours = {line.work: line for line in lines(record) if _is_ours(line)}
@@ -279,8 +279,29 @@ def readme_section(record: Record | None) -> str:
         "final validation accuracy with its 95 % interval:",
         "\n".join([head, "|---" * (1 + len(peers)) + "|", *body]),
         _readme_notes(record),
+        *([_readme_scaling(scaling)] if scaling else []),
     ]
     return "\n\n".join(parts)
+
+
+def _readme_scaling(found: dict[str, Any]) -> str:
+    """Seconds and peak memory as the number of photographs grows."""
+    rows = {(row["images"], row["trainable_from"]): row for row in found["rows"]}
+    sizes = sorted({images for images, _ in rows})
+    head = "| photographs at 64 px | " + " | ".join(f"{size:,}" for size in sizes) + " |"
+    body = [
+        f"| {depth} | " + " | ".join(_readme_size(rows.get((size, depth))) for size in sizes) + " |"
+        for depth in dict.fromkeys(depth for _, depth in rows)
+    ]
+    said = (
+        f"As work grows (`labkit bench scaling`, {found['epochs']} epochs of the shipped backbone on Tiny ImageNet): "
+        "seconds, and peak memory of the whole process."
+    )
+    return "\n\n".join([said, "\n".join([head, "|---" * (1 + len(sizes)) + "|", *body])])
+
+
+def _readme_size(row: dict[str, Any] | None) -> str:
+    return f"{_seconds(row['seconds'])}<br>{row['peak_mb'] or 0:,.0f} MB" if row else ""
 
 
 def _measured(record: Record, peer: str) -> bool:

@@ -110,6 +110,14 @@ def _rounded(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def read_scaling(path: Path) -> dict[str, Any] | None:
+    """What was measured and written to a file, or None where there is no such file."""
+    if not path.exists():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return found
+
+
 def scaling_table(found: dict[str, Any]) -> str:
     """What `measure_scaling` found, in words: one line a size and depth."""
     head = f"{'photographs':>12}  {'trains':<8}{'seconds':>9}{'first epoch':>13}{'last':>8}"

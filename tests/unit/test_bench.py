@@ -264,7 +264,8 @@ def test_the_readme_says_what_the_record_says(root):
     path = bench.RECORDS / "bench.json"
     record = bench.read(path) if path.exists() else None
     readme = (root / "README.md").read_text("utf-8")
-    assert bench.with_section(readme, bench.readme_section(record)) == readme
+    section = bench.readme_section(record, bench.read_scaling(bench.RECORDS / "scaling.json"))
+    assert bench.with_section(readme, section) == readme
 
 
 def test_a_readme_without_the_marks_is_refused():
@@ -344,8 +345,9 @@ def test_growing_data_is_trained_on_and_what_is_kept_stays_in_its_budget(archive
     assert found["count"] == 8
     assert found["pixels_mb"] == pytest.approx(24 * 3 * 64 * 64 / 1e6)
     assert 0 < found["facts"]["kept_mb"] <= found["facts"]["budget_mb"]
-    told = scaling.scaling_table({"rows": [{**found, "peak_mb": 600.0}]})
-    assert "16  head" in told
+    record = {"epochs": 2, "rows": [{**found, "peak_mb": 600.0}]}
+    assert "16  head" in scaling.scaling_table(record)
+    assert "| photographs at 64 px | 16 |" in bench.readme_section(described(), record)
 
 
 def test_more_photographs_than_there_are_is_an_error_that_says_so(archive, tmp_path):
