@@ -27,6 +27,7 @@ _ROOMS = {
     "sweep": "show.heatmap",
     "heat_map": "show.heatmap",
     "console": "show.console",
+    "find_lr": "show.finder",
     "LabkitError": "errors",
 }
 _MODULES = ("data", "models", "tuning", "insight", "show", "learn", "runtime", "errors")

@@ -17,6 +17,7 @@ from labkit.tuning.events import (
     RunFailed,
     StepDone,
 )
+from labkit.tuning.finder import Finder, LearningRates, find_lr
 from labkit.tuning.freezing import Audit, StageAudit
 from labkit.tuning.plans import (
     Phase,
@@ -37,7 +38,9 @@ __all__ = [
     "EpochDone",
     "Evaluation",
     "Event",
+    "Finder",
     "Journal",
+    "LearningRates",
     "LoggedCommand",
     "Phase",
     "PhaseChanged",
@@ -52,6 +55,7 @@ __all__ = [
     "Sweep",
     "Ticket",
     "feature_extraction",
+    "find_lr",
     "from_scratch",
     "full",
     "gradual",
