@@ -16,6 +16,7 @@ _NAMES = {
     "check": "exercises",
     "hint": "exercises",
     "photographs": "material",
+    "atlas_card": "atlas_panel",
 }
 
 __all__ = sorted(_NAMES)
