@@ -1184,7 +1184,7 @@ function drift() {
       rows.clear();
       body.replaceChildren(...stages.map((name) => (rows.set(name, row(name)), rows.get(name).tr)));
     }
-    setText(caption, `Drift from the starting weights, at step ${story.probes.step}`);
+    setText(caption, `Drift from the start, at step ${story.probes.step}`);
     const top = Math.max(0.01, ...Object.values(values));
     const from = stages.indexOf(story.state.settings.trainable_from);
     stages.forEach((name, i) => {

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 from labkit.show.strip import SHOWN, Sample, has_images
 from labkit.tuning import Run
 
-SHARE = 0.02  # of training time that looking may cost
+SHARE = 0.01  # of training time that looking may cost
 PAUSE = 1.0  # seconds between two looks, at least; a run that begins, pauses or ends is looked at at once
 WATCHED = 5.0  # seconds after the last poll in which somebody is taken to watch
 

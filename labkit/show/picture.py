@@ -20,6 +20,7 @@ import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
 
 CARD = "#FFFFFF"
@@ -30,6 +31,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000")  # Okabe and I
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 STYLES = ("-", (0, (5, 1.5)), (0, (3, 1, 1, 1)))
 DPI = 100
+MARGIN = 0.09  # inches that stay free around each panel, so that no letter touches the card's edge
 
 
 class Look(NamedTuple):
@@ -58,7 +60,11 @@ class Picture(Figure):
 
     def __init__(self, width: float, height: float) -> None:
         super().__init__(
-            figsize=(width, height), dpi=DPI, layout="constrained", facecolor=CARD, edgecolor=EDGE
+            figsize=(width, height),
+            dpi=DPI,
+            layout=ConstrainedLayoutEngine(w_pad=MARGIN, h_pad=MARGIN),
+            facecolor=CARD,
+            edgecolor=EDGE,
         )
         self.patch.set_linewidth(1)
         self.alt = ""
