@@ -518,7 +518,7 @@ def atlas_check(
     done = room.check(name, runs=runs, chance=chance)
     facts = [{"run": str(one), "same": one.same, "outcome": one.verdict.outcome} for one in done]
     _tell(facts, "\n".join(map(str, done)), as_json)
-    raise typer.Exit(0 if all(one.verdict for one in done) else 1)
+    raise typer.Exit(0 if all(one.verdict.inside for one in done) else 1)
 
 
 # ---------------------------------------------------------------- how fast
