@@ -34,6 +34,7 @@ MEMORY = 0.5  # decades of the rate over which the loss is smoothed
 BLOW_UP = 4  # times its best: where the smoothed loss has left for good (fastai's number)
 SHARE = 0.1  # of the whole fall: less than this is "hardly"
 TELLING = 0.05  # of the loss at the start: a smaller fall tells nothing
+LEARNED = 0.1  # nats: the right class has 90 % on average, and little is left to learn
 POINTS = 120  # that a message carries at most
 
 
@@ -78,8 +79,8 @@ class LearningRates:
 
     @property
     def falls(self) -> bool:
-        """Whether the loss falls by more than single batches differ anyway."""
-        if len(self.lrs) < FEWEST:
+        """Whether there is something left to learn, and the loss falls by more than batches differ anyway."""
+        if len(self.lrs) < FEWEST or self.start < LEARNED:
             return False
         return self.start - self.lowest > max(TELLING * self.start, self._scatter)
 
@@ -176,12 +177,18 @@ class LearningRates:
         )
 
     def _told_flat(self) -> str:
+        if self.start < LEARNED:
+            return (
+                f"The training loss is {self.start:.2g} already, so no rate can lower it by much."
+            )
         return (
             f"No rate from {number(self.lrs[0])} to {number(self.lrs[-1])} lowers the loss by more than "
             f"batches differ anyway: it starts at {self.start:.3g}, and {self.lowest:.3g} is its lowest."
         )
 
     def _told_what_to_check(self) -> str:
+        if self.start < LEARNED:
+            return "Go on with a low rate, or stop here."
         if self.diverges_at is None and self.high < 1:
             return "The rates may be too low: look further up, for example with high=1."
         return (

@@ -139,6 +139,12 @@ def test_a_loss_that_falls_and_never_rises_is_told_so_with_a_suggestion() -> Non
     assert test.suggestion is not None
 
 
+def test_a_run_that_has_learned_its_task_gets_no_suggestion() -> None:
+    test = seen(typical(noise=0.001) * 0.03)
+    assert test.suggestion is None
+    assert "is 0.069 already" in test.explain()
+
+
 def test_a_curve_of_a_few_points_gets_no_suggestion() -> None:
     for count in range(finder.FEWEST):
         test = seen(typical(100)[:: 100 // finder.FEWEST + 1][:count], stopped="out of time")
