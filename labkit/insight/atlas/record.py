@@ -25,7 +25,7 @@ from labkit.insight.atlas.sheets import Sheet
 
 RECORDS = Path(__file__).parent / "records"
 SETTINGS = ("trainable_from", "per_class", "lr", "seed")
-DIGITS = 6  # of a fraction, in what is sent to a page
+DIGITS = 12  # of a fraction, in what is sent to a page: enough to round to the same example
 
 Numbers = NDArray[np.float64]
 
