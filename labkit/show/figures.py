@@ -257,6 +257,10 @@ def audit(run: Run) -> Picture:
     axes.set_axis_off()
     axes.set_title(fill(verdict, 105), color=INK, fontsize=10, loc="left", parse_math=False)
     drawn = axes.table(cells, colLabels=columns, bbox=Bbox.unit(), cellLoc="left")
+    drawn.auto_set_font_size(
+        False
+    )  # it would shrink all letters until the longest text fits a cell
+    drawn.set_fontsize(9.5)
     suspects = {problem.split(" ", 1)[0] for problem in result.problems}
     for (row, _), cell in drawn.get_celld().items():
         cell.set(edgecolor=EDGE, facecolor=CARD)
@@ -287,7 +291,7 @@ def images(
     A wrong guess has a cross and a thick frame, a right one a tick.
     """
     rows = max(1, -(-len(guesses) // columns))
-    picture = Picture(1.55 * columns, 2.0 * rows + (0.4 if title else 0))
+    picture = Picture(1.55 * columns, 1.95 * rows + (0.4 if title else 0))
     grid = list(picture.subplots(rows, columns, squeeze=False).flat)
     for axes in grid:
         axes.set_axis_off()

@@ -114,9 +114,10 @@ def folded(table: pd.DataFrame, title: str = "The same as a table") -> str:
 
 
 def table_html(table: pd.DataFrame) -> str:
-    """A table as HTML in which every cell, name and heading is text."""
+    """A table as HTML in which every cell, name and heading is text; headings in words, not names of columns."""
+    worded = table.rename(columns=lambda name: str(name).replace("_", " "))
     return str(
-        table.to_html(index=False, escape=True, border=0, na_rep="", float_format="{:.4g}".format)
+        worded.to_html(index=False, escape=True, border=0, na_rep="", float_format="{:.4g}".format)
     )
 
 
