@@ -111,6 +111,8 @@ def _measure(inputs: Inputs, work: Work, peer: Peer, seed: int, most: int | None
         answer = ask("peer", {"peer": peer.name, "work": asdict(job)}, inputs.scratch)
     except BenchError as problem:
         return Row(work.name, peer.name, seed, status="failed", problem=str(problem))
+    if not peer.forks:  # torch asks the system by short commands, which would be taken for workers
+        answer["worker_peak_mb"] = None
     return Row.of(job, peer.name, work.epochs, answer)
 
 

@@ -55,7 +55,7 @@ def lines(record: Record) -> list[Line]:
 
 def _line(work: str, peer: dict[str, str], rows: list[Row]) -> Line:
     good = [row for row in rows if row.seconds is not None]
-    remarks = [f"extended from {row.extended_from} epochs" for row in good if row.extended_from]
+    remarks = [f"extended from {_epochs(row.extended_from)}" for row in good if row.extended_from]
     remarks += [row.problem for row in rows if row.problem]
     return Line(
         work,
@@ -72,7 +72,7 @@ def _accuracy(rows: list[Row]) -> str:
     """One seed: its share with the Wilson interval; several: their mean with Student's."""
     if not rows:
         return "—"
-    after = f" after {rows[0].extended_from} epochs" if rows[0].extended_from else ""
+    after = f" after {_epochs(rows[0].extended_from)}" if rows[0].extended_from else ""
     if len(rows) > 1:
         return mean_interval(row.correct[-1] / row.count for row in rows).percent() + after
     low, high = wilson(rows[0].correct[-1], rows[0].count)
@@ -127,7 +127,8 @@ def _verdicts(work: dict[str, Any], means: dict[tuple[str, str], float]) -> list
     rivals = {peer: means[name, peer] for peer in RIVALS if (name, peer) in means}
     if work["peers_at_least"] and rivals:
         fastest = min(rivals, key=lambda peer: rivals[peer])
-        what = f"times as fast as the faster of {' and '.join(rivals)}, which is {fastest}"
+        others = f", the faster of {' and '.join(rivals)}" if len(rivals) > 1 else ""
+        what = f"times as fast as {fastest}{others}"
         found.append(Verdict(name, what, rivals[fastest] / ours, work["peers_at_least"], True))
     if work["floor_at_most"] and floor:
         found.append(Verdict(name, "times the floor", ours / floor, work["floor_at_most"], False))
@@ -244,7 +245,7 @@ def _where(record: Record) -> str:
     machine, data = record.machine, record.inputs.get("data", {})
     return (
         f"{data.get('train', 0)} training and {data.get('val', 0)} validation pictures of "
-        f"{data.get('name', 'no data')}; {machine.get('threads')} threads of {machine.get('processor')}"
+        f"{data.get('name', 'no data')}; {machine.get('threads')} thread(s) of {machine.get('processor')}"
     )
 
 
@@ -367,6 +368,10 @@ def with_section(readme: str, section: str) -> str:
 
 
 # ---------------------------------------------------------------- numbers
+
+
+def _epochs(count: int) -> str:
+    return f"{count} epoch{'s' if count != 1 else ''}"
 
 
 def _seconds(value: float) -> str:

@@ -26,6 +26,7 @@ class Peer:
     needs: tuple[str, ...] = ()
     augments: bool = True
     deeper_than_head: bool = True
+    forks: bool = True  # whether worker processes decode for it, whose memory counts
     extends: bool = True  # whether all its epochs cost the same, so that a few tell the rest
 
     def load(self) -> Callable[[Work], Outcome]:
@@ -50,6 +51,7 @@ PEERS = (
         "labkit",
         "Decodes once and keeps what frozen stages compute. Frozen stages stay in eval mode. Arithmetic, memory layout "
         "and threads are chosen by measurement, once per machine, during the rehearsal.",
+        forks=False,
         extends=False,
     ),
     Peer(
@@ -94,6 +96,7 @@ PEERS = (
         "Not a tool but a bound: three bare loops, timed one by one: decode once, frozen part once, trainable part for "
         "all epochs. Fastest of four precisions, chosen during the rehearsal.",
         augments=False,
+        forks=False,
         extends=False,
     ),
 )
