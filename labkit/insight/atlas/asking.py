@@ -176,7 +176,7 @@ def expect(
         diverged=diverged,
         curve=_curve(found, cell, left, share, seeds),
         notes=tuple(notes),
-        weights=_weights(sheet, out or RECORDS),
+        weights=found.weights,
     )
 
 
@@ -271,10 +271,6 @@ def point(epoch: int, mean: float, spread: float, seeds: int, count: int) -> Poi
     low = max(0, floor(count * (mean - of_run) + 1e-9)) / count
     high = min(count, ceil(count * (mean + of_run) - 1e-9)) / count
     return Point(epoch, mean, max(0.0, mean - of_mean), min(1.0, mean + of_mean), low, high)
-
-
-def _weights(sheet: Sheet, folder: Path) -> str:
-    return str(record.read_story(folder / f"{sheet.file}.json").get("weights", ""))
 
 
 # ---------------------------------------------------------------- the verdict

@@ -10,7 +10,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from math import nan, sqrt
 from pathlib import Path
@@ -54,11 +54,15 @@ class Entry:
 
 @dataclass(frozen=True, eq=False)
 class Recorded:
-    """The runs of a sheet. `right` has the shape (depths, labels, rates, seeds, epochs + 1); nan after a divergence."""
+    """The runs of a sheet. `right` has the shape (depths, labels, rates, seeds, epochs + 1); nan after a divergence.
+
+    `weights` is the sha256 of those that all runs started from; empty where it is not known.
+    """
 
     sheet: Sheet
     count: int
     right: Numbers
+    weights: str = ""
 
     @cached_property
     def accuracy(self) -> Numbers:
@@ -140,7 +144,8 @@ def load(sheet: Sheet, folder: Path = RECORDS) -> Recorded:
         raise AtlasError(
             f"Nothing is on record for {sheet.name}. Make it: labkit atlas build {sheet.name}"
         )
-    return tabled(sheet, entries)
+    weights = read_story(folder / f"{sheet.file}.json").get("weights", "")
+    return replace(tabled(sheet, entries), weights=str(weights))
 
 
 def tabled(sheet: Sheet, entries: Iterable[Entry]) -> Recorded:
