@@ -1,6 +1,6 @@
 // The live console: controls and canvas on this side, the run on the kernel's side.
 //
-// The browser asks and the kernel answers. `Link` sends a poll twice a training step, every 100 to 400 ms (never two at
+// The browser asks and the kernel answers. `Link` sends a poll twice a training step, every 100 to 300 ms (never two at
 // once) and keeps `Story`, which is everything drawn here, rebuilt from the run's journal alone: close the tab, reload,
 // open a second view, and the story is read again from its first line. Nothing here knows how to train.
 //
@@ -31,7 +31,7 @@
 //   share      share-line, share-copy, share-note, paste-line, paste-open, paste-error
 
 const POLL_MS = 100; // between two questions, at least
-const SLOW_POLL_MS = 400; // and at most, while somebody looks: a run of few steps has little to tell
+const SLOW_POLL_MS = 300; // and at most, while somebody looks: a run of few steps has little to tell
 const REST_POLL_MS = 250; // while nothing trains
 const HIDDEN_POLL_MS = 1000; // a view out of sight draws nothing: it only keeps up
 const LOST_MS = 2000; // a reply that took longer is lost, and is asked for again
