@@ -335,6 +335,19 @@ def test_rows_come_as_they_finish_and_the_same_sweep_makes_none_twice(
     assert len(again.rows) == 6
 
 
+def test_a_row_that_comes_twice_is_kept_once(base: Run, tmp_path: Path) -> None:
+    class Twice(Here):
+        def rows(self, groups: Any) -> Iterator[list[Row]]:
+            for rows in super().rows(groups):
+                yield rows * 2
+                yield rows
+
+    hand_over(hand_luggage(base))
+    made = Sweep(jobs_of(base, {"seed": range(3)}), Twice(), Ledger(tmp_path), base.stages)
+    assert len(list(made)) == len(made.rows) == 3
+    assert len((tmp_path / "rows.jsonl").read_bytes().splitlines()) == 3
+
+
 def test_what_goes_wrong_in_the_background_is_raised_where_rows_are_waited_for(
     base: Run, tmp_path: Path
 ) -> None:

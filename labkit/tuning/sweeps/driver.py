@@ -121,8 +121,9 @@ class Sweep:
             if waiting:
                 groups = grouped(waiting, self.stages, self.executor.lanes)
                 for rows in self.executor.rows(groups):
-                    self._ledger.append(rows)
-                    self._take(rows)
+                    fresh = {row.key: row for row in rows if row.key not in self._rows}
+                    self._ledger.append(list(fresh.values()))
+                    self._take(list(fresh.values()))
             self._end("done")
         except BaseException as trouble:  # raised where the rows are waited for
             self._trouble = trouble
@@ -133,9 +134,8 @@ class Sweep:
 
     def _take(self, rows: Sequence[Row]) -> None:
         with self._news:
-            fresh = {row.key: row for row in rows if row.key not in self._rows}
-            self._rows.update(fresh)
-            self._came.extend(fresh.values())
+            self._rows.update((row.key, row) for row in rows)
+            self._came.extend(rows)
             self._news.notify_all()
 
     def _end(self, state: State) -> None:
