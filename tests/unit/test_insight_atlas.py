@@ -225,6 +225,16 @@ def test_a_real_run_is_judged_by_where_it_lands(built: Path) -> None:
     assert f"{has:.1f} %" in outside.sentence or round(has) != round(low)
 
 
+def test_a_run_is_looked_up_by_its_settings_and_its_data(made_up: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("labkit.insight.atlas.sheets.SHEETS", (MADE_UP,))
+    run = made(lr=1e-3)
+    run.set(lr=3e-3)
+    expected = atlas.expect_run(run, out=made_up)
+    assert (expected.trainable_from, expected.lr, expected.per_class) == ("head", 3e-3, 3)
+    with pytest.raises(AtlasError, match="per_class=40 is too far"):
+        atlas.expect_run(made(labels=40), out=made_up)
+
+
 def test_only_a_run_like_those_on_record_is_judged(built: Path) -> None:
     expected = atlas.expect(BUILT, None, "head", 1e-2, 3, out=built)
     others = {
