@@ -6,7 +6,7 @@ came of them.
 """
 
 from labkit.insight.coach import sentence
-from labkit.insight.drift import drift_table
+from labkit.insight.drift import drift_table, layers_drift
 from labkit.insight.metrics import Estimate, mean_interval, paired_difference
 from labkit.insight.speed import epoch_seconds
 from labkit.insight.worst import Guess, worst
@@ -16,6 +16,7 @@ __all__ = [
     "Guess",
     "drift_table",
     "epoch_seconds",
+    "layers_drift",
     "mean_interval",
     "paired_difference",
     "sentence",

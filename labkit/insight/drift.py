@@ -42,6 +42,22 @@ def in_words(drift: float, buffers_changed: int = 0) -> str:
     return f"by {percent:.0f} %" if percent >= 10 else f"by {percent:.2g} %"
 
 
+def layers_drift(run: Run) -> float:
+    """How far the parameters of all stages below the head are from where they began, as one number.
+
+    ||w - w0|| / ||w0|| over all of them together; 0 when they stood still.
+    """
+    fresh = run.net.build(len(run.data.classes), seed=run.seed, pretrained=run.plan.pretrained)
+    moved = length = 0.0
+    with run.frozen_world() as model:
+        for stage in run.stages[:-1]:
+            now = dict(model.get_submodule(stage).named_parameters())
+            for name, start in fresh.get_submodule(stage).named_parameters():
+                moved += float((now[name].detach().cpu().float() - start.detach()).square().sum())
+                length += float(start.detach().square().sum())
+    return sqrt(moved / length) if length else 0.0
+
+
 def statistics_drift(run: Run) -> float:
     """How far the BatchNorm statistics of stages that never trained have moved, relatively.
 

@@ -33,9 +33,9 @@ class Estimate:
         """For fractions such as accuracies: `82 % (79 to 85, 5 seeds)`."""
         return f"{_number(100 * self.mean)} % ({self._span('')})"
 
-    def points(self) -> str:
-        """For differences of fractions: `+3.1 points (+0.5 to +5.7, 5 seeds)`."""
-        return f"{_number(100 * self.mean, '+')} points ({self._span('+')})"
+    def points(self, sign: str = "+") -> str:
+        """For differences of fractions: `+3.1 points (+0.5 to +5.7, 5 seeds)`; with sign="", without a plus."""
+        return f"{_number(100 * self.mean, sign)} points ({self._span(sign)})"
 
     def _span(self, sign: str) -> str:
         seeds = f"{self.count} seed{'s' if self.count != 1 else ''}"

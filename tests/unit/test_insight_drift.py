@@ -9,7 +9,7 @@ import torch
 
 import labkit
 from labkit.insight import drift_table, sentence, worst
-from labkit.insight.drift import in_words, statistics_drift
+from labkit.insight.drift import in_words, layers_drift, statistics_drift
 from labkit.runtime import Precision
 
 
@@ -49,6 +49,17 @@ def test_running_statistics_show_up_in_stages_that_never_trained(parts):
 
 def test_fixed_statistics_do_not_move_at_all(partly):
     assert statistics_drift(partly) == 0
+
+
+def test_one_number_tells_how_far_the_layers_below_the_head_have_moved(parts, partly):
+    def flat(model):
+        body = [p for name, p in model.named_parameters() if not name.startswith("head.")]
+        return torch.nn.utils.parameters_to_vector(body).detach()
+
+    start = flat(partly.net.build(len(partly.data.classes), seed=0))
+    moved = (flat(partly.model) - start).norm() / start.norm()
+    assert layers_drift(partly) == pytest.approx(float(moved), rel=1e-4)
+    assert layers_drift(fit(parts, labkit.feature_extraction(epochs=1))) == 0
 
 
 def test_distances_are_said_in_words():

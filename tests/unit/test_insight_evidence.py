@@ -9,9 +9,11 @@ import pytest
 import labkit
 from labkit.errors import EvidenceError
 from labkit.insight import evidence
-from labkit.insight.evidence import record
+from labkit.insight.evidence import claims, record
+from labkit.insight.evidence.claims import CLAIMS, Claim
 from labkit.insight.evidence.experiments import EXPERIMENTS, Experiment, Setting
 from labkit.insight.evidence.record import Row
+from labkit.insight.metrics import Estimate
 
 PLACE = {
     "group": "digits-6",
@@ -152,6 +154,67 @@ def test_a_citation_gives_mean_interval_and_seeds(types):
         "types/ants-bees/full", against="types/ants-bees/linear-probe", out=types
     )
     assert difference == "+2.0 points (+2.0 to +2.0, 5 seeds)"
+
+
+@pytest.fixture
+def knobs(tmp_path):
+    """A hand-made record of step-size: for every seed the rates reach 60 to 90 %, the batches 80 to 85 %."""
+    spreads = evidence.find("step-size").spreads
+    settings = {s.key: s for s in evidence.find("step-size").settings}
+    reached = dict(zip(spreads["digits-10/rate-far"], (60, 70, 80, 90, 85), strict=True))
+    reached |= dict(zip(spreads["digits-10/batch-near"], (82, 80, 85), strict=True))
+    rows = [
+        replace(row(settings[key], seed, right + seed), drift=seed / 10)
+        for key, right in reached.items()
+        for seed in range(5)
+    ]
+    record.write(tmp_path / "step-size.csv", rows)
+    return tmp_path
+
+
+def test_a_spread_is_the_best_less_the_worst_seed_by_seed(knobs):
+    far, near = "step-size/digits-10/rate-far", "step-size/digits-10/batch-near"
+    assert evidence.cite(far, out=knobs) == "30 points (30 to 30, 5 seeds)"
+    assert evidence.estimate(near, out=knobs).mean == pytest.approx(0.05)
+    assert evidence.cite(far, against=near, out=knobs) == "+25.0 points (+25.0 to +25.0, 5 seeds)"
+    with pytest.raises(EvidenceError, match="Nothing is on record"):
+        evidence.estimate("step-size/digits-10/batch-far", out=knobs)
+
+
+def test_how_far_the_layers_moved_is_cited_by_the_same_key(knobs):
+    drift = evidence.estimate("step-size/digits-10/rate-0.001/drift", out=knobs)
+    assert drift.mean == pytest.approx(0.2)
+
+
+def test_a_record_from_before_the_drift_was_kept_is_still_read(types):
+    text = (types / "types.csv").read_text().splitlines()
+    (types / "types.csv").write_text("\n".join(line.rpartition(",")[0] for line in text))
+    assert evidence.cite("types/ants-bees/full", out=types) == "84 % (82 to 86, 5 seeds)"
+    assert evidence.rows("types", out=types)["drift"].isna().all()
+
+
+def test_a_verdict_is_what_its_rule_says_of_every_place():
+    def claim(*answers):
+        return Claim(0, "", "", lambda ask: ((str(n), yes) for n, yes in enumerate(answers)))
+
+    assert claim(True, True).verdict(None) == "supported"
+    assert claim(False, False).verdict(None) == "not supported"
+    assert claim(True, False).verdict(None) == "it depends"
+
+
+@pytest.mark.parametrize("number", [claim.number for claim in CLAIMS])
+def test_the_record_that_ships_decides_every_claim(number):
+    assert evidence.verdict(number) in ("supported", "not supported", "it depends")
+
+
+def test_one_unclear_interval_is_enough_to_make_a_verdict_depend():
+    def ask(key, against=None):
+        low = -0.01 if key.endswith("rate-near") else 0.01
+        return Estimate(0.02, low, 0.03, 5)
+
+    assert claims.find(15).verdict(ask) == "it depends"
+    with pytest.raises(EvidenceError, match="5, 15, 18"):
+        claims.find(99)
 
 
 def test_a_summary_gives_both_intervals(types):

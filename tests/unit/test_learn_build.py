@@ -163,12 +163,22 @@ def test_results_are_filled_in_from_the_record(
     assert "It is a/b/c minus a/b/d." in learner(checkout).cells[0].source
 
 
+def test_a_verdict_is_filled_in_from_the_record(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence, "verdict", {5: "supported"}.__getitem__)
+    write(checkout, SOURCE.replace("A step is", "It is {verdict:5}. A step is"))
+    build(checkout)
+    assert "It is supported." in learner(checkout).cells[0].source
+
+
 @pytest.mark.parametrize(
     ("source", "said"),
     [
         (SOURCE.replace("# # 99", "# 99"), "begins with a title"),
         (SOURCE.replace('tags=["stub"]', ""), "without a stub"),
         (SOURCE.replace("A step", "{evidence:no/such/key} step"), "no/such/key"),
+        (SOURCE.replace("A step", "{verdict:99} step"), "No rule decides claim 99"),
         (SOURCE.replace("05-count", "05-nothing"), "05-nothing"),
     ],
 )

@@ -13,13 +13,14 @@ import pandas as pd
 
 from labkit.errors import EvidenceError
 from labkit.insight.evidence import record
+from labkit.insight.evidence.claims import verdict
 from labkit.insight.evidence.experiments import EXPERIMENTS, Experiment, Setting, find
 from labkit.insight.evidence.making import build, recipe, tune
 from labkit.insight.evidence.record import RECORDS, Row, Trial
 from labkit.insight.metrics import Estimate, mean_interval, paired_difference
 from labkit.runtime import wilson
 
-__all__ = ["build", "check", "cite", "estimate", "names", "rows", "show", "tune"]
+__all__ = ["build", "check", "cite", "estimate", "find", "names", "rows", "show", "tune", "verdict"]
 
 
 def names() -> tuple[str, ...]:
@@ -53,6 +54,9 @@ def show(name: str | Experiment, out: Path | None = None) -> pd.DataFrame:
 def estimate(key: str, against: str | None = None, out: Path | None = None) -> Estimate:
     """The mean accuracy of `experiment/group/plan`, or by how much it exceeds another's.
 
+    With `/drift` behind it, a key means how far the layers below the head have moved; with the name of
+    a spread in place of the plan, the best accuracy of a set of settings less the worst.
+
     Raises EvidenceError when nothing is on record for a key, with the keys there are.
     """
     ours = _by_seed(key, out)
@@ -64,7 +68,9 @@ def estimate(key: str, against: str | None = None, out: Path | None = None) -> E
 def cite(key: str, against: str | None = None, out: Path | None = None) -> str:
     """What is on record, for a text: `82 % (79 to 85, 5 seeds)`, or a difference in points."""
     found = estimate(key, against, out)
-    return found.percent() if against is None else found.points()
+    if against is None and not _is_spread(key):
+        return found.percent()
+    return found.points(sign="+" if against else "")
 
 
 def check(name: str | Experiment | None = None, out: Path | None = None) -> list[str]:
@@ -144,14 +150,29 @@ def _of(setting: Setting, found: list[Row]) -> list[Row]:
 
 
 def _by_seed(key: str, out: Path | None) -> dict[int, float]:
+    """What a key means, for each seed: an accuracy, a drift or a spread of accuracies."""
     name, _, rest = key.partition("/")
     experiment = find(name)
+    if rest in experiment.spreads:
+        each = [_by_seed(f"{name}/{one}", out) for one in experiment.spreads[rest]]
+        return {
+            seed: max(one[seed] for one in each) - min(one[seed] for one in each)
+            for seed in set.intersection(*map(set, each))
+        }
+    plan, column = rest.removesuffix("/drift"), "drift" if rest.endswith("/drift") else "accuracy"
     recorded = _recorded(experiment, out)
     for setting in experiment.settings:
-        if setting.key == rest and (found := _of(setting, recorded)):
-            return {row.seed: row.accuracy for row in found}
-    known = ", ".join(f"{name}/{setting.key}" for setting in experiment.settings)
+        if setting.key == plan and (found := _of(setting, recorded)):
+            return {row.seed: getattr(row, column) for row in found}
+    known = ", ".join(
+        f"{name}/{key}" for key in (*(s.key for s in experiment.settings), *experiment.spreads)
+    )
     raise EvidenceError(f"Nothing is on record for {key!r}. These are: {known}.")
+
+
+def _is_spread(key: str) -> bool:
+    name, _, rest = key.partition("/")
+    return rest in find(name).spreads
 
 
 def _summary(setting: Setting, found: list[Row]) -> dict[str, object]:

@@ -9,7 +9,7 @@ from time import perf_counter, process_time
 from typing import Any
 
 import labkit
-from labkit.insight.drift import statistics_drift
+from labkit.insight.drift import layers_drift, statistics_drift
 from labkit.insight.evidence import record
 from labkit.insight.evidence.experiments import TRIAL_SEEDS, Experiment, Setting, find
 from labkit.insight.evidence.record import RECORDS, Row, Trial
@@ -115,6 +115,7 @@ def _run(setting: Setting, seed: int, recipe: str) -> Row:
         statistics=round(statistics_drift(run), 4),
         precision=str(run.precision),
         recipe=recipe,
+        drift=round(layers_drift(run), 5),
     )
 
 
@@ -144,6 +145,7 @@ def _story(experiment: Experiment, rows: list[Row]) -> dict[str, Any]:
         "question": experiment.question,
         "notes": experiment.notes,
         "seeds": list(experiment.seeds),
+        "spreads": {name: list(keys) for name, keys in experiment.spreads.items()},
         "make_again": f"labkit evidence build {experiment.name}",
         "cpu_seconds": round(sum(row.cpu_seconds for row in rows), 2),
         "machine": record.machine(),

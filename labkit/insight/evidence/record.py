@@ -13,8 +13,9 @@ import io
 import json
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from importlib.metadata import version
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ class Row:
     `valid_correct`, `best_correct` and `best_epoch` are of the validation split. `seconds` is time
     by the clock, validation included, and `cpu_seconds` processor time, which other work on the
     machine does not stretch. `statistics` is how far the BatchNorm statistics of stages that never
-    trained have moved (relative; 0 when they stood still).
+    trained have moved (relative; 0 when they stood still), `drift` how far the parameters below the
+    head are from where they began (relative; nan in records older than this column).
     """
 
     group: str
@@ -52,6 +54,7 @@ class Row:
     statistics: float
     precision: str
     recipe: str
+    drift: float = nan
 
     @property
     def accuracy(self) -> float:
@@ -96,7 +99,13 @@ def read(path: Path, kind: type[Any]) -> list[Any]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             return [
-                kind(**{f.name: convert[str(f.type)](line[f.name]) for f in fields(kind)})
+                kind(
+                    **{
+                        f.name: convert[str(f.type)](line[f.name])
+                        for f in fields(kind)
+                        if f.name in line or f.default is MISSING
+                    }
+                )
                 for line in csv.DictReader(file)
             ]
     except (KeyError, ValueError, TypeError) as error:
