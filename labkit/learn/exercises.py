@@ -40,7 +40,7 @@ class Exercise:
     @property
     def label(self) -> str:
         """Difficulty and time in words, as the notebook shows them."""
-        words = {1: "a warm-up", 2: "takes some thought", 3: "a challenge"}
+        words = {1: "a gentle start", 2: "takes some thought", 3: "a challenge"}
         level = f"Difficulty {self.difficulty} of 3 ({words[self.difficulty]})"
         return f"{level}, about {self.minutes} minutes"
 

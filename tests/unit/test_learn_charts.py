@@ -20,3 +20,21 @@ def test_growth_tells_every_plan_at_every_budget() -> None:
     assert "all $x$ with 9 labels 90%" in picture.alt
     assert list(picture.table["right"]) == ["3 of 10"] * 2 + ["9 of 10"] * 2
     assert picture.png().startswith(b"\x89PNG")
+
+
+def test_schedules_are_drawn_as_the_functions_that_they_are() -> None:
+    curves = {"constant": lambda done: 1.0, "falling": lambda done: 1 - done}
+    picture = charts.schedules(curves, lr=0.02)
+    assert "falling: 0.02 at the start, at most 0.02, 0 at the end" in picture.alt
+    assert picture.table["constant"].nunique() == 1
+    assert picture.table["falling"].is_monotonic_decreasing
+    assert picture.png().startswith(b"\x89PNG")
+
+
+def test_knobs_share_the_run_that_none_of_them_moved() -> None:
+    table = charts.knobs("digits-10").table
+    assert set(table["knob"]) == {"learning rate", "batch size", "weight decay"}
+    assert (table.groupby("knob").size() == 5).all()
+    middle = table.groupby("knob").nth(2)
+    assert middle["mean"].nunique() == 1
+    assert list(middle["value"]) == [1e-3, 20, 1e-2]

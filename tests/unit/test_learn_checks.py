@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import cos, inf, isfinite, pi
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+import labkit
 from labkit.errors import LabkitError
 from labkit.learn import check, exercises, hint, progress
 
@@ -339,8 +342,160 @@ WRONG_06 = [
     ("06-rates", lambda s, lr, d: [lr] * len(s), "dictionary"),
 ]
 
-RIGHT = RIGHT_00 | RIGHT_04 | RIGHT_05 | RIGHT_06
-WRONG = WRONG_00 + WRONG_04 + WRONG_05 + WRONG_06
+# ---------------------------------------------------------------- 07
+
+
+def _diverges(rates, losses):
+    best = min(range(len(losses)), key=lambda i: losses[i] if isfinite(losses[i]) else inf)
+    for rate, loss in list(zip(rates, losses, strict=True))[best:]:
+        if not loss <= losses[0]:
+            return rate
+    return None
+
+
+def _diverges_numpy(rates, losses):
+    losses = np.array(losses)
+    beyond = np.arange(len(losses)) > np.nanargmin(losses)
+    off = beyond & ~(losses <= losses[0])
+    return float(np.array(rates)[off][0]) if off.any() else None
+
+
+def _above_start(rates, losses):
+    return next((r for r, loss in zip(rates, losses, strict=True) if loss > losses[0]), None)
+
+
+def _deaf_to_nan(rates, losses):
+    best = losses.index(min(loss for loss in losses if isfinite(loss)))
+    above = [r for r, x in zip(rates[best:], losses[best:], strict=True) if x > losses[0]]
+    return above[0] if above else None
+
+
+def _always_one(rates, losses):
+    return _diverges(rates, losses) or rates[-1]
+
+
+def _schedule(step, steps, peak, warmup):
+    if step < warmup:
+        return peak * step / warmup
+    return peak * (1 + cos(pi * (step - warmup) / (steps - warmup))) / 2
+
+
+def _schedule_by_labkit(step, steps, peak, warmup):
+    return peak * labkit.tuning.rate_factor("cosine", warmup / steps, step / steps)
+
+
+def _from_step_0(step, steps, peak, warmup):
+    line = peak * step / warmup if step < warmup else inf
+    return min(line, peak * (1 + cos(pi * step / steps)) / 2)
+
+
+def _whole_cosine(step, steps, peak, warmup):
+    if step < warmup:
+        return peak * step / warmup
+    return peak * (1 + cos(2 * pi * (step - warmup) / (steps - warmup))) / 2
+
+
+def _straight(step, steps, peak, warmup):
+    return peak * min(step / warmup if warmup else 1, (steps - step) / (steps - warmup))
+
+
+def _without_guard(step, steps, peak, warmup):
+    return min(peak * step / warmup, _schedule(step, steps, peak, 0 if step < 0 else warmup))
+
+
+def _from_step_1(step, steps, peak, warmup):
+    return peak * (step + 1) / warmup if step < warmup else _schedule(step, steps, peak, warmup)
+
+
+class _Remembering:
+    """A rate that is shrunk a little at each call."""
+
+    def __init__(self):
+        self.rate = 0.02
+
+    def __call__(self, step, steps, peak, warmup):
+        self.rate *= 0.99
+        return self.rate
+
+
+def _groups(model, lr, decay, trainable_from):
+    made = []
+    for name, stage in reversed(list(model.named_children())):
+        made.append({"params": stage.parameters(), "lr": lr * decay ** len(made)})
+        if name == trainable_from:
+            return made
+
+
+def _groups_in_order(model, lr, decay, trainable_from, head_last=True, step_down=0):
+    names = [name for name, _ in model.named_children()]
+    kept = names[names.index(trainable_from) :]
+    rates = [lr * decay ** (number + step_down) for number in range(len(kept))]
+    rates = rates[::-1] if head_last else rates
+    return [
+        {"params": list(model.get_submodule(name).parameters()), "lr": rate}
+        for name, rate in zip(kept, rates, strict=True)
+    ]
+
+
+def _groups_all(model, lr, decay, trainable_from):
+    return _groups(model, lr, decay, "stem")
+
+
+def _groups_head(model, lr, decay, trainable_from):
+    return _groups(model, lr, decay, "head")
+
+
+def _groups_unset(model, lr, decay, trainable_from):
+    return [{"params": g["params"]} for g in _groups(model, lr, decay, trainable_from)]
+
+
+def _groups_tensors(model, lr, decay, trainable_from):
+    tensors = [p for g in _groups(model, lr, decay, trainable_from) for p in g["params"]]
+    return [{"params": [p], "lr": lr * decay**number} for number, p in enumerate(tensors)]
+
+
+def _groups_twice(model, lr, decay, trainable_from):
+    return [*_groups(model, lr, decay, trainable_from), {"params": model.parameters(), "lr": lr}]
+
+
+RIGHT_07 = {
+    "07-diverges": [_diverges, _diverges_numpy],
+    "07-schedule": [_schedule, _schedule_by_labkit],
+    "07-groups": [_groups, _groups_in_order],
+}
+WRONG_07 = [
+    ("07-diverges", lambda r, x: _diverges(range(len(r)), x), "position in the list"),
+    ("07-diverges", lambda r, x: r[x.index(max(x))], "highest loss"),
+    ("07-diverges", lambda r, x: r[x.index(min(x))], "lowest loss"),
+    ("07-diverges", lambda r, x: r[x.index(min(x)) + 1], "below where it began"),
+    ("07-diverges", lambda r, x: _diverges(x, x), "a loss, not a rate"),
+    ("07-diverges", _above_start, "bump"),
+    ("07-diverges", _deaf_to_nan, "nan"),
+    ("07-diverges", _always_one, "return None"),
+    ("07-schedule", lambda *a: _schedule(*a) / a[2], "Multiply by the peak"),
+    ("07-schedule", lambda s, n, p, w: _schedule(s, n, p, 0), "where is the warm-up"),
+    ("07-schedule", _from_step_0, "jumps"),
+    ("07-schedule", _whole_cosine, "whole cosine"),
+    ("07-schedule", _straight, "straight line"),
+    ("07-schedule", _from_step_1, "through the origin"),
+    ("07-schedule", _without_guard, "divides by zero"),
+    ("07-schedule", _Remembering(), "the step alone"),
+    ("07-schedule", lambda *a: None, "one number"),
+    ("07-groups", _groups_all, "stem is frozen"),
+    ("07-groups", _groups_head, "was not given the stage layer1"),
+    ("07-groups", _groups_unset, "optimiser's default"),
+    ("07-groups", _groups_tensors, "not a tensor"),
+    ("07-groups", _groups_twice, "in two groups"),
+    ("07-groups", lambda *a: _groups_in_order(*a, head_last=False), "reversed"),
+    ("07-groups", lambda *a: _groups_in_order(*a, step_down=1), "already lost a factor"),
+    ("07-groups", lambda m, lr, d, t: _groups(m, lr, 1.0, t), "decay was not used"),
+    ("07-groups", lambda m, lr, d, t: _groups(m, lr, 0.1, t), "your rates are"),
+    ("07-groups", lambda *a: dict.fromkeys(["stem", "head"], 1.0), "list of dictionaries"),
+    ("07-groups", lambda *a: [], "empty"),
+]
+
+RIGHT = RIGHT_00 | RIGHT_04 | RIGHT_05 | RIGHT_06 | RIGHT_07
+WRONG = WRONG_00 + WRONG_04 + WRONG_05 + WRONG_06 + WRONG_07
 
 
 @pytest.mark.parametrize(
