@@ -148,7 +148,7 @@ labkit.compare([steered, what_if])
 # 2. Find a learning rate that ruins the network. Move in factors of ten.
 # 3. Rewind to before the damage, choose a rate that saves it, and let it run.
 #
-# A rewind is exact, because the run keeps checkpoints on the way. Everything works by keyboard too. The sentence below the curves says what is going on.
+# A rewind is exact, because the run keeps checkpoints on the way. Everything works by keyboard too. The sentence above the curves says what is going on.
 
 # %%
 playground = labkit.Run(net, data, labkit.full(lr=1e-3, epochs=200, batch_size=10), seed=0)
