@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import product
 from pathlib import Path
 from time import perf_counter, process_time
@@ -70,8 +71,9 @@ def recipe(setting: Setting) -> str:
     return record.digest(setting, _weights(setting.net))
 
 
+@cache
 def _weights(net: str) -> str:
-    """The checksum of a backbone's weights."""
+    """The checksum of a backbone's weights; asked for by every setting, and they are slow to load."""
     card = labkit.load_backbone(net).card
     return card.sha256 if card else ""
 
