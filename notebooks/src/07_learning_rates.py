@@ -128,8 +128,8 @@ table = pd.DataFrame(rows, columns=["rate", "moved (of their length)", "accuracy
 table.style.format({"moved (of their length)": "{:.3f}", "accuracy": "{:.1%}"}).hide(axis="index")
 
 # %% [markdown]
-# The small rate keeps everything, and learns next to nothing. The large one keeps nothing, and learns no more.
-# Both teams of the question are in this table.
+# The small rate keeps everything, and learns next to nothing. The large one carries the layers many times their own
+# length away, and what is left can only guess. The second team of the question is in this table, and so is the first.
 
 # %% [markdown]
 # ## Three steps
@@ -429,6 +429,7 @@ learn.check("07-groups", rate_groups)
 # - **To preserve is not to learn.** At the small rate the new head hardly learns either.
 # - **Is anything left after the large rate?** Compare with from scratch at that rate. On digits the pre-trained start
 #   still makes {evidence:step-size/digits-10/rate-0.1 against step-size/digits-10/from-scratch-0.1}.
+#   (These runs let the rate fall to zero in the end. Those further up did not.)
 #   On ants and bees it makes {evidence:step-size/ants-bees/rate-0.1 against step-size/ants-bees/from-scratch-0.1}, and that interval holds zero.
 
 # %% [markdown]
@@ -477,7 +478,7 @@ learn.check("07-groups", rate_groups)
 # %% [markdown]
 # ## Summary
 #
-# - A rate has a floor below which nothing is learned, and a cliff beyond which everything is lost. Look for both.
+# - A rate has a floor below which nothing is learned, and a cliff beyond which more is lost than learned. Look for both.
 # - The range test shows them in less than a minute.
 # - Warm-up and schedules change the rate over time, as pure functions of the step.
 # - A rate for each stage is worth a try and not worth a belief. In our runs it gained nothing.
