@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import labkit
 from labkit import tuning
@@ -47,9 +48,14 @@ def base(slow: float = 0.0) -> Run:
 
 @pytest.fixture(scope="module")
 def by_hand() -> set[Any]:
-    """What the jobs come to in this process, one after another."""
+    """What the jobs come to in this process, one after another, with one thread as in a worker."""
     hand_over(hand_luggage(base()))
-    return {work(job).outcome for job in jobs_of(base(), AXES)}
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return {work(job).outcome for job in jobs_of(base(), AXES)}
+    finally:
+        torch.set_num_threads(before)
 
 
 def outcomes(rows: tuple[Row, ...]) -> set[Any]:

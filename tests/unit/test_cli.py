@@ -26,6 +26,7 @@ COMMANDS = {
     "sweep",
     "pretrain", "pretrain photos", "pretrain glyphs",
     "bench", "bench scaling", "bench profile",
+    "atlas", "atlas build", "atlas show", "atlas check",
     "evidence", "evidence show", "evidence tune", "evidence build", "evidence check",
 }  # fmt: skip
 HELP_BUDGET = 1.0  # seconds of the processor
