@@ -24,6 +24,6 @@ def epoch_seconds(run: Run) -> pd.DataFrame:
         for done in epochs
         if done.epoch
     ]
-    return pd.DataFrame(rows, columns=["epoch", "seconds", "frozen stages run again"]).set_index(
-        "epoch"
-    )
+    table = pd.DataFrame(rows, columns=["epoch", "seconds", "frozen stages run again"])
+    # Named over the index, not below: a second line of headings would be empty but for one cell.
+    return table.set_index("epoch").rename_axis(index=None, columns="epoch")
