@@ -62,6 +62,7 @@ def test_a_run_is_steered_by_keyboard_alone(open_console, write_notebook):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_run_of_lesson_05_is_steered_by_keyboard_alone(open_console, shots):
     console = open_console("05_partial_fine_tuning.ipynb", run="playground")
     console.notebook.screenshot(shots, "lesson 05")
