@@ -9,8 +9,7 @@ from short vectors, not from maps.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -23,6 +22,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from labkit import runtime
 from labkit.tuning.cache import Entry, Key, PrefixCache, Values
 from labkit.tuning.evaluation import Inputs, forward
+from labkit.tuning.precision import autocast, laid_out
 
 BATCH = (
     32  # samples that go through the frozen part together: always this many, see `Prefix._compute`
@@ -88,8 +88,7 @@ class Prefix:
         model: nn.Module,
         trainable_from: str,
         precision: runtime.Precision,
-        autocast: Callable[[], AbstractContextManager[Any]],
-        to_device: Callable[[Inputs], Inputs],
+        device: torch.device,
         cache: PrefixCache,
     ) -> None:
         every = opened(model, trainable_from)
@@ -97,10 +96,8 @@ class Prefix:
         self.layers = [layer for _, layer in every[: self.cut]]
         self.tail = [layer for _, layer in every[self.cut :]]
         self._saved = 0.0  # seconds of frozen work that rows at hand have saved
-        self._precision, self._autocast, self._to_device = str(precision), autocast, to_device
-        self._cache = cache
+        self._precision, self._device, self._cache = precision, device, cache
         self._frozen = [t for x in self.layers for t in (*x.parameters(), *x.buffers())]
-        self._device = next((t.device for t in self._frozen), torch.device("cpu"))
         self._digests: list[str] = []  # of the layers below each possible cut
         self._writes, self._read_at, self._reading_took = -1, 0.0, 0.0
 
@@ -163,7 +160,7 @@ class Prefix:
         """
         short = BATCH - len(rows)
         full = torch.cat([rows, rows[-1:].expand(short)]) if short else rows
-        with self._autocast():
+        with autocast(self._precision, self._device):
             start, values = self._begin(split, full, view)
             values = pass_on(self.layers[start:], values)
         return tuple(value[: len(rows)] for value in values)
@@ -177,7 +174,8 @@ class Prefix:
                 if found is not None:
                     return cut, tuple(part.to(self._device) for part in found)
         inputs, _ = view.batch(split, rows)
-        return 1, _as_values(forward(self.layers[0], self._to_device(inputs)))
+        inputs = laid_out(inputs, self._precision, self._device)
+        return 1, _as_values(forward(self.layers[0], inputs))
 
     def take_saved(self) -> float:
         """Seconds of frozen work that were saved since this was last asked."""
@@ -189,7 +187,7 @@ class Prefix:
     def _key(self, split: Any, view: View, cut: int | None = None) -> Key:
         self._read_weights()
         digest = self._digests[self.cut if cut is None else cut]
-        return Key(digest, fingerprint(split), str(view), self._precision)
+        return Key(digest, fingerprint(split), str(view), str(self._precision))
 
     def _read_weights(self) -> None:
         """Know the frozen weights by their content, and read them again whenever they may have changed.

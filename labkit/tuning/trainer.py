@@ -232,9 +232,7 @@ class Trainer:
         freezing.freeze_below(self.model, self.stages, depth, statistics)
         self._prefix = None
         if statistics == "fixed":  # running ones make the frozen part another one in every step
-            self._prefix = Prefix.below(
-                self.model, depth, self.precision, self.autocast, self._laid_out, shared
-            )
+            self._prefix = Prefix.below(self.model, depth, self.precision, self.device, shared)
 
     def _forget_moments(self, stages: set[str]) -> None:
         """A stage just thawed begins, and one just frozen ends, without the optimiser's memory."""

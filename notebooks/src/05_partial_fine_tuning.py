@@ -184,16 +184,16 @@ for depth in depths:
 # %%
 from labkit import insight
 
-head = labkit.Run(net, data, labkit.feature_extraction(lr=0.01, epochs=5, batch_size=10)).fit()
-insight.epoch_seconds(head)
+plan = labkit.feature_extraction(lr=0.01, epochs=5, batch_size=10)
+insight.epoch_seconds(labkit.Run(net, data, plan).fit())
 
 # %% [markdown]
 # The first column is what an epoch took. The second is what it would have taken, had the frozen stages run again for
 # every picture, validation included. Now the whole network, where nothing can be kept:
 
 # %%
-whole = labkit.Run(net, data, labkit.full(epochs=3, batch_size=10)).fit()
-insight.epoch_seconds(whole)
+plan = labkit.full(epochs=3, batch_size=10)
+insight.epoch_seconds(labkit.Run(net, data, plan).fit())
 
 # %% [markdown]
 # The console tells the same two numbers after every epoch. Move the frozen depth there, and watch them change.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -180,6 +182,19 @@ def test_text_is_remembered_through_the_same_door(photos: Path, own_cache: Prefi
     assert len(own_cache) > 0
     assert (losses(kept) - losses(plain)).abs().max() <= 1e-4
     assert torch.equal(kept.evaluate("valid").predictions, plain.evaluate("valid").predictions)
+
+
+def test_a_run_that_nobody_holds_gives_its_memory_back_at_once(
+    digit_run: Callable[..., Run],
+) -> None:
+    run = steps(digit_run(labkit.feature_extraction()), 3)
+    model = weakref.ref(run.model)
+    gc.disable()  # no waiting for the collector of cycles: it comes too late for a small machine
+    try:
+        del run
+        assert model() is None
+    finally:
+        gc.enable()
 
 
 def test_an_epoch_tells_what_it_saved(digit_run: Callable[..., Run]) -> None:
