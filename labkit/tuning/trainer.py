@@ -171,7 +171,7 @@ class Trainer:
 
         def scores(rows: Tensor) -> Tensor:
             if self._prefix is not None:
-                return self.forward(self._prefix.features(split, rows, coming=rows[:0]))
+                return self.forward(self._prefix.features(split, rows))
             inputs, _ = split.batch(rows)
             return self.forward(self._laid_out(inputs))
 

@@ -23,6 +23,7 @@ from labkit.insight.atlas import record
 from labkit.insight.atlas.asking import Verdict, expect
 from labkit.insight.atlas.record import RECORDS, Entry
 from labkit.insight.atlas.sheets import SHEETS, Sheet, find
+from labkit.insight.story import write_story
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
@@ -62,8 +63,7 @@ def _built(sheet: Sheet, folder: Path, workers: int, tell: Tell, again: bool) ->
         return path
     entries, clock = _swept(sheet, workers, tell)
     record.write(path, entries)
-    story = json.dumps(_story(sheet, entries, clock), indent=1, ensure_ascii=False) + "\n"
-    runtime.write_atomic(path.with_suffix(".json"), story.encode())
+    write_story(path.with_suffix(".json"), _story(sheet, entries, clock))
     record.load.cache_clear()
     return path
 
@@ -133,7 +133,7 @@ def problems(sheet: Sheet, folder: Path | None = None) -> list[str]:
     folder = folder or RECORDS
     try:
         record.tabled(sheet, record.read(folder / f"{sheet.file}.csv"))
-        story = record.read_story(folder / f"{sheet.file}.json")
+        story = record.read_story(folder / f"{sheet.file}.json", AtlasError)
     except AtlasError as error:
         return [str(error)]
     if story.get("recipe") != recipe(sheet):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from labkit import runtime
 from labkit.errors import AtlasError
 from labkit.insight.atlas.sheets import Sheet
+from labkit.insight.story import read_story as read_story
 
 RECORDS = Path(__file__).parent / "records"
 SETTINGS = ("trainable_from", "per_class", "lr", "seed")
@@ -144,7 +144,7 @@ def load(sheet: Sheet, folder: Path = RECORDS) -> Recorded:
         raise AtlasError(
             f"Nothing is on record for {sheet.name}. Make it: labkit atlas build {sheet.name}"
         )
-    weights = read_story(folder / f"{sheet.file}.json").get("weights", "")
+    weights = read_story(folder / f"{sheet.file}.json", AtlasError).get("weights", "")
     return replace(tabled(sheet, entries), weights=str(weights))
 
 
@@ -204,13 +204,3 @@ def write(path: Path, entries: Sequence[Entry]) -> Path:
         told = [one.trainable_from, one.per_class, lr, one.seed, one.status, one.count]
         table.writerow([*told, " ".join(map(str, one.right)), f"{one.seconds:.2f}"])
     return runtime.write_atomic(path, text.getvalue().encode())
-
-
-def read_story(path: Path) -> dict[str, Any]:
-    """What the JSON beside a record says; empty where there is none."""
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise AtlasError(f"{path.name} cannot be read ({error}). Build it again.") from error

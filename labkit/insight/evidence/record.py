@@ -22,6 +22,8 @@ from typing import Any
 from labkit import runtime
 from labkit.errors import EvidenceError
 from labkit.insight.evidence.experiments import Setting
+from labkit.insight.story import read_story as read_story
+from labkit.insight.story import write_story as write_story
 
 RECORDS = Path(__file__).parent / "records"
 PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn")
@@ -119,22 +121,6 @@ def write(path: Path, rows: Sequence[Any]) -> None:
     table.writeheader()
     table.writerows(asdict(row) for row in rows)
     runtime.write_atomic(path, text.getvalue().encode())
-
-
-def read_story(path: Path) -> dict[str, Any]:
-    """What the JSON beside a record says; empty where there is none."""
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise EvidenceError(f"{path.name} cannot be read ({error}). Build it again.") from error
-
-
-def write_story(path: Path, story: dict[str, Any]) -> None:
-    """Write the JSON beside a record."""
-    text = json.dumps(story, indent=1, ensure_ascii=False) + "\n"
-    runtime.write_atomic(path, text.encode())
 
 
 def machine() -> dict[str, Any]:

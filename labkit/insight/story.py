@@ -1,0 +1,26 @@
+"""The JSON beside a record of runs: the recipe, machine, versions and seconds that its numbers belong to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from labkit import runtime
+from labkit.errors import EvidenceError, LabkitError
+
+
+def read_story(path: Path, error: type[LabkitError] = EvidenceError) -> dict[str, Any]:
+    """What the JSON beside a record says; empty where there is none. Raises `error` where it cannot be read."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+    except ValueError as trouble:
+        raise error(f"{path.name} cannot be read ({trouble}). Build it again.") from trouble
+
+
+def write_story(path: Path, story: dict[str, Any]) -> Path:
+    """Write the JSON beside a record, whole or not at all."""
+    text = json.dumps(story, indent=1, ensure_ascii=False) + "\n"
+    return runtime.write_atomic(path, text.encode())
