@@ -1,24 +1,28 @@
 """Checkpoints: everything a run needs to go back to a step, kept cheaply.
 
 A stage that did not train since the last checkpoint shares its tensors with it, so that a frozen backbone is stored
-once. Beyond the memory budget the oldest checkpoints move to a temporary folder, written whole or not at all; beyond
-the disk budget every second one is dropped, which makes a rewind a little longer and never wrong.
+once. Beyond the memory budget the oldest checkpoints move to a temporary folder, in a thread of its own, whole or not
+at all; beyond the disk budget every second one is dropped, which makes a rewind a little longer and never wrong.
 """
 
 from __future__ import annotations
 
 import atexit
+import mmap
+import os
 import pickle
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, TypeVar
 from uuid import uuid4
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,26 +43,140 @@ class Checkpoint:
     own_bytes: int
 
 
+Key = TypeVar("Key", bound=Hashable)
+ALIGNED = 64  # bytes: where a tensor may begin in a block
+SPARE = 2  # blocks of a size that wait to be used again
+_spare: dict[int, list[np.ndarray]] = {}
+
+
+def copies(tensors: Mapping[Key, Tensor]) -> dict[Key, Tensor]:
+    """Copies in main memory that training does not touch, in one block for all."""
+    starts, size = {}, 0
+    for key, tensor in tensors.items():
+        starts[key], size = size, size + -(-tensor.nbytes // ALIGNED) * ALIGNED
+    block = torch.from_numpy(_block(size))
+    kept = {}
+    for key, tensor in tensors.items():
+        place = block[starts[key] : starts[key] + tensor.nbytes]
+        kept[key] = place.view(tensor.dtype).view(tensor.shape).copy_(tensor.detach())
+    return kept
+
+
+def _block(size: int) -> np.ndarray:
+    """Memory of `size` bytes, that of a block nobody holds any more if there is one.
+
+    Being given new memory by the system takes several times as long as copying into it.
+    """
+    spare = _spare.setdefault(size, [])
+    memory = spare.pop() if spare else np.empty(size, np.uint8)
+    lease = memory.view()  # dies with the last tensor in it
+    weakref.finalize(lease, _give_back, memory).atexit = False
+    return lease
+
+
+def _give_back(memory: np.ndarray) -> None:
+    spare = _spare[memory.nbytes]
+    if len(spare) < SPARE:
+        spare.append(memory)
+
+
+class _Direct:
+    """A file written past the system's page cache where that is possible: filling the cache costs more than the disk.
+
+    Such writes go in whole sectors from aligned memory, so they are gathered in a buffer first.
+    """
+
+    ROOM, SECTOR = 8 * 2**20, 4096  # bytes
+
+    def __init__(self, path: Path) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
+        try:
+            self._file = os.open(path, flags | getattr(os, "O_DIRECT", 0))
+        except OSError:  # a file system without direct writing
+            self._file = os.open(path, flags)
+        self._room = memoryview(mmap.mmap(-1, self.ROOM))
+        self._filled = self._written = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, failure: object, *_: object) -> None:
+        try:
+            if failure is None:
+                self._finish()
+        finally:
+            os.close(self._file)
+
+    def write(self, data: Any) -> None:
+        """Take bytes, as pickle hands them over."""
+        rest = memoryview(data).cast("B")
+        while rest:
+            part = rest[: self.ROOM - self._filled]
+            self._room[self._filled : self._filled + len(part)] = part
+            self._filled, rest = self._filled + len(part), rest[len(part) :]
+            if self._filled == self.ROOM:
+                self._flush(self.ROOM)
+
+    def _flush(self, size: int) -> None:
+        rest = self._room[:size]
+        while rest:
+            rest = rest[os.write(self._file, rest) :]
+        self._written, self._filled = self._written + self._filled, 0
+
+    def _finish(self) -> None:
+        """Write the last sectors whole, then cut the file to its length."""
+        self._flush(-(-self._filled // self.SECTOR) * self.SECTOR)
+        os.ftruncate(self._file, self._written)
+
+
 class _Spooled:
-    """A checkpoint on disk; its file goes when the last store that shares it lets go."""
+    """A checkpoint on its way to disk, or there; its file goes when the last store that shares it lets go."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        path = Path(_folder()) / f"{uuid4().hex}.pt"
-        try:
-            _write(checkpoint, path)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
-        self.path, self.bytes = path, path.stat().st_size
-        weakref.finalize(self, path.unlink, missing_ok=True)
+        self.path = Path(_folder()) / f"{uuid4().hex}.pt"
+        self.bytes = sum(tensor.nbytes for tensor in _tensors(checkpoint))
+        self.own_bytes = checkpoint.own_bytes  # in memory, until it is written
+        self._held: Checkpoint | None = checkpoint
+        weakref.finalize(self, self.path.unlink, missing_ok=True)
+        self._writing = _writer().submit(self._write)
 
-    def load(self) -> Checkpoint:
-        return _read(self.path)
+    def _write(self) -> None:
+        assert self._held is not None
+        try:
+            _write(self._held, self.path)
+        except (OSError, RuntimeError):  # a full disk costs a longer rewind, not the run
+            self.path.unlink(missing_ok=True)
+        finally:
+            self._held, self.own_bytes = None, 0
+
+    def wait(self) -> None:
+        self._writing.result()
+
+    def load(self) -> Checkpoint | None:
+        """The checkpoint; None where the disk had no room for it."""
+        held = self._held
+        if held is not None:
+            return held
+        return _read(self.path) if self.path.exists() else None
+
+
+@lru_cache(maxsize=1)
+def _writer() -> ThreadPoolExecutor:
+    """One thread a process: training goes on while the disk is busy."""
+    return ThreadPoolExecutor(1, "labkit-checkpoints")
+
+
+def _tensors(checkpoint: Checkpoint) -> Iterator[Tensor]:
+    for weights in checkpoint.weights.values():
+        yield from weights.values()
+    for moments in checkpoint.moments.values():
+        for state in moments.values():
+            yield from state.values()
 
 
 def _write(checkpoint: Checkpoint, path: Path) -> None:
     # As numpy arrays, in half the time that torch.save takes; not synced, as it serves this process only.
-    with path.open("wb") as file:
+    with _Direct(path) as file:
         pickle.dump(_mapped(checkpoint, Tensor.numpy), file, protocol=5)
 
 
@@ -101,9 +219,13 @@ class CheckpointStore:
         self._make_room()
 
     def latest(self, step: int) -> Checkpoint:
-        """The last checkpoint at or before `step`; step 0 always has one."""
-        found = self._kept[max(kept for kept in self._kept if kept <= step)]
-        return found if isinstance(found, Checkpoint) else found.load()
+        """The last checkpoint at or before `step`; step 0 always has one, in memory."""
+        for kept in sorted((kept for kept in self._kept if kept <= step), reverse=True):
+            value = self._kept[kept]
+            found = value.load() if isinstance(value, _Spooled) else value
+            if found is not None:
+                return found
+        raise LookupError(f"no checkpoint at or before step {step}")
 
     def newest(self) -> Checkpoint | None:
         """The last checkpoint, which is always in memory."""
@@ -125,7 +247,12 @@ class CheckpointStore:
 
     def in_memory(self) -> int:
         """Bytes held in memory, shared tensors counted once."""
-        return sum(kept.own_bytes for kept in self._kept.values() if isinstance(kept, Checkpoint))
+        return sum(kept.own_bytes for kept in self._kept.values())
+
+    def settle(self) -> None:
+        """Wait until what is on its way to disk is there."""
+        for kept in self._spooled():
+            kept.wait()
 
     def _make_room(self) -> None:
         """Spool the oldest to disk until the rest fits in memory; the first and the last always stay."""
@@ -133,20 +260,18 @@ class CheckpointStore:
             if self.in_memory() <= self.memory_budget:
                 break
             self._spool(step)
-        if (
-            sum(kept.bytes for kept in self._kept.values() if isinstance(kept, _Spooled))
-            > self.disk_budget
-        ):
+        if sum(kept.bytes for kept in self._spooled()) > self.disk_budget:
             for step in self._between()[::2]:
                 del self._kept[step]
 
     def _between(self) -> list[int]:
         return list(self._kept)[1:-1]
 
+    def _spooled(self) -> list[_Spooled]:
+        return [kept for kept in self._kept.values() if isinstance(kept, _Spooled)]
+
     def _spool(self, step: int) -> None:
         kept = self._kept[step]
         if isinstance(kept, Checkpoint):
-            try:
-                self._kept[step] = _Spooled(kept)
-            except (OSError, RuntimeError):  # a full disk costs a longer rewind, not the run
-                del self._kept[step]
+            self.settle()  # a disk slower than the run must not fill the memory
+            self._kept[step] = _Spooled(kept)

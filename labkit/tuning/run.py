@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Status = Literal["ready", "running", "paused", "ended", "failed"]
-REWIND_SECONDS = 0.25  # of training between two checkpoints, at least: what a rewind does again
+REWIND_SECONDS = 0.35  # of training between two checkpoints, at least: what a rewind does again
 CHECKPOINT_SHARE = 21  # and at least this many times what the last checkpoint cost: below 5 %
 
 

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from labkit import runtime
 from labkit.tuning import freezing
 from labkit.tuning.cache import shared
-from labkit.tuning.checkpoints import Checkpoint
+from labkit.tuning.checkpoints import Checkpoint, copies
 from labkit.tuning.commands import Settings
 from labkit.tuning.evaluation import Evaluation, Inputs, eval_mode, evaluate, forward
 from labkit.tuning.events import EpochDone, StepDone
@@ -275,15 +275,20 @@ class Trainer:
         if previous and moved <= previous.step:
             return previous.weights[name]
         now = freezing.tensors(freezing.stage(self.model, name))
-        return {key: _kept(value) for key, value in now.items()}
+        return copies(now)
 
     def _moments(self, group: dict[str, Any]) -> dict[int, dict[str, Tensor]]:
-        state = self.optimizer.state
-        return {
-            index: {key: _kept(value) for key, value in state[parameter].items()}
-            for index, parameter in enumerate(group["params"])
-            if parameter in state
-        }
+        kept = copies(
+            {
+                (index, key): value
+                for index, parameter in enumerate(group["params"])
+                for key, value in self.optimizer.state.get(parameter, {}).items()
+            }
+        )
+        moments: dict[int, dict[str, Tensor]] = {}
+        for (index, key), value in kept.items():
+            moments.setdefault(index, {})[key] = value
+        return moments
 
     @torch.no_grad()
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -298,7 +303,7 @@ class Trainer:
             for index, state in checkpoint.moments[group["name"]].items():
                 parameter = group["params"][index]
                 self.optimizer.state[parameter] = {
-                    key: value.clone() if value.ndim == 0 else value.to(parameter.device, copy=True)
+                    key: value.clone() if value.ndim == 0 else _laid_out_as(parameter, value)
                     for key, value in state.items()
                 }
         self.at = checkpoint.state.copy()
@@ -306,6 +311,6 @@ class Trainer:
         self._freeze()
 
 
-def _kept(tensor: Tensor) -> Tensor:
-    """A copy in main memory that training does not touch."""
-    return tensor.detach().to("cpu", copy=True)
+def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
+    """A copy in the parameter's memory format, as the optimiser made it: another one gives other last bits."""
+    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 
 import labkit
+from labkit.runtime import Precision
 from labkit.tuning import Run, StepDone
 from tests.invariants.conftest import same_moments, same_weights
 
@@ -49,6 +51,29 @@ def test_a_branch_without_a_change_is_bitwise_the_run_itself(digit_run: Callable
     assert same_weights(run, branch)
     assert same_moments(run, branch)
     assert list(run.history.loss) == list(branch.history.loss)
+
+
+@pytest.mark.parametrize("memory_format", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_a_checkpoint_brings_back_bits_and_memory_layout(
+    dtype: str, memory_format: str, digits: Any, glyphs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("labkit.tuning.run.REWIND_SECONDS", 0)
+    monkeypatch.setattr("labkit.tuning.run.CHECKPOINT_SHARE", 0)
+    precision = Precision(dtype, memory_format)
+    run = Run(glyphs, digits, labkit.full(epochs=2, batch_size=16), seed=0, precision=precision)
+    for _ in range(8):
+        run.step()
+    branch = run.branch()
+    for _ in range(4):
+        run.step()
+        branch.step()
+    assert same_weights(run, branch)
+    assert same_moments(run, branch)
+    ours, theirs = (one.optimizer.state_dict()["state"] for one in (run, branch))
+    for index, state in ours.items():
+        for key, value in state.items():
+            assert theirs[index][key].stride() == value.stride(), (index, key)
 
 
 def test_a_branch_shares_exactly_the_steps_it_says(digit_run: Callable[..., Run]) -> None:

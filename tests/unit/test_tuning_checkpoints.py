@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gc
+import os
 from pathlib import Path
+from threading import Event
 
 import pytest
 import torch
 
 from labkit.tuning import checkpoints
-from labkit.tuning.checkpoints import Checkpoint, CheckpointStore
+from labkit.tuning.checkpoints import Checkpoint, CheckpointStore, copies
 
 MEGABYTE = 2**20
 
@@ -27,6 +29,7 @@ def test_memory_stays_within_the_budget_and_every_step_comes_back() -> None:
     store = CheckpointStore(memory_budget=3 * MEGABYTE)
     for step in range(10):
         store.add(checkpoint(step))
+    store.settle()
     assert store.in_memory() <= 3 * MEGABYTE
     for step in range(10):
         found = store.latest(step)
@@ -41,6 +44,40 @@ def test_the_last_checkpoint_before_a_step_is_found() -> None:
     assert [store.latest(step).step for step in (0, 9, 10, 19, 25)] == [0, 0, 10, 10, 20]
 
 
+def test_copies_have_every_kind_and_shape_and_stay_when_the_original_changes() -> None:
+    original = {
+        "weights": torch.randn(3, 5, 7),
+        "turned": torch.randn(4, 6).t(),
+        "steps": torch.tensor(3),
+        "half": torch.randn(9).to(torch.bfloat16),
+        "mask": torch.tensor([True, False]),
+        "none": torch.empty(0, 4),
+        "trained": torch.nn.Parameter(torch.ones(2)),
+    }
+    before = {key: value.detach().clone() for key, value in original.items()}
+    kept = copies(original)
+    for value in original.values():
+        value.detach().zero_()
+    for key, value in kept.items():
+        assert torch.equal(value, before[key]), key
+        assert value.dtype == before[key].dtype, key
+        assert not value.requires_grad
+
+
+@pytest.mark.parametrize("direct", [True, False], ids=["direct", "through the cache"])
+def test_what_is_spooled_comes_back_bit_for_bit(
+    direct: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not direct:
+        monkeypatch.delattr(os, "O_DIRECT", raising=False)
+    sizes = (1, 4095, 3 * MEGABYTE, 8 * MEGABYTE + 3)  # bytes: below, at and beyond the buffer
+    weights = {str(size): torch.randint(256, (size,), dtype=torch.uint8) for size in sizes}
+    checkpoints._write(Checkpoint(7, {"head": weights}, {"head": {}}, "state", 0), tmp_path / "c")
+    back = checkpoints._read(tmp_path / "c")
+    assert (back.step, back.state) == (7, "state")
+    assert all(torch.equal(back.weights["head"][size], weights[size]) for size in weights)
+
+
 def test_a_full_disk_costs_a_longer_rewind_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -51,9 +88,29 @@ def test_a_full_disk_costs_a_longer_rewind_and_nothing_else(
     store = CheckpointStore(memory_budget=2 * MEGABYTE)
     for step in range(6):
         store.add(checkpoint(step))
+    store.settle()
     assert store.latest(0).step == 0
     assert store.latest(5).step == 5
     assert store.latest(3).step < 3
+
+
+def test_a_checkpoint_on_its_way_to_disk_is_there_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    write, may_go_on = checkpoints._write, Event()
+
+    def slow(kept: Checkpoint, path: Path) -> None:
+        may_go_on.wait(10)
+        write(kept, path)
+
+    monkeypatch.setattr("labkit.tuning.checkpoints._write", slow)
+    store = CheckpointStore(memory_budget=2 * MEGABYTE)
+    for step in range(3):
+        store.add(checkpoint(step))
+    assert store.latest(1).step == 1
+    assert not spooled_files()
+    may_go_on.set()
+    store.settle()
+    assert store.latest(1).step == 1
+    assert store.in_memory() == 2 * MEGABYTE
 
 
 def test_the_disk_budget_is_kept() -> None:
@@ -61,6 +118,7 @@ def test_the_disk_budget_is_kept() -> None:
     before = len(spooled_files())
     for step in range(30):
         store.add(checkpoint(step))
+    store.settle()
     gc.collect()
     assert len(spooled_files()) - before <= 5
     assert store.latest(0).step == 0
@@ -74,6 +132,7 @@ def test_files_live_as_long_as_a_branch_needs_them() -> None:
     branch = store.share(4)
     store.forget_after(0)
     assert [branch.latest(step).step for step in range(5)] == [0, 1, 2, 3, 4]
+    branch.settle()
     del store, branch
     gc.collect()
     assert set(spooled_files()) == before
