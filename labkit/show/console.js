@@ -8,8 +8,8 @@
 // nothing, a view that nobody sees draws nothing, a part writes only what changed, and a chart adds new points to a
 // layer that is kept. A part is {el, update(story)}; a new panel is one more of them, listed in View.build.
 //
-// Messages        poll {client, n, since, probes, known,    ->  delta {client, n, since, seq, more, points,
-//                       hidden}                                        state, known (when it changed), probes (when new)}
+// Messages        poll {client, n, since, probes, finder,   ->  delta {client, n, since, seq, more, points, state,
+//                       known, hidden}                                 known (when it changed), probes, finder (when new)}
 //                 command {client, id, command, args}       ->  ack {client, id, ok, pending, ticket, value, error}
 //                 images {client, keys}                     ->  images {client, images: [[key, data address], ...]}
 // Points          see POINTS below; the kernel writes them in console_session.py.
@@ -17,9 +17,9 @@
 // Stable hooks (attribute data-labkit="...") for tests and lessons; they may grow, they do not change:
 //   root       console (also data-theme, data-ack-ms: last key-to-acknowledgement time in ms, data-seq, data-frames: how
 //              often anything was brought up to date)
-//   header     status, sentence, progress, epoch-time, problem (a failed run), problem-rewind, problem-gentler, link
+//   header     status, sentence, expected, progress, epoch-time, problem (a failed run), problem-rewind, problem-gentler, link
 //   runs       runs (the list), run-choice (one radio each, value = id), rename, branch
-//   settings   lr (log slider), lr-text, lr-error, depth (slider), depth-text, depth-error, stages, batch-size, epochs,
+//   settings   lr (log slider), lr-text, lr-error, find-lr, find-lr-error, found (its curve and words), use-lr, depth (slider), depth-text, depth-error, stages, batch-size, epochs,
 //              augment, weight-decay, settings-error
 //   new run    plan, seed, new-run, plan-error
 //   transport  run, pause, step, scrub (slider over the timeline), rewind, branch, reset, transport-error
@@ -59,7 +59,7 @@ class Link {
     this.waiting = new Map(); // commands without an answer: id -> {message, sent, resolve, settle}
     this.late = new Map(); // accepted commands not yet in force: "run:ticket" -> what to do if the engine refuses
     this.since = 0;
-    this.probes = 0;
+    this.probes = this.finder = 0;
     this.known = ""; // the state's stamp: a state that is known is not sent again
     this.count = 0;
     this.asked = null; // the poll in flight: {n, sent}
@@ -101,8 +101,8 @@ class Link {
     this.asked = { n: ++this.count, sent: now };
     const period = this.period();
     this.due = Math.max(this.due, now - period) + period; // on schedule, so that 10 Hz is 10 Hz
-    const { since, probes, known } = this;
-    this.send({ kind: "poll", n: this.count, since, probes, known, hidden: !this.view.inSight() });
+    const { since, probes, finder, known } = this;
+    this.send({ kind: "poll", n: this.count, since, probes, finder, known, hidden: !this.view.inSight() });
     this.resend(now);
     this.plan(patience);
   }
@@ -167,6 +167,11 @@ class Link {
       this.story.probes = message.probes;
       this.probes = message.probes.version;
       this.askForImages();
+      news = true;
+    }
+    if (message.finder) {
+      this.story.finder = message.finder;
+      this.finder = message.finder.version;
       news = true;
     }
     return news;
@@ -239,6 +244,7 @@ class Story {
     this.runs = new Map();
     this.state = null;
     this.probes = null;
+    this.finder = null; // the last range test
     this.pictures = new Map(); // "set:index" -> data address
     this.connected = true;
     this.edition = 0; // counts the points taken: what was drawn from the same edition is level
@@ -250,7 +256,7 @@ class Story {
   }
 
   trains() {
-    return Boolean(this.state?.runs.some((row) => row.status === "running"));
+    return this.state?.finding != null || Boolean(this.state?.runs.some((row) => row.status === "running"));
   }
 
   get active() {
@@ -473,6 +479,7 @@ function header(link) {
   const status = h("span", { class: "lk-status", hook: "status" }, symbol, word);
   const sentence = h("p", { class: "lk-sentence", hook: "sentence" });
   const spoken = h("p", { class: "lk-hidden", "aria-live": "polite" }); // the same, at a pace that can be listened to
+  const expected = h("p", { class: "lk-muted", hook: "expected" });
   const progress = h("span", { hook: "progress" });
   const time = h("span", { hook: "epoch-time" });
   const wire = h("p", { class: "lk-wire", hook: "link", role: "status" });
@@ -487,18 +494,26 @@ function header(link) {
     setText(time, timing(story.state));
     setText(wire, story.connected ? "" : "The kernel does not answer: it is busy, or it was restarted. What was drawn stays here.");
     setText(sentence, story.state.sentence);
+    setText(expected, story.state.expected);
   }
 
   const line = h("div", { class: "lk-line" }, status, progress, time);
   const speak = (story) => setText(spoken, story.state.sentence);
-  return { el: h("header", { class: "lk-header" }, line, sentence, spoken, wire), update, speak };
+  return { el: h("header", { class: "lk-header" }, line, sentence, expected, spoken, wire), update, speak };
 }
 
 function timing(state) {
   const parts = [];
   if (state.rate) parts.push(`${state.rate < 10 ? state.rate.toFixed(1) : Math.round(state.rate)} steps/s`);
-  if (state.epoch_seconds != null) parts.push(`the last epoch took ${state.epoch_seconds.toFixed(1)} s`);
+  if (state.epoch_seconds != null) parts.push(epochTime(state.epoch_seconds, state.saved_seconds));
   return parts.join(" · ");
+}
+
+// What an epoch took, and what it would have taken without the output of frozen stages kept from before.
+function epochTime(seconds, saved) {
+  const words = (value) => `${value < 1 ? value.toPrecision(1) : value.toFixed(1)} s`;
+  const took = `the last epoch took ${words(seconds)}`;
+  return saved > 0.1 * seconds && saved > 0.05 ? `${took}; with the frozen stages run again ${words(seconds + saved)}` : took;
 }
 
 // A run that diverged: what happened, what to try, and the way back.
@@ -627,6 +642,72 @@ function learningRate(link) {
   }
 
   return { el, update };
+}
+
+// The range test: one key, a curve, a rate to take over. The run stands still meanwhile and is as it was afterwards.
+function finder(link, view) {
+  const error = problem("find-lr-error");
+  const start = button("Find a rate (f)", "find-lr", () => act(link, error, "find_lr", { stop: link.story.state?.finding != null }), { "aria-keyshortcuts": "f" });
+  const words = h("p", { class: "lk-note" });
+  const curve = h("div", { class: "lk-curve" });
+  const use = button("", "use-lr", () => act(link, error, "set", { lr: Number(shown.suggestion.toPrecision(2)) }));
+  const hide = button("Hide", "found-hide", () => {
+    set(found, "hidden", true);
+    start.focus();
+  });
+  const found = h("div", { class: "lk-found", hook: "found", role: "group", "aria-label": "Range test", hidden: true }, curve, words, h("div", { class: "lk-buttons" }, use, hide));
+  let shown = null;
+
+  // A single letter is a key only where no text is typed, and only while the focus is in the console.
+  view.root.addEventListener("keydown", (event) => {
+    const typing = event.target.closest("input:not([type=range], [type=radio]), select, textarea");
+    if (event.key !== "f" || event.ctrlKey || event.metaKey || event.altKey || typing) return;
+    event.preventDefault();
+    start.click();
+  });
+
+  function update(story) {
+    const { finding, active } = story.state;
+    setText(start, finding == null ? "Find a rate (f)" : `Stop: ${Math.round(100 * finding)} % tried`);
+    if (story.finder !== shown) {
+      shown = story.finder;
+      set(found, "hidden", !shown.lrs);
+      setText(error, shown.error ?? "");
+      if (shown.lrs) {
+        setText(words, shown.text);
+        curve.replaceChildren(rateCurve(shown));
+        set(use, "hidden", shown.suggestion == null);
+        setText(use, `Use ${rate(Number(shown.suggestion?.toPrecision(2)))}`);
+      }
+    }
+    if (shown && shown.run !== active) set(found, "hidden", true); // it is of another run
+  }
+
+  return { el: h("div", { class: "lk-finder" }, h("div", { class: "lk-buttons" }, start), error, found), update };
+}
+
+// Loss against the rate, on a logarithmic axis: dots are single batches, the line their running mean.
+function rateCurve({ lrs, losses, smoothed, suggestion, current, text }) {
+  const [width, height, left, bottom] = [280, 150, 34, 32];
+  const [from, to] = [Math.log10(lrs[0]), Math.log10(lrs.at(-1))];
+  const top = 1.15 * Math.max(losses[0], smoothed[0]);
+  const floor = Math.min(...smoothed.filter((value) => value != null), top / 2) * 0.8;
+  const x = (lr) => left + ((width - left - 8) * (Math.log10(lr) - from)) / (to - from || 1);
+  const y = (loss) => 8 + (height - bottom - 8) * (1 - (Math.min(Math.max(loss, floor), top) - floor) / (top - floor));
+  const word = (content, at) => svg("text", at, content);
+  const place = (value, name) => {
+    if (value == null || value < lrs[0] || value > lrs.at(-1)) return [];
+    const at = { x1: x(value), x2: x(value), y1: 8, y2: height - bottom };
+    return [svg("line", { ...at, class: `lk-at-${name}` }), word(name === "try" ? "try" : "now", { x: x(value) + 3, y: name === "try" ? 16 : 28 })];
+  };
+  const dots = lrs.map((lr, i) => (losses[i] == null ? null : svg("circle", { cx: x(lr), cy: y(losses[i]), r: 1.3 }))).filter(Boolean);
+  const line = svg("polyline", { points: lrs.map((lr, i) => (smoothed[i] == null ? "" : `${x(lr).toFixed(1)},${y(smoothed[i]).toFixed(1)}`)).join(" ") });
+  const decades = [];
+  for (let power = Math.ceil(from); power <= to + 0.01; power += to - from > 4 ? 2 : 1) decades.push(word(rate(10 ** power), { x: x(10 ** power), y: height - bottom + 13, "text-anchor": "middle" }));
+  const losses_ = [floor, top / 1.15].map((value) => word(trim(Number(value.toPrecision(2))), { x: left - 4, y: y(value) + 4, "text-anchor": "end" }));
+  const names = [word("loss", { x: 0, y: 10 }), word("learning rate", { x: (left + width) / 2, y: height - 3, "text-anchor": "middle" })];
+  const axes = svg("path", { d: `M${left} 8V${height - bottom}H${width - 8}`, class: "lk-axes" });
+  return svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Loss against learning rate. ${text}` }, axes, ...dots, line, ...place(current, "now"), ...place(suggestion, "try"), ...decades, ...losses_, ...names);
 }
 
 // A typed number, or the text itself, so that the kernel's door can say what is wrong with it.
@@ -1347,12 +1428,13 @@ class View {
     const { link } = this;
     this.charts = [new Chart(this, "loss"), new Chart(this, "accuracy")];
     const [top, bad, family] = [header(link), failure(link), runs(link, this)];
-    const [lr, frozen, more, plan] = [learningRate(link), depth(link), moreSettings(link), newRun(link)];
+    const [lr, search, frozen] = [learningRate(link), finder(link, this), depth(link)];
+    const [more, plan] = [moreSettings(link), newRun(link)];
     const [tape, bars, images, grid, line] = [transport(link, this), drift(), strip(), table(this), share(link)];
     this.header = top;
-    this.parts = [top, bad, family, lr, frozen, more, plan, tape, bars, images, grid, line];
+    this.parts = [top, bad, family, lr, search, frozen, more, plan, tape, bars, images, grid, line];
     this.family = family;
-    const settings = h("div", { class: "lk-settings" }, lr.el, frozen.el, more.el, h("details", { class: "lk-more" }, h("summary", {}, "New run"), plan.el));
+    const settings = h("div", { class: "lk-settings" }, lr.el, search.el, frozen.el, more.el, h("details", { class: "lk-more" }, h("summary", {}, "New run"), plan.el));
     const keys = h("div", { class: "lk-line" }, key(`train, mean of the last ${WINDOW} steps`, true), key("valid, each epoch", false));
     const charts = h("div", { class: "lk-stage" }, keys, h("div", { class: "lk-charts" }, ...this.charts.map((chart) => chart.el)), tape.el);
     const work = h("div", { class: "lk-work" }, h("div", { class: "lk-column" }, charts, images.el), h("div", { class: "lk-column" }, settings, bars.el));

@@ -1,4 +1,5 @@
-"""Looks at the run that is shown, now and then: the sentence, the drift of its stages, predictions on a few images.
+"""Looks at the run that is shown, now and then: the sentence, what recorded runs with its settings came to, the drift
+of its stages, predictions on a few images.
 
 A look needs the model to stand still, so it costs training time. The prober measures what each look cost and waits
 so long that training loses at most `SHARE` of its time; where nobody watches, it does not look at all.
@@ -11,6 +12,7 @@ import time
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from labkit.errors import LabkitError
 from labkit.show.strip import SHOWN, Sample, has_images
 from labkit.tuning import Run
 
@@ -23,12 +25,12 @@ class Prober:
     """One thread that looks while somebody watches. `sentence` and `result` are replaced whole, so reading is free."""
 
     def __init__(self) -> None:
-        self.sentence = ""
+        self.sentence = self.expected = ""
         self.result: dict[str, Any] | None = None
         self._target: tuple[Run, str, str] | None = None
         self._watched = 0.0
         self._seen: tuple[str, int] | None = None
-        self._stage: tuple[str, str, bool] | None = None
+        self._stage: tuple[Any, ...] | None = None
         self._due = 0.0
         self._samples: WeakKeyDictionary[Any, Sample] = WeakKeyDictionary()
         self._news = threading.Event()
@@ -41,9 +43,10 @@ class Prober:
         `owner` names the data: pictures of one data set travel once, whichever run shows them.
         """
         with self._door:
-            stage = (identity, run.status, len(run.journal) > 0)
+            now = run.settings
+            stage = (identity, run.status, len(run.journal) > 0, now.lr, now.trainable_from)
             if stage != self._stage:
-                self._news.set()  # another run, or this one began, paused or ended: look at once
+                self._news.set()  # another run or setting, or this one began, paused or ended: look at once
             self._stage = stage
             self._target, self._watched = (run, identity, owner), time.monotonic()
             if self._thread is None:
@@ -65,6 +68,7 @@ class Prober:
             assert self._target is not None
             run, identity, owner = self._target
             try:
+                self.expected = _expected(run)
                 self.sentence = sentence(run)
                 self._probe(run, identity, owner)
             except Exception as trouble:  # a probe that fails must not silence the panel
@@ -126,3 +130,15 @@ class Prober:
             }
             for guess in sample.guesses(run, SHOWN)
         ]
+
+
+def _expected(run: Run) -> str:
+    """What recorded runs with the settings in force came to; nothing where none are on record."""
+    from labkit.insight import atlas
+
+    try:
+        expected = atlas.expect_run(run)
+    except LabkitError:
+        return ""
+    unlike = atlas.differences(expected, run)
+    return f"{expected} This run is another: {'; '.join(unlike[:2])}." if unlike else str(expected)

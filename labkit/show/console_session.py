@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from labkit.errors import CommandError, LabkitError, PlanError
+from labkit.show.console_finder import RangeTest
 from labkit.show.console_probe import Prober
 from labkit.show.strip import has_images, thumbnail
 from labkit.tuning import (
@@ -140,6 +141,7 @@ class Member:
     read: int = 0  # journal entries on the tape
     failure: RunFailed | None = None
     epoch_seconds: float | None = None
+    saved_seconds: float = 0.0
     seconds: deque[float] = field(default_factory=lambda: deque(maxlen=20))  # of the last steps
 
     def follow(self, event: Event) -> None:
@@ -147,8 +149,8 @@ class Member:
         match event:
             case StepDone(seconds=seconds):
                 self.seconds.append(seconds)
-            case EpochDone(epoch=epoch, seconds=seconds) if epoch:
-                self.epoch_seconds = seconds
+            case EpochDone(epoch=epoch, seconds=seconds, saved_seconds=saved) if epoch:
+                self.epoch_seconds, self.saved_seconds = seconds, saved
             case RunFailed():
                 self.failure = event
             case Rewound():
@@ -203,6 +205,7 @@ class Session:
             self._add(run)
         self._active = next(iter(self._members))
         self.prober = Prober()
+        self.range_test = RangeTest()
 
     @property
     def run(self) -> Run:
@@ -229,7 +232,7 @@ class Session:
             return {"client": client, "kind": "error", "error": clip(error, TEXT)}
 
     def _poll(self, message: Message) -> Message:
-        since, seen = (_whole(message, name) for name in ("since", "probes"))
+        since, seen, found = (_whole(message, name) for name in ("since", "probes", "finder"))
         with self._lock:
             unread = self._read_journals()
             if since > len(self._tape):
@@ -241,6 +244,9 @@ class Session:
             probes = self.prober.result
             if probes is not None and probes["version"] != seen:
                 reply["probes"] = probes
+            rates = self.range_test.result
+            if rates is not None and rates["version"] != found:
+                reply["finder"] = rates
             points = self._tape.chunk(since, DELTA_BYTES - size_of(reply) - 100)
             end = since + len(points)
             return reply | {"points": points, "seq": end, "more": unread or end < len(self._tape)}
@@ -283,8 +289,11 @@ class Session:
             "runs": [each.row() for each in self._members.values()],
             "settings": {name: getattr(now, name) for name in names},
             "sentence": clip(self.prober.sentence, TEXT),
+            "expected": clip(self.prober.expected, TEXT),
+            "finding": short(self.range_test.progress),
             "rate": short(rate) if run.status == "running" else None,
             "epoch_seconds": short(member.epoch_seconds),
+            "saved_seconds": short(member.saved_seconds),
             "failure": member.failed(),
         }
 
@@ -342,6 +351,13 @@ class Session:
     def _submit(self, kind: str, args: Mapping[str, Any]) -> Message:
         ticket = self.run.submit(kind, **args)
         return {"ticket": f"{self._active}:{ticket.id}"}
+
+    def _find_lr(self, args: Mapping[str, Any]) -> None:
+        """Start the range test of the run that is shown, or stop it."""
+        if args.get("stop"):
+            self.range_test.stop()
+        else:
+            self.range_test.start(self.run, self._active)
 
     def _select(self, args: Mapping[str, Any]) -> None:
         chosen = args.get("run")
@@ -461,6 +477,7 @@ COMMANDS: dict[str, Command] = {
     "step": lambda session, args, _: session._submit("step", args),
     "rewind": lambda session, args, _: session._submit("rewind", args),
     "reset": lambda session, args, _: session._submit("reset", args),
+    "find_lr": lambda session, args, _: session._find_lr(args),
     "select": lambda session, args, _: session._select(args),
     "rename": lambda session, args, _: session._rename(args),
     "share": lambda session, _, __: session._share(),

@@ -171,7 +171,9 @@ class LearningRates:
         fallen = self.smoothed[self._opening :] < self.start - SHARE * (self.start - self.lowest)
         begins = float(self.lrs[self._opening + int(np.argmax(fallen))])
         fastest = self.suggestions["steep"]
-        said = f"Below {number(begins)} the loss hardly falls. It falls fastest near {number(fastest)}."
+        said = f"Below {number(begins)} the loss hardly falls."
+        if fastest > begins:  # else the steepest place is a bump in what hardly falls
+            said += f" It falls fastest near {number(fastest)}."
         return (
             said if self.diverges_at else f"{said} It does not rise up to {number(self.lrs[-1])}."
         )

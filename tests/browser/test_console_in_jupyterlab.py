@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -76,6 +77,7 @@ def steer(console: Console) -> None:
     move_the_learning_rate(console)
     steer_while_a_cell_runs(console)
     freeze_a_stage(console)
+    find_a_rate(console)
     pause(console)
     rewind(console)
     branch(console)
@@ -122,6 +124,22 @@ def freeze_a_stage(console: Console) -> None:
     console.wait_steps(5)
     assert evaluate(f"fingerprint({run}, 'layer4')") == frozen
     assert evaluate(f"fingerprint({run}, 'head')") != head
+
+
+def find_a_rate(console: Console) -> None:
+    """One key tests the rates; another takes the suggestion over, and the run has trained on meanwhile."""
+    before = console.ask("settings.lr")
+    console.press("lr", "f")
+    expect(console.hook("found")).to_be_visible(timeout=60_000)
+    expect(console.hook("found").locator("svg")).to_have_attribute("aria-label", re.compile("rate"))
+    assert console.ask("settings.lr") == before
+    console.wait("status == 'running'")
+    if console.hook("use-lr").is_visible():  # a run that has learned all it can has no rate to find
+        console.press("use-lr", "Enter")
+        console.wait(f"settings.lr != {before}")
+    console.press("found-hide", "Enter")
+    expect(console.hook("found")).to_be_hidden()
+    console.wait_steps(2)
 
 
 def pause(console: Console) -> None:
@@ -255,6 +273,8 @@ def test_nobody_is_shut_out(open_console, write_notebook, shots):
     start(console)
     console.press("lr", "ArrowRight", times=3)
     expect(console.hook("strip-item").first).to_be_visible()
+    console.press("find-lr", "Enter")
+    expect(console.hook("found")).to_be_visible(timeout=60_000)
     console.table()
     for theme in THEMES:
         console.notebook.set_theme(theme)

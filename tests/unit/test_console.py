@@ -14,6 +14,7 @@ from torch import nn
 import labkit
 from labkit import runtime
 from labkit.errors import CommandError
+from labkit.insight import atlas
 from labkit.show.console_session import DELTA_BYTES, LARGEST_FAMILY, Session, Tape, clip, point
 from labkit.show.strip import SHOWN, Sample, thumbnail
 from labkit.tuning import CommandApplied, EpochDone, Plan, Run, StepDone
@@ -50,7 +51,7 @@ class Browser:
         self.points: list[Any] = []
         self.sizes: list[int] = []
         self.count = 0
-        self.probes = 0
+        self.probes = self.finder = 0
 
     def poll(self) -> dict[str, Any]:
         """Ask once and take in what came."""
@@ -61,12 +62,14 @@ class Browser:
             "n": self.count,
             "since": len(self.points),
             "probes": self.probes,
+            "finder": self.finder,
         }
         delta = self.session.answer(question)
         assert delta["kind"] == "delta", delta
         self.sizes.append(len(json.dumps(delta).encode()))
         self.points += delta["points"]
         self.probes = delta.get("probes", {}).get("version", self.probes)
+        self.finder = delta.get("finder", {}).get("version", self.finder)
         assert delta["seq"] == len(self.points)
         return delta
 
@@ -336,6 +339,109 @@ def test_one_run_trains_at_a_time(browser: Browser) -> None:
     become(browser.session.run, "running")
     browser.session.run.stop()
     parent.stop()
+
+
+# ---------------------------------------------------------------- the range test
+
+
+def found(browser: Browser, seconds: float = 30) -> dict[str, Any]:
+    """Ask until the next range test has told something."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        delta = browser.poll()
+        if "finder" in delta:
+            return dict(delta["finder"])
+        time.sleep(0.02)
+    raise AssertionError("the range test told nothing")
+
+
+def test_a_range_test_pauses_the_run_leaves_it_as_it_was_and_lets_it_go_on(
+    browser: Browser,
+) -> None:
+    run = browser.session.run
+    browser.command("set", epochs=1000)
+    browser.command("run")
+    become(run, "running")
+    before = run.settings
+    assert browser.command("find_lr")["ok"]
+    assert "goes on" in browser.command("find_lr")["error"]
+    answer = found(browser)
+    assert answer["run"] == "r0"
+    assert len(answer["lrs"]) == len(answer["smoothed"]) > 10
+    assert answer["suggestion"] is None or 1e-6 < answer["suggestion"] < 1
+    assert answer["text"]
+    become(run, "running")
+    assert run.settings == before
+    run.stop()
+    again = run.replay()
+    assert list(again.history.loss) == list(run.history.loss)
+
+
+def test_a_range_test_can_be_stopped_and_started_again(browser: Browser) -> None:
+    assert browser.command("find_lr")["ok"]
+    assert browser.command("find_lr", stop=True)["ok"]
+    assert "lrs" not in found(browser)
+    assert browser.session.run.status == "ready"
+    assert browser.command("find_lr")["ok"]
+    assert "lrs" in found(browser)
+    assert "finder" not in browser.poll(), "told once"
+
+
+def test_a_range_test_of_a_failed_run_is_refused_in_words(make_run: Callable[..., Run]) -> None:
+    run = make_run(labkit.full(lr=1.0, epochs=3, batch_size=16))
+    with run.frozen_world():
+        run.model.head[2].weight.data.fill_(float("nan"))
+    run.fit()
+    assert run.status == "failed"
+    ack = Browser(Session([run])).command("find_lr")
+    assert not ack["ok"]
+    assert "failed" in ack["error"]
+
+
+# ---------------------------------------------------------------- what is on record
+
+
+def test_the_panel_says_what_recorded_runs_came_to_and_in_what_this_one_differs() -> None:
+    data = labkit.load_data("digits", per_class=10)
+    net = labkit.load_backbone("resnet10-glyphs")
+    run = Run(net, data, labkit.partial("layer4", lr=1e-3, epochs=6))
+    expected = atlas.expect_run(run)
+    browser = Browser(Session([run]))
+
+    def told() -> str:
+        deadline = time.monotonic() + 20
+        while not (text := browser.catch_up()["expected"]):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        return str(text)
+
+    assert told().startswith(expected.sentence())
+    browser.command("set", batch_size=8)
+    run.wait(10)
+    deadline = time.monotonic() + 20
+    while "batch_size is 8" not in told():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_the_panel_says_nothing_of_runs_that_are_not_on_record(browser: Browser) -> None:
+    deadline = time.monotonic() + 20
+    while not (state := browser.catch_up())["sentence"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert state["expected"] == ""
+
+
+def test_an_epoch_says_what_keeping_frozen_output_saved(digits: Any) -> None:
+    net = labkit.load_backbone("resnet10-glyphs")
+    run = Run(net, digits, labkit.feature_extraction(epochs=3))
+    browser = Browser(Session([run]))
+    assert browser.catch_up()["saved_seconds"] == 0
+    run.fit()
+    state = browser.catch_up()
+    done = [event for _, event in run.journal.since(0) if isinstance(event, EpochDone)][-1]
+    assert state["saved_seconds"] == pytest.approx(done.saved_seconds, rel=1e-3)
+    assert state["saved_seconds"] > 0
 
 
 @pytest.mark.parametrize(

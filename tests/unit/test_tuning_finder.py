@@ -209,3 +209,11 @@ def test_a_message_is_small_and_keeps_both_ends() -> None:
     assert (message["lrs"][0], message["lrs"][-1]) == (1e-6, 1.0)
     assert len(json.dumps(message)) < 6000
     assert not any(isinstance(value, float) and math.isnan(value) for value in message["losses"])
+
+
+def test_a_bump_where_the_loss_hardly_falls_is_not_called_its_fastest_fall() -> None:
+    decades = np.linspace(-6, 0, 100)
+    losses = np.where(decades > -4, 1 - 0.75 * (decades + 4) / 4, 1.0)
+    losses[(decades > -5.2) & (decades < -4.9)] = 0.55
+    told = seen(losses).explain()
+    assert told.startswith("Below 8e-6 the loss hardly falls. It does not rise")
