@@ -76,6 +76,7 @@ def show_live(made: Sweep) -> threading.Thread:
         target=_follow, args=(made, handle), name="labkit-heat-map", daemon=True
     )
     thread.start()
+    made.watchers.append(thread)
     return thread
 
 

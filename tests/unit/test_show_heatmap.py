@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,15 @@ class Told:
     def stop(self) -> None: ...
 
 
-def swept(folder: Path, most: int = 1000, **axes: Any) -> Sweep:
+def prepared(folder: Path, most: int = 1000, **axes: Any) -> Sweep:
     plan = labkit.partial("head", epochs=1)
     base = labkit.Run(Small(), Clouds(), plan, precision=Precision())
     jobs = jobs_of(base, axes)
-    return Sweep(jobs, Told(most), Ledger(folder), base.stages).run(progress=False)
+    return Sweep(jobs, Told(most), Ledger(folder), base.stages)
+
+
+def swept(folder: Path, most: int = 1000, **axes: Any) -> Sweep:
+    return prepared(folder, most, **axes).run(progress=False)
 
 
 AXES: dict[str, Any] = {"trainable_from": ["head", "body"], "lr": [1e-3, 1e-2, 1.0]}
@@ -120,4 +125,19 @@ def test_a_live_heat_map_ends_with_every_row(tmp_path: Path) -> None:
             shown.append(picture)
 
     heatmap._follow(swept(tmp_path, **AXES), Handle())
+    assert "6 of 6 runs" in shown[-1].alt
+
+
+def test_a_run_ends_after_its_last_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Any] = []
+
+    class Handle:
+        def update(self, picture: Any) -> None:
+            time.sleep(0.3)  # a page far away
+            shown.append(picture)
+
+    monkeypatch.setattr("IPython.display.display", lambda *_, **__: Handle())
+    made = prepared(tmp_path, **AXES)
+    heatmap.show_live(made)
+    made.run(progress=False)
     assert "6 of 6 runs" in shown[-1].alt

@@ -22,6 +22,7 @@ State = Literal["ready", "running", "done", "stopped", "failed"]
 RESULTS = ["status", "accuracy", "correct", "count", "loss", "train_loss", "best_epoch"]
 TEST_RESULTS = ["test_accuracy", "test_correct", "test_count"]
 COSTS = ["epochs", "steps", "seconds", "reason"]
+LAST_PICTURE = 10.0  # seconds that a watcher has for it
 HEARTBEAT = 0.5  # seconds: on Windows a wait without an end cannot be interrupted
 
 
@@ -63,6 +64,9 @@ class Sweep:
         self._news = threading.Condition()
         self._thread: threading.Thread | None = None
         self._trouble: BaseException | None = None
+        self.watchers: list[
+            threading.Thread
+        ] = []  # that draw it and end by themselves after the last row
         self.state: State = "ready"
 
     # ------------------------------------------------------------ going
@@ -80,7 +84,10 @@ class Sweep:
         return self
 
     def run(self, progress: bool = True) -> Sweep:
-        """Do all runs, with a progress bar; an interrupt stops the sweep, and what is done is kept."""
+        """Do all runs, with a progress bar, until the last picture is drawn.
+
+        An interrupt stops the sweep, and what is done is kept.
+        """
         from tqdm import tqdm
 
         with tqdm(total=len(self.jobs), desc="sweep", unit="run", disable=not progress) as bar:
@@ -90,6 +97,8 @@ class Sweep:
             except KeyboardInterrupt:
                 self.stop()
                 raise
+        for watcher in self.watchers:
+            watcher.join(LAST_PICTURE)
         return self
 
     def stop(self) -> Sweep:
