@@ -45,7 +45,7 @@ class Checkpoint:
 
 Key = TypeVar("Key", bound=Hashable)
 ALIGNED = 64  # bytes: where a tensor may begin in a block
-SPARE = 2  # blocks of a size that wait to be used again
+SPARE = 1  # block of a size waits to be used again: one is written while the next is filled
 _spare: dict[int, list[np.ndarray]] = {}
 
 
