@@ -296,6 +296,16 @@ names = {"head": HEAD, "layer4": UPPER, "stem": WHOLE}
 learn.reveal("07-depth", names[best.lr.idxmax()])
 
 # %% [markdown]
+# ## What would happen?
+#
+# The atlas is this map, recorded: rates, depths and numbers of labels, with five seeds each.
+# Move a slider, and it says at once what to expect, as a curve with a band.
+# Then run it for real, and see whether you land inside.
+
+# %%
+learn.atlas_card(data="digits", net="resnet10-glyphs")
+
+# %% [markdown]
 # ## The same on photographs
 #
 # Another network and other images have another curve. The finder takes less time than guessing.
@@ -315,7 +325,9 @@ else:
 #
 # 1. Find a rate that ruins the network within ten steps. Look at the drift: how far did the layers go?
 # 2. Lower the rate again and wait. Does the accuracy come back?
-# 3. Rewind to before the mistake, and let the finder name a rate. Which of the two saved the run?
+# 3. Rewind to before the mistake, and press f: the finder names a rate. Which of the two saved the run?
+#
+# Below the sentence, the console says what recorded runs with these settings came to.
 
 # %%
 playground = labkit.Run(net, data, labkit.full(lr=1e-3, epochs=200, batch_size=20), seed=0)
