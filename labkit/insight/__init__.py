@@ -5,20 +5,45 @@ Everything here reads runs and trains none, but for `evidence`, which trains man
 came of them.
 """
 
+from labkit.insight.calibration import Calibration, Temperature, calibration, fit_temperature
 from labkit.insight.coach import sentence
+from labkit.insight.confusion import Confusion, confusion
 from labkit.insight.drift import drift_table, layers_drift
+from labkit.insight.feature_map import FeatureMap, feature_map
+from labkit.insight.gradients import gradient_norms
+from labkit.insight.looking import Activations, Filters, GradCam, activations, filters, grad_cam
 from labkit.insight.metrics import Estimate, mean_interval, paired_difference
+from labkit.insight.similarity import Similarity, linear_cka, similarity
 from labkit.insight.speed import epoch_seconds
-from labkit.insight.worst import Guess, worst
+from labkit.insight.worst import Guess, uncertain, worst
 
 __all__ = [
+    "Activations",
+    "Calibration",
+    "Confusion",
     "Estimate",
+    "FeatureMap",
+    "Filters",
+    "GradCam",
     "Guess",
+    "Similarity",
+    "Temperature",
+    "activations",
+    "calibration",
+    "confusion",
     "drift_table",
     "epoch_seconds",
+    "feature_map",
+    "filters",
+    "fit_temperature",
+    "grad_cam",
+    "gradient_norms",
     "layers_drift",
+    "linear_cka",
     "mean_interval",
     "paired_difference",
     "sentence",
+    "similarity",
+    "uncertain",
     "worst",
 ]

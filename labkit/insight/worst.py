@@ -1,9 +1,12 @@
-"""The images a model is most wrong about, worst first."""
+"""The images a model is most wrong about, and those it is least sure of."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
 
 if TYPE_CHECKING:
     from labkit.tuning import Evaluation
@@ -26,8 +29,25 @@ class Guess:
 
 def worst(evaluation: Evaluation, count: int = 12) -> tuple[Guess, ...]:
     """The `count` examples whose true class got the least probability, worst first."""
-    truth = evaluation.probabilities.gather(1, evaluation.targets.unsqueeze(1)).squeeze(1)
-    order = truth.argsort(stable=True)[: max(0, count)].tolist()
+    return _guesses(evaluation, _truth(evaluation).argsort(stable=True), count)
+
+
+def uncertain(evaluation: Evaluation, count: int = 12) -> tuple[Guess, ...]:
+    """The `count` examples whose probabilities have the largest entropy, the least sure first.
+
+    The true class plays no part, so these can be found where nobody knows it: they are the ones to ask a person about.
+    """
+    entropy = torch.special.entr(evaluation.probabilities).sum(1)
+    return _guesses(evaluation, entropy.argsort(descending=True, stable=True), count)
+
+
+def _truth(evaluation: Evaluation) -> Tensor:
+    """The probability of the true class, (N,)."""
+    return evaluation.probabilities.gather(1, evaluation.targets.unsqueeze(1)).squeeze(1)
+
+
+def _guesses(evaluation: Evaluation, order: Tensor, count: int) -> tuple[Guess, ...]:
+    truth = _truth(evaluation)
     return tuple(
         Guess(
             index=index,
@@ -36,5 +56,5 @@ def worst(evaluation: Evaluation, count: int = 12) -> tuple[Guess, ...]:
             true=int(evaluation.targets[index]),
             true_probability=float(truth[index]),
         )
-        for index in order
+        for index in order[: max(0, count)].tolist()
     )

@@ -1,0 +1,51 @@
+"""A finished stretch of training, visited again on a twin: the run itself never moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from labkit.errors import CommandError
+
+if TYPE_CHECKING:
+    from labkit.tuning import Run
+
+
+def moments(run: Run, steps: Iterable[int]) -> Iterator[tuple[int, Run]]:
+    """A twin of the run as it was after each of `steps`, the latest first.
+
+    The twin is one and the same, taken back from checkpoint to checkpoint, with all commands in force that the run had
+    been given by then. It may be read and trained on: the next moment starts from a checkpoint again.
+    Raises CommandError for a step that has not happened.
+    """
+    wanted = sorted({_past(run, step) for step in steps}, reverse=True)
+    log, twin = run.log, run.branch()
+    for step in wanted:
+        if step < twin.step_number:
+            twin.rewind(step)
+            for command in (command for command in log if command.step == step):
+                twin.set(**command.args)  # a rewind takes back what was said at that very step
+        yield step, twin
+
+
+def epoch_ends(run: Run) -> dict[int, float]:
+    """The steps at which an epoch was complete, and where the run is now: step -> epochs done. Step 0 is the first."""
+    train = run.history.query("split == 'train'")
+    ends = {int(row.step): row.epoch for row in train.itertuples() if float(row.epoch).is_integer()}
+    last = {int(row.step): row.epoch for row in train.tail(1).itertuples()}
+    return {0: 0.0, **ends, **last}
+
+
+def spread_out(steps: list[int], count: int) -> list[int]:
+    """At most `count` of the steps, the first and the last among them, evenly spread."""
+    if len(steps) <= count:
+        return steps
+    return [steps[round(place * (len(steps) - 1) / (count - 1))] for place in range(count)]
+
+
+def _past(run: Run, step: int) -> int:
+    if isinstance(step, bool) or not isinstance(step, int) or not 0 <= step <= run.step_number:
+        raise CommandError(
+            f"step={step!r} has not happened: use whole numbers from 0 to {run.step_number}, where the run is."
+        )
+    return step
