@@ -28,6 +28,16 @@ _ROOMS = {
     "heat_map": "show.heatmap",
     "console": "show.console",
     "find_lr": "show.finder",
+    "confusion": "show.predicted",
+    "calibration": "show.predicted",
+    "worst_images": "show.predicted",
+    "uncertain_images": "show.predicted",
+    "filters": "show.inside",
+    "activations": "show.inside",
+    "grad_cam": "show.inside",
+    "similarity": "show.stages",
+    "gradient_norms": "show.stages",
+    "feature_map": "show.feature_map",
     "LabkitError": "errors",
 }
 _MODULES = ("data", "models", "tuning", "insight", "show", "learn", "runtime", "errors")

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
@@ -159,6 +160,13 @@ def dress(axes: Axes, xlabel: str, ylabel: str, title: str = "") -> Axes:
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(FAINT)
     return axes
+
+
+def ink_on(colour: Any) -> str:
+    """Black or white, whichever stands out more; on any colour the better of the two has 4.5:1 or more."""
+    channels = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+    light = 0.2126 * channels[0] + 0.7152 * channels[1] + 0.0722 * channels[2]
+    return "#000000" if (light + 0.05) / 0.05 >= 1.05 / (light + 0.05) else "#FFFFFF"
 
 
 def shorten(text: str, length: int = 40) -> str:
