@@ -45,6 +45,10 @@ class Checkpoint:
 
 Key = TypeVar("Key", bound=Hashable)
 ALIGNED = 64  # bytes: where a tensor may begin in a block
+DISK_MOST, DISK_SHARE = (
+    2 * 2**30,
+    10,
+)  # bytes of files a run; and no more than a tenth of what is free
 SPARE = 1  # block of a size waits to be used again: one is written while the next is filled
 _spare: dict[int, list[np.ndarray]] = {}
 
@@ -206,11 +210,20 @@ def _folder() -> str:
     return folder
 
 
+def _disk_budget() -> int:
+    """A share of the temporary folder, which may be small, or lie in memory."""
+    try:
+        return min(DISK_MOST, shutil.disk_usage(tempfile.gettempdir()).free // DISK_SHARE)
+    except OSError:
+        return 0
+
+
 class CheckpointStore:
     """The checkpoints of one run, ordered by step. Branches share them: a checkpoint never changes."""
 
-    def __init__(self, memory_budget: int = 32 * 2**20, disk_budget: int = 2 * 2**30) -> None:
-        self.memory_budget, self.disk_budget = memory_budget, disk_budget
+    def __init__(self, memory_budget: int = 32 * 2**20, disk_budget: int | None = None) -> None:
+        self.memory_budget = memory_budget
+        self.disk_budget = _disk_budget() if disk_budget is None else disk_budget
         self._kept: dict[int, Checkpoint | _Spooled] = {}  # by step, in order
 
     def add(self, checkpoint: Checkpoint) -> None:

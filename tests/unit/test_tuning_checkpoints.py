@@ -6,6 +6,7 @@ import gc
 import os
 from pathlib import Path
 from threading import Event
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -122,6 +123,14 @@ def test_the_disk_budget_is_kept() -> None:
     gc.collect()
     assert len(spooled_files()) - before <= 5
     assert store.latest(0).step == 0
+
+
+def test_files_take_no_more_than_a_tenth_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 0 < CheckpointStore().disk_budget <= checkpoints.DISK_MOST
+    monkeypatch.setattr(
+        "labkit.tuning.checkpoints.shutil.disk_usage", lambda _: SimpleNamespace(free=70 * MEGABYTE)
+    )
+    assert CheckpointStore().disk_budget == 7 * MEGABYTE
 
 
 def test_files_live_as_long_as_a_branch_needs_them() -> None:
