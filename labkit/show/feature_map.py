@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import html
+from collections.abc import Sequence
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +17,7 @@ from torch import Tensor
 from labkit import insight
 from labkit.insight.feature_map import FeatureMap, Frame
 from labkit.insight.inside import split_of
-from labkit.show.picture import FAINT, INK, Marked, Picture, dress, legend, look, shorten
+from labkit.show.picture import FAINT, INK, Marked, Picture, dress, folded, legend, look, shorten
 from labkit.show.strip import has_images
 
 if TYPE_CHECKING:
@@ -26,28 +29,81 @@ THUMBNAIL = 26  # points of a figure: the side of a thumbnail
 WIDTH, LARGE, SMALL = 9.0, 5.6, 2.2  # inches
 
 
-def feature_map(run: Run, found: FeatureMap | None = None, **how: Any) -> Picture:
+class FramesPicture(Picture):
+    """All frames in one picture; on a page, frame after frame in one place, moved by the arrow keys.
+
+    A choice of frames needs no script and no kernel, so it works in a static page too, and nothing moves unasked.
+    """
+
+    frames: Sequence[Picture] = ()
+
+    def _html(self, data: str) -> str:
+        if len(self.frames) < 2:
+            return super()._html(data)
+        name = f"frames-{blake2b(data.encode(), digest_size=6).hexdigest()}"
+        numbers = range(1, len(self.frames) + 1)
+        rules = "".join(
+            f"#{name} input:nth-of-type({n}):checked ~ img:nth-of-type({n}) {{display: block}}"
+            for n in numbers
+        )
+        return (
+            f"<style>#{name} img {{display: none; max-width: 100%; height: auto}} {rules}</style>"
+            f'<fieldset id="{name}" style="border: 0; padding: 0; margin: 0">'
+            "<legend>Frames: choose one, then go on with the arrow keys</legend>"
+            f"{''.join(self._choice(name, n) for n in numbers)}"
+            f"{''.join(frame.image() for frame in self.frames)}</fieldset>"
+            "<details><summary>All frames beside one another</summary>"
+            f"{self.image(data)}</details>{folded(self.table)}"
+        )
+
+    def _choice(self, name: str, number: int) -> str:
+        chosen = " checked" if number == len(self.frames) else ""
+        words = html.escape(str(self.table["step"].iloc[number - 1]))
+        return (
+            f'<input type="radio" name="{name}" id="{name}-{number}"{chosen}>'
+            f'<label for="{name}-{number}" style="margin-right: 1em"> step {words}</label>'
+        )
+
+
+def feature_map(run: Run, found: FeatureMap | None = None, **how: Any) -> FramesPicture:
     """Small frames of a stage's features as training goes on, then the last one again, large and with thumbnails.
 
-    `how` is passed on to `insight.feature_map`: stage, steps, fitted_at, count, split, seed. A map that was made
-    already is drawn with `found`; the run then only gives the pictures.
+    A notebook shows the large frames one at a time, so that the points move. `how` is passed on to
+    `insight.feature_map`: stage, steps, fitted_at, count, split, seed. A map that was made already is drawn with
+    `found`; the run then only gives the pictures.
     """
     found = found or insight.feature_map(run, **how)
     several = found.frames if len(found.frames) > 1 else ()
     rows = -(-len(several) // ABREAST)
-    picture = Picture(WIDTH, LARGE + SMALL * rows)
-    limits, last = _limits(found), found.frames[-1]
+    picture = FramesPicture(WIDTH, LARGE + SMALL * rows)
+    limits = _limits(found)
     layout = picture.add_gridspec(rows + 1, ABREAST, height_ratios=[*[SMALL] * rows, LARGE])
     for number, frame in enumerate(several):
         axes = picture.add_subplot(layout[divmod(number, ABREAST)])
         _points(_small_axes(axes, frame, limits), found, frame, 12)
-    axes = _large_axes(picture.add_subplot(layout[rows, :]), last, limits)
-    _points(axes, found, last, 22)
     split = split_of(run, found.split)
-    if has_images(split):
-        _thumbnails(axes, found, last, split, limits)
+    _large(picture.add_subplot(layout[rows, :]), found, found.frames[-1], split, limits)
     legend(picture, _entries(found), columns=6)
+    picture.frames = [_alone(found, frame, split, limits) for frame in several]
     return picture.told(_words(found), found.table)
+
+
+def _alone(found: FeatureMap, frame: Frame, split: Any, limits: Tensor) -> Picture:
+    picture = Picture(WIDTH, LARGE)
+    _large(picture.subplots(), found, frame, split, limits)
+    legend(picture, _entries(found), columns=12)
+    alt = f"{found.stage} after step {frame.step}: {100 * frame.apart:.0f} % of the variance lies between the classes."
+    return picture.told(alt, found.table)
+
+
+def _large(axes: Axes, found: FeatureMap, frame: Frame, split: Any, limits: Tensor) -> None:
+    """A frame with numbers on its axes, and with thumbnails where the samples are pictures."""
+    title = f"Step {frame.step}: {100 * frame.apart:.0f} % of the variance lies between the classes"
+    dress(axes, "first axis (feature units)", "second axis (feature units)", title)
+    _within(axes, limits)
+    _points(axes, found, frame, 22)
+    if has_images(split):
+        _thumbnails(axes, found, frame, split, limits)
 
 
 def _small_axes(axes: Axes, frame: Frame, limits: Tensor) -> Axes:
@@ -56,12 +112,6 @@ def _small_axes(axes: Axes, frame: Frame, limits: Tensor) -> Axes:
     title = f"step {frame.step}, epoch {frame.epoch:.3g}: {100 * frame.apart:.0f} % apart"
     axes.set_title(title, color=INK, fontsize=9, loc="left")
     axes.tick_params(labelbottom=False, labelleft=False, length=0)
-    return _within(axes, limits)
-
-
-def _large_axes(axes: Axes, frame: Frame, limits: Tensor) -> Axes:
-    title = f"Step {frame.step}: {100 * frame.apart:.0f} % of the variance lies between the classes"
-    dress(axes, "first axis (feature units)", "second axis (feature units)", title)
     return _within(axes, limits)
 
 
@@ -105,9 +155,9 @@ def _limits(found: FeatureMap) -> Tensor:
 
 
 def _thumbnails(axes: Axes, found: FeatureMap, frame: Frame, split: Any, limits: Tensor) -> None:
-    """Pictures in place of as many points as find room beside one another."""
+    """Pictures in place of some points: in every frame of the same samples, so that they can be followed."""
     room = torch.tensor([WIDTH, LARGE]) * 72 * 0.8 / (1.25 * THUMBNAIL)
-    places = (frame.points - limits[0]) / (limits[1] - limits[0]) * room
+    places = (found.frames[-1].points - limits[0]) / (limits[1] - limits[0]) * room
     for number in _apart(places):
         pixels, _ = split.batch(found.indices[number : number + 1])
         image = OffsetImage(_square(pixels[0]), zoom=THUMBNAIL / max(pixels.shape[-2:]))
@@ -115,8 +165,7 @@ def _thumbnails(axes: Axes, found: FeatureMap, frame: Frame, split: Any, limits:
         colour, _ = _look(int(found.labels[number]))
         frame_of: dict[str, Any] = {"edgecolor": colour, "linewidth": 1.8}
         x, y = frame.points[number].tolist()
-        box = AnnotationBbox(image, (x, y), pad=0.05, bboxprops=frame_of)
-        axes.add_artist(box)
+        axes.add_artist(AnnotationBbox(image, (x, y), pad=0.05, bboxprops=frame_of))
 
 
 def _apart(places: Tensor, most: int = 60) -> list[int]:

@@ -14,7 +14,7 @@ import html
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import pandas as pd
 from matplotlib.artist import Artist
@@ -71,7 +71,7 @@ class Picture(Figure):
         self.alt = ""
         self.table = pd.DataFrame()
 
-    def told(self, alt: str, table: pd.DataFrame) -> Picture:
+    def told(self, alt: str, table: pd.DataFrame) -> Self:
         """Give the picture its words and its numbers; returns itself."""
         self.alt, self.table = alt, table
         return self
@@ -100,11 +100,15 @@ class Picture(Figure):
     def _base64(self) -> str:
         return base64.b64encode(self.png()).decode()
 
-    def _html(self, data: str) -> str:
+    def image(self, data: str = "") -> str:
+        """An `<img>` with its text alternative; `data` is the PNG in base 64, if it is at hand."""
         return (
-            f'<img src="data:image/png;base64,{data}" alt="{html.escape(self.alt)}" '
-            f'style="max-width:100%;height:auto">{folded(self.table)}'
+            f'<img src="data:image/png;base64,{data or self._base64()}" alt="{html.escape(self.alt)}" '
+            'style="max-width:100%;height:auto">'
         )
+
+    def _html(self, data: str) -> str:
+        return f"{self.image(data)}{folded(self.table)}"
 
 
 def folded(table: pd.DataFrame, title: str = "The same as a table") -> str:

@@ -119,6 +119,19 @@ def test_the_words_of_a_feature_map_say_what_moved(pictures, run):
     assert len({axes.get_ylim() for axes in drawn}) == 1
 
 
+def test_on_a_page_the_frames_of_a_feature_map_can_be_gone_through_without_a_script(pictures):
+    shown = pictures["feature_map"]
+    page = shown.html()
+    assert len(shown.frames) == len(shown.table) == 3
+    assert page.count('type="radio"') == page.count("<label for=") == 3
+    assert page.count(" checked>") == 1
+    assert page.count("<img ") == page.count(' alt="') == 4  # the frames, and all of them in one
+    assert "<script" not in page
+    for frame, step in zip(shown.frames, shown.table["step"], strict=True):
+        assert f"after step {step}:" in frame.alt
+        assert frame.axes[0].get_xlim() == shown.axes[0].get_xlim()
+
+
 def test_frozen_stages_are_said_to_be_frozen_in_the_gradients(pictures):
     assert "stem frozen" in pictures["gradient_norms"].alt
     labels = [text.get_text() for text in pictures["gradient_norms"].legends[0].get_texts()]
