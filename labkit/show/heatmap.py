@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 
-from labkit.show.picture import EDGE, FAINT, INK, Picture, dress
+from labkit.show.picture import EDGE, FAINT, INK, Picture, dress, ink_on
 from labkit.tuning.sweeps import Sweep
 from labkit.tuning.sweeps import sweep as quiet_sweep
 
@@ -170,7 +169,7 @@ def _cell(axes: Axes, x: int, y: int, row: dict[Any, Any], scale: tuple[float, f
     look: dict[str, Any] = {"facecolor": colour, "edgecolor": EDGE, "linewidth": 1}
     axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, **look, hatch="" if known else "//"))
     box = None if known else {"facecolor": "#FFFFFF", "edgecolor": "none", "pad": 1.5}
-    ink = _ink(colour) if known else FAINT
+    ink = ink_on(colour) if known else FAINT
     axes.text(
         x, y, _cell_text(row), ha="center", va="center", fontsize=8.5, color=ink, bbox=box
     ).set_parse_math(False)
@@ -191,13 +190,6 @@ def _scale(means: pd.Series) -> tuple[float, float]:
 def _share(mean: float, scale: tuple[float, float]) -> float:
     low, high = scale
     return (mean - low) / (high - low) if high > low else 0.5
-
-
-def _ink(colour: Any) -> str:
-    """Black or white, whichever stands out more; on any colour the better of the two has 4.5:1 or more."""
-    channels = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
-    light = 0.2126 * channels[0] + 0.7152 * channels[1] + 0.0722 * channels[2]
-    return "#000000" if (light + 0.05) / 0.05 >= 1.05 / (light + 0.05) else "#FFFFFF"
 
 
 def _label(value: Any) -> str:
