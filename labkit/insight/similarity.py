@@ -96,7 +96,7 @@ def linear_cka(x: Tensor, y: Tensor, debiased: bool = True) -> float:
 def gram(x: Tensor) -> Tensor:
     """Which samples are alike: the products (n, n) of all pairs of features (n, p), float64."""
     x = x.double()
-    x = x - x.mean(0)
+    x = x - x.mean(0)  # `centred` would do it too, but would lose digits where the mean is large
     return x @ x.T
 
 

@@ -110,6 +110,18 @@ def test_the_papers_estimate_is_the_papers_formula():
     assert linear_cka(x, y) == pytest.approx(linear_cka(y, x))
 
 
+def test_the_debiased_estimate_is_that_of_song_and_others():
+    def hsic(one, two):  # their equation 5, for kernels without a diagonal
+        n, ones = len(one), torch.ones(len(one), dtype=torch.float64)
+        first = (one @ two).trace() + (ones @ one @ ones) * (ones @ two @ ones) / (n - 1) / (n - 2)
+        return (first - 2 / (n - 2) * (ones @ one @ two @ ones)) / (n * (n - 3))
+
+    x, y = numbers(30, 6), numbers(30, 40)[:, 3:12].square()
+    kernels = [(z @ z.T).fill_diagonal_(0) for z in (x, y)]
+    both, left, right = hsic(*kernels), hsic(kernels[0], kernels[0]), hsic(kernels[1], kernels[1])
+    assert linear_cka(x, y) == pytest.approx(float(both / (left * right).sqrt()), rel=1e-9)
+
+
 def test_features_of_different_samples_cannot_be_compared():
     with pytest.raises(DataError, match="same 4 or more samples"):
         linear_cka(numbers(10, 3), numbers(11, 3))
@@ -214,7 +226,9 @@ def test_a_map_cannot_show_what_has_not_happened(run):
 
 
 def test_the_steps_taken_again_are_the_steps_of_the_run(run):
-    table = gradient_norms(run, steps=[1, 4, 7, 8, 9, run.step_number])
+    asked = [1, 4, 7, 8, 9, run.step_number]
+    table = gradient_norms(run, asked)
+    assert list(table["step"].unique()) == asked
     train = run.history.query("split == 'train'").set_index("step")
     for step, rows in table.groupby("step"):
         assert (rows["loss"] == train.loc[step, "loss"]).all()

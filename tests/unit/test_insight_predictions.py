@@ -100,18 +100,20 @@ def test_a_split_that_is_not_there_is_refused(run):
 
 
 def test_the_error_is_the_mean_gap_of_the_bins(run, seen):
-    found = calibration(run)
-    assert sum(part.count for part in found.bins) == found.count == seen.count
-    sure = seen.probabilities.max(1).values.double().numpy()
-    right = (seen.predictions == seen.targets).numpy()
-    place = np.minimum((sure * 10).astype(int), 9)
-    gaps = [abs(right[place == b].mean() - sure[place == b].mean()) for b in set(place)]
-    sizes = [(place == b).sum() for b in set(place)]
-    assert found.error == pytest.approx(np.average(gaps, weights=sizes))
-    assert found.accuracy == seen.accuracy
-    for part in (part for part in found.bins if part.count):
-        assert part.low <= part.confidence <= part.high + 1e-9
-        assert part.accuracy_low <= part.accuracy <= part.accuracy_high
+    assert calibration(run).error == calibration(seen).error
+    for judged in (seen, *(made(seed, 150) for seed in range(6))):
+        found = calibration(judged)
+        assert sum(part.count for part in found.bins) == found.count == judged.count
+        sure = judged.probabilities.max(1).values.double().numpy()
+        right = (judged.predictions == judged.targets).numpy()
+        place = np.minimum((sure * 10).astype(int), 9)
+        gaps = [abs(right[place == b].mean() - sure[place == b].mean()) for b in set(place)]
+        sizes = [(place == b).sum() for b in set(place)]
+        assert found.error == pytest.approx(np.average(gaps, weights=sizes))
+        assert found.accuracy == judged.accuracy
+        for part in (part for part in found.bins if part.count):
+            assert part.low <= part.confidence <= part.high + 1e-9
+            assert part.accuracy_low <= part.accuracy <= part.accuracy_high
 
 
 def test_the_interval_holds_the_true_error_about_as_often_as_it_says():
