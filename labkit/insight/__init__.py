@@ -8,6 +8,7 @@ came of them.
 from labkit.insight.calibration import Calibration, Temperature, calibration, fit_temperature
 from labkit.insight.coach import sentence
 from labkit.insight.confusion import Confusion, confusion
+from labkit.insight.diagnosis import Diagnosis, Finding, diagnose
 from labkit.insight.drift import drift_table, layers_drift
 from labkit.insight.feature_map import FeatureMap, feature_map
 from labkit.insight.gradients import gradient_norms
@@ -21,9 +22,11 @@ __all__ = [
     "Activations",
     "Calibration",
     "Confusion",
+    "Diagnosis",
     "Estimate",
     "FeatureMap",
     "Filters",
+    "Finding",
     "GradCam",
     "Guess",
     "Similarity",
@@ -31,6 +34,7 @@ __all__ = [
     "activations",
     "calibration",
     "confusion",
+    "diagnose",
     "drift_table",
     "epoch_seconds",
     "feature_map",

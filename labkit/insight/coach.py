@@ -25,6 +25,10 @@ WINDOW = 20  # steps whose mean loss is taken; single steps are too noisy to tel
 FRESH = 10  # steps for which a change of depth is news
 PATIENCE = 2  # epochs that validation must get worse before we call it overfitting
 GAP = 0.10  # how far training accuracy must be above validation accuracy to matter
+WIDE = 0.25  # from which on it is enough that validation no longer improves
+LEARNED = 0.75  # of the training examples, below which nothing has been learned by heart
+FEW = 35  # validation examples below which a single one is 3 points
+HIGH = 0.5  # of the loss of guessing, from which on a level training loss is underfitting
 
 
 @dataclass
@@ -34,6 +38,7 @@ class Trace:
     stages: tuple[str, ...]
     classes: int = 0
     status: str = "ready"
+    augment: str = "none"
     steps: list[StepDone] = field(default_factory=list)
     epochs: list[EpochDone] = field(default_factory=list)
     failure: RunFailed | None = None
@@ -175,9 +180,13 @@ def overfitting(trace: Trace) -> str | None:
     if len(epochs) <= PATIENCE:
         return None
     best, last = min(epochs, key=_valid_loss), epochs[-1]
-    worse = _valid_loss(last) > 1.05 * _valid_loss(best) and _train(last) >= _train(best)
-    gap = _train(last) - _valid(last)
-    if last.epoch - best.epoch < PATIENCE or not worse or gap < max(GAP, _noise(last)):
+    gap, learned = _train(last) - _valid(last), _train(last)
+    if last.epoch - best.epoch < PATIENCE or gap < max(GAP, _noise(last)):
+        return None
+    wander = 0.0 if gap > WIDE else max(0.05, 1.5 / sqrt(last.valid_count))  # of so few examples
+    if _valid_loss(last) <= (1 + wander) * _valid_loss(best):
+        return None
+    if learned < LEARNED or learned < _train(best) - 0.05:
         return None
     return (
         f"Overfitting since epoch {best.epoch}: training gets better, validation does not "
@@ -211,6 +220,48 @@ def stuck(trace: Trace) -> str | None:
     return (
         f"The training loss stays at {_loss(steps):.3g}, no better than guessing: "
         f"the learning rate may be too large; try {steps[-1].lr / 10:.1g}."
+    )
+
+
+def underfitting(trace: Trace) -> str | None:
+    """The training loss is level, and high; what strong augmentation makes hard is another matter."""
+    epochs, now = trace.checked, _loss(trace.steps) if trace.steps else 0.0
+    if trace.classes < 2 or trace.augment == "strong" or not epochs:
+        return None
+    if now < HIGH * log(trace.classes):
+        return None
+    steps = trace.since_last_change()
+    if len(steps) < 2 * WINDOW or now < 0.95 * fmean(_losses(steps[-2 * WINDOW : -WINDOW])):
+        return None
+    return (
+        f"Underfitting: the training loss is level at {now:.2g}, with {_percent(_train(epochs[-1]))} right; "
+        "train more stages, or decay the weights less."
+    )
+
+
+def augmented(trace: Trace) -> str | None:
+    """Validation stands above training for a reason, and nothing is wrong."""
+    epochs = [epoch for epoch in trace.checked if epoch.epoch > 0]
+    if trace.augment == "none" or len(epochs) <= PATIENCE:
+        return None
+    late = epochs[len(epochs) // 2 :]
+    above = fmean(_valid(epoch) - _train(epoch) for epoch in late)
+    if above < 0.03 or _valid_loss(late[-1]) > (late[-1].train_loss or 0.0):
+        return None
+    return (
+        f"Validation is above training ({_percent(_valid(late[-1]))} against {_percent(_train(late[-1]))}) because "
+        "only training pictures are augmented: nothing is wrong; judge by validation."
+    )
+
+
+def few_to_validate(trace: Trace) -> str | None:
+    """So few examples that one of them is three points or more."""
+    if not trace.checked or trace.checked[-1].epoch == 0 or trace.checked[-1].valid_count >= FEW:
+        return None
+    last = trace.checked[-1]
+    return (
+        f"{last.valid_count} validation examples are too few to tell: each is {100 / last.valid_count:.0f} points, and "
+        f"{_percent(_valid(last))} may be off by {100 * _noise(last):.0f} points; set more aside."
     )
 
 
@@ -274,7 +325,10 @@ RULES: tuple[Rule, ...] = (
     overfitting,
     too_small,
     stuck,
+    underfitting,
     head_only,
+    few_to_validate,
+    augmented,
     within_noise,
     learning,
     level,
@@ -297,7 +351,7 @@ class _Follower:
             for number, event in run.journal.since(self.read):
                 self.trace.add(event)
                 self.read = number + 1
-            self.trace.status = run.status
+            self.trace.status, self.trace.augment = run.status, run.settings.augment
             return self.trace
 
 

@@ -43,9 +43,10 @@ def falling(start, end, count):
     return [start * (end / start) ** (i / count) for i in range(count)]
 
 
-def said(events: list[Event], status="running", classes=2):
+def said(events: list[Event], status="running", classes=2, augment="none"):
     """Which rule speaks, and what it says."""
     trace = coach.read(events, STAGES, status, classes)
+    trace.augment = augment
     for rule in coach.RULES:
         if text := rule(trace):
             return rule.__name__, text
@@ -179,6 +180,48 @@ def test_little_validation_data_is_mentioned_when_differences_are_noise():
     assert said([*flat, *plenty])[0] != "within_noise"
     rising = [epoch(n, valid=0.5 + 0.09 * n) for n in range(1, 6)]
     assert said([*flat, *rising])[0] != "within_noise"
+
+
+def test_a_high_and_level_loss_is_underfitting_and_a_low_or_falling_one_is_not():
+    epochs = [epoch(n, 1.5, 0.5, 1.5, 0.5) for n in range(1, 4)]
+    rule, text = said([*steps([*falling(2.3, 1.5, 20), *[1.5] * 60]), *epochs], classes=10)
+    assert rule == "underfitting"
+    assert "level at 1.5, with 50 % right" in text
+    low = steps([*falling(2.3, 0.5, 20), *[0.5] * 60])
+    assert said([*low, *epochs], classes=10)[0] != "underfitting"
+    assert said([*steps(falling(2.3, 1.5, 80)), *epochs], classes=10)[0] != "underfitting"
+    hard = [*steps([*falling(2.3, 1.5, 20), *[1.5] * 60]), *epochs]
+    assert said(hard, classes=10, augment="strong")[0] != "underfitting"
+
+
+def test_a_handful_of_validation_examples_is_said_to_be_too_few_and_a_hundred_is_not():
+    run = steps(falling(0.7, 0.2, 60))
+    rule, text = said([*run, epoch(1, valid=0.75, count=20)])
+    assert rule == "few_to_validate"
+    assert "20 validation examples are too few to tell: each is 5 points" in text
+    assert said([*run, epoch(1, valid=0.75, count=100)])[0] != "few_to_validate"
+    assert said([*steps(falling(0.7, 0.6, 8)), epoch(0, count=20)])[0] != "few_to_validate"
+
+
+def test_validation_above_training_is_explained_by_augmentation_and_by_nothing_else():
+    run = steps(falling(2.3, 0.6, 80))
+    above = [epoch(n, 0.8, 0.75, 0.4, 0.88) for n in range(1, 5)]
+    rule, text = said([*run, *above], augment="strong")
+    assert rule == "augmented"
+    assert "88 % against 75 %" in text
+    assert said([*run, *above])[0] != "augmented"
+    below = [epoch(n, 0.3, 0.95, 0.4, 0.88) for n in range(1, 5)]
+    assert said([*run, *below], augment="strong")[0] != "augmented"
+
+
+def test_a_loss_that_wanders_as_little_as_so_few_examples_allow_is_not_overfitting():
+    curve = [(0.6, 0.8, 0.60, 0.75), (0.4, 0.9, 0.42, 0.8), (0.3, 0.92, 0.46, 0.8)]
+    curve += [(0.2, 0.95, 0.46, 0.8)]
+    events = [*steps(falling(0.7, 0.1, 80))]
+    few = [epoch(n, *values, count=153) for n, values in enumerate(curve, 1)]
+    many = [epoch(n, *values, count=5000) for n, values in enumerate(curve, 1)]
+    assert said([*events, *few])[0] != "overfitting"
+    assert said([*events, *many])[0] == "overfitting"
 
 
 def test_a_falling_loss_is_learning_and_a_flat_one_is_level():

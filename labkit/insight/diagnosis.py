@@ -1,0 +1,554 @@
+"""What is wrong with a run, and what to try: rules over its history, its audit and the probes, the surest first.
+
+A rule looks at the `Evidence` and either finds its fault and says so in one sentence, or says with a number what
+speaks against it. The first rules read a mechanism (a parameter that the optimiser does not hold, a picture on both
+sides) and can hardly be mistaken; the later ones read curves, where a fault is a matter of degree. A symptom often
+has several readings, so the order matters: a mechanism comes before the curve that it bends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from math import log
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from labkit.errors import EvidenceError
+from labkit.insight import coach, probes
+from labkit.insight.coach import WINDOW, Trace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from labkit.tuning import Audit, EpochDone, Run, StageAudit, StepDone
+
+COPIES = 0.02  # of the validation pictures, and 3 of them, from which on copies are no accident
+LEARNED_SCALE = (
+    2.2  # times wider or narrower than the first layer learned: other pictures do not do that
+)
+SPLITS_DIFFER = 1.5  # times by which the two splits may differ in their spread
+FAR = 1.2  # times its own length that a stage may move before its past is lost; 1 is to shrink to nothing
+FAR_HEAD = 8.0  # the same of the head, which is new and small, where the loss has risen too
+RISEN = {
+    "training": 1.4,
+    "validation": 2.0,
+}  # times the loss of guessing; the second is rough at first
+SMALL = 0.2  # of the training loss: a fall by less than this share is hardly any
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that the rules may look at. A field is None where nobody asked or the question makes no sense."""
+
+    trace: Trace
+    audit: Audit | None = None
+    memory: probes.Memory | None = None
+    modes: probes.Modes | None = None
+    recount: probes.Recount | None = None
+    twins: probes.Twins | None = None
+    scales: probes.Scales | None = None
+
+    @property
+    def steps(self) -> list[StepDone]:
+        return self.trace.steps
+
+    @property
+    def epochs(self) -> list[EpochDone]:
+        """The epochs of training that were validated."""
+        return [epoch for epoch in self.trace.checked if epoch.epoch > 0]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, or (`note`) only worth knowing; `sentence` says what happens and what to try."""
+
+    kind: str
+    sentence: str
+    note: bool = False
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was found, the surest first; empty where nothing is wrong."""
+
+    findings: tuple[Finding, ...]
+    evidence: Evidence
+
+    @property
+    def first(self) -> Finding | None:
+        """The diagnosis: the first fault, else the first note, else None."""
+        return next(iter(self.findings), None)
+
+    @property
+    def kind(self) -> str:
+        """The kind of the first finding; "sound" where there is none."""
+        return self.first.kind if self.first else "sound"
+
+    def table(self) -> pd.DataFrame:
+        """One row a finding."""
+        import pandas as pd
+
+        rows = [(f.kind, "note" if f.note else "fault", f.sentence) for f in self.findings]
+        return pd.DataFrame(rows, columns=["kind", "weight", "what it says"])
+
+    def __str__(self) -> str:
+        if not self.findings:
+            return "Nothing is wrong with this run that its history, its audit or the probes show."
+        return "\n".join(finding.sentence for finding in self.findings)
+
+    __repr__ = __str__
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one fault is found, and what speaks against it where it is not."""
+
+    kind: str
+    finds: Callable[[Evidence], str | None]
+    against: Callable[[Evidence], str]
+    note: bool = False
+
+
+def gather(run: Run) -> Evidence:
+    """Everything the rules look at, asked of a run now; under a second for the networks that ship."""
+    trace = Trace(tuple(run.stages), len(run.data.classes), run.status, run.settings.augment)
+    for _, event in run.journal.since(0):
+        trace.add(event)
+    return Evidence(
+        trace=trace,
+        audit=run.audit(),
+        memory=probes.memory(run),
+        modes=probes.modes(run),
+        recount=probes.recount(run),
+        twins=probes.twins(run),
+        scales=probes.scales(run),
+    )
+
+
+def diagnose(run: Run) -> Diagnosis:
+    """What is wrong with a run, the surest finding first. The run is not changed."""
+    return judge(gather(run))
+
+
+def judge(evidence: Evidence) -> Diagnosis:
+    """The findings of all rules, faults before notes."""
+    said = [(rule, rule.finds(evidence)) for rule in RULES]
+    findings = [Finding(rule.kind, text, rule.note) for rule, text in said if text]
+    return Diagnosis(tuple(sorted(findings, key=lambda finding: finding.note)), evidence)
+
+
+def against(kind: str, evidence: Evidence) -> str:
+    """What the evidence says against a fault being what is wrong, in one sentence."""
+    for rule in RULES:
+        if rule.kind == kind and rule.finds(evidence):
+            return "The run shows signs of it, but something surer explains them."
+        if rule.kind == kind:
+            return rule.against(evidence)
+    raise EvidenceError(
+        f"No rule is called {kind!r}. There are {', '.join(r.kind for r in RULES)}."
+    )
+
+
+# ---------------------------------------------------------------- what the audit and the probes show
+
+
+def _frozen_moves(evidence: Evidence) -> str | None:
+    moved = _moved(evidence, "tensors_changed")
+    if not moved:
+        return None
+    return (
+        f"{_list(moved)} should be frozen, but parameters there have changed: something still trains them; "
+        "freeze again after every change to the model, and let the audit confirm it."
+    )
+
+
+def _not_frozen_moves(evidence: Evidence) -> str:
+    if _moved(evidence, "tensors_changed"):
+        return "Parameters of stages that should be frozen have changed."
+    return "In the audit no parameter of a frozen stage has changed."
+
+
+def _head_left_out(evidence: Evidence) -> str | None:
+    missing = _not_held(evidence)
+    if not missing:
+        return None
+    return (
+        f"The optimiser does not hold the parameters of {_list(missing)}, so they never move: "
+        "build the optimiser after the head, from the parameters that are to train."
+    )
+
+
+def _not_head_left_out(evidence: Evidence) -> str:
+    drift = _percent(_drift_of_head(evidence))
+    return (
+        f"The optimiser holds every parameter that is to train, and the head has moved by {drift}."
+    )
+
+
+def _eval_mode(evidence: Evidence) -> str | None:
+    """Either way round: stages that train in eval mode, or a validation that was made in train mode."""
+    still = _training_in_eval_mode(evidence)
+    if still:
+        return (
+            f"{_list(still)} train in eval mode, so BatchNorm keeps its old statistics: "
+            "call model.train() again after each validation."
+        )
+    again = evidence.recount
+    if again is None or again.agrees or _is_averaged(evidence):
+        return None
+    return (
+        f"The run told {_percent(again.told_correct / again.count)} on validation and loss {again.told_loss:.3g}, but "
+        f"in eval mode it is {_percent(again.correct / again.count)} and {again.loss:.3g}: "
+        "it was validated in train mode; call model.eval() before."
+    )
+
+
+def _not_eval_mode(evidence: Evidence) -> str:
+    return f"Every stage is in the mode it should train in, and {_recounted(evidence)}."
+
+
+def _statistics_drift(evidence: Evidence) -> str | None:
+    moved = _moved(evidence, "buffers_changed")
+    if not moved:
+        return None
+    return (
+        f"{_list(moved)} should be frozen, but BatchNorm statistics there have drifted: "
+        "keep frozen stages in eval mode while the rest trains."
+    )
+
+
+def _not_statistics_drift(evidence: Evidence) -> str:
+    frozen = [row.stage for row in _audit(evidence) if not row.ever_trained]
+    if not frozen:
+        return "No stage is frozen, so its statistics are meant to move."
+    return f"In the audit no buffer of the frozen {_list(frozen)} has changed."
+
+
+def _stale_moments(evidence: Evidence) -> str | None:
+    old = [row for row in evidence.memory.rows if _is_stale(row)] if evidence.memory else []
+    if not old:
+        return None
+    oldest = max(old, key=lambda row: row.remembers or 0)
+    return (
+        f"The optimiser remembers {oldest.remembers} steps of {oldest.stage}, but only {oldest.trained} belong to "
+        "this run: its moments come from another past; start them afresh, or restore them with the weights."
+    )
+
+
+def _not_stale_moments(evidence: Evidence) -> str:
+    return "The moments of each stage have seen exactly the steps that it has trained for."
+
+
+def _averaged_averages(evidence: Evidence) -> str | None:
+    if not _is_averaged(evidence):
+        return None
+    epoch = next(e for e in evidence.trace.checked if not _is_whole(e.valid_correct))
+    return (
+        f"Validation accuracy is no count: after epoch {epoch.epoch} it comes to {epoch.valid_correct:.2f} of "
+        f"{epoch.valid_count} pictures, so batch means were averaged; divide all correct by all counted."
+    )
+
+
+def _not_averaged_averages(evidence: Evidence) -> str:
+    return "Each validation accuracy is a whole number of pictures over their count."
+
+
+def _leakage(evidence: Evidence) -> str | None:
+    twins = evidence.twins
+    if twins is None or twins.share < COPIES or len(twins.copies) < 3:
+        return None
+    return (
+        f"{len(twins.copies)} of {twins.looked_at} validation pictures are among the training pictures too: "
+        "validation is no examination; take the copies out and train again."
+    )
+
+
+def _not_leakage(evidence: Evidence) -> str:
+    twins = evidence.twins
+    if twins is None:
+        return "There is nothing to compare pictures with."
+    return f"{len(twins.copies)} of {twins.looked_at} validation pictures have a copy among the training ones."
+
+
+def _normalisation(evidence: Evidence) -> str | None:
+    scales = evidence.scales
+    if scales is None:
+        return None
+    train, valid = scales.train, scales.valid
+    what = "normalise once, with the constants that belong to the weights."
+    if _factor(train.std, valid.std) > SPLITS_DIFFER or abs(train.mean - valid.mean) > 0.5 * max(
+        train.std, valid.std
+    ):
+        return (
+            f"Training pictures have mean {train.mean:.2g} and deviation {train.std:.2g}, validation pictures "
+            f"{valid.mean:.2g} and {valid.std:.2g}: the splits come on different scales; {what}"
+        )
+    if min(train.low, valid.low) < -0.01 or max(train.high, valid.high) > 1.01:
+        return (
+            f"The pictures run from {train.low:.2g} to {train.high:.2g}, but this network takes 0 to 1 and "
+            f"normalises itself: they are on the wrong scale; {what}"
+        )
+    if scales.learned and _factor(train.spread, 1) > LEARNED_SCALE:
+        return (
+            f"The first BatchNorm layer sees values {train.spread:.2g} times as wide as those it learned: "
+            f"the pictures are normalised in another way than for its weights; {what}"
+        )
+    return None
+
+
+def _not_normalisation(evidence: Evidence) -> str:
+    scales = evidence.scales
+    if scales is None:
+        return "There are no pictures whose scale could be wrong."
+    return (
+        f"Both splits run from {scales.train.low:.2g} to {scales.train.high:.2g}, and the first BatchNorm layer sees "
+        f"values {scales.train.spread:.2g} times as wide as those it learned."
+    )
+
+
+# ---------------------------------------------------------------- what the curves show
+
+
+def _not_a_number(evidence: Evidence) -> str | None:
+    """A rate that is too large announces itself by a rising loss; a spoilt picture strikes out of the blue."""
+    failure, steps = evidence.trace.failure, evidence.steps
+    if failure is None:
+        return None
+    said = f"The run failed at step {failure.step}: the loss is not a number any more"
+    if len(steps) >= 5 and _mean(steps[-5:]) > 2 * _start(evidence):
+        return f"{said}, after it had risen to {_mean(steps[-5:]):.2g}: rewind and lower the rate tenfold."
+    return f"{said}, though it was not rising: look for a picture with values that are no numbers."
+
+
+def _not_not_a_number(evidence: Evidence) -> str:
+    return "The loss is a number at every step."
+
+
+def _rate_too_large(evidence: Evidence) -> str | None:
+    """BatchNorm keeps the training loss of a wild run in bounds, so three signs count, and one is enough."""
+    if evidence.trace.failure is not None or len(evidence.steps) < 5:
+        return None
+    lr = max(step.lr for step in evidence.steps)
+    advice = f"the learning rate is far too large; rewind and try {lr / 30:.1g}."
+    stage, drift = _farthest(evidence)
+    if drift > FAR:
+        return f"{stage} has moved by {_percent(drift)} of its own length, so what it knew is gone: {advice}"
+    head = _drift_of_head(evidence)
+    for what, peak, start in _heights(evidence):
+        if peak > RISEN[what] * start or (head > FAR_HEAD and peak > 1.1 * start):
+            return f"The {what} loss shot up from {start:.2g} to {peak:.2g}: {advice}"
+    return None
+
+
+def _not_rate_too_large(evidence: Evidence) -> str:
+    if not evidence.steps:
+        return "Nothing has been trained yet."
+    stage, drift = _farthest(evidence)
+    said = f"The training loss was never far above the {_start(evidence):.2g} it began with"
+    if stage:
+        said += (
+            f", and no stage below the head has moved by more than {_percent(drift)} of its length"
+        )
+    return f"{said}."
+
+
+def _rate_too_small(evidence: Evidence) -> str | None:
+    steps = evidence.steps
+    if len(steps) < 2 * WINDOW or evidence.trace.failure is not None or _fallen(steps) > SMALL:
+        return None
+    lr = max(step.lr for step in steps)
+    if lr > 1e-3 or (evidence.epochs and _train(evidence.epochs[-1]) > 0.9):
+        return None
+    return (
+        f"{len(steps)} steps have hardly changed the training loss ({_mean(steps[:WINDOW]):.3g} at first, "
+        f"{_mean(steps[-WINDOW:]):.3g} now): the learning rate is too small; try {lr * 30:.1g}."
+    )
+
+
+def _not_rate_too_small(evidence: Evidence) -> str:
+    return f"The training loss has fallen by {_percent(_fallen(evidence.steps))}, so the steps are large enough to see."
+
+
+def _little_validation(evidence: Evidence) -> str | None:
+    return coach.few_to_validate(evidence.trace)
+
+
+def _not_little_validation(evidence: Evidence) -> str:
+    if not evidence.epochs:
+        return "Nothing was validated."
+    last = evidence.epochs[-1]
+    half = 100 * _half_interval(last)
+    return f"With {last.valid_count} validation pictures the interval is {half:.0f} points to either side."
+
+
+def _overfitting(evidence: Evidence) -> str | None:
+    return coach.overfitting(evidence.trace)
+
+
+def _not_overfitting(evidence: Evidence) -> str:
+    if not evidence.epochs:
+        return "Nothing was validated."
+    last = evidence.epochs[-1]
+    return (
+        f"Training stands at {_percent(_train(last))} and validation at {_percent(_valid(last))}, and validation does "
+        "not get worse while training gets better."
+    )
+
+
+def _underfitting(evidence: Evidence) -> str | None:
+    return coach.underfitting(evidence.trace)
+
+
+def _not_underfitting(evidence: Evidence) -> str:
+    if not evidence.epochs:
+        return "Nothing was validated."
+    right, now = _percent(_train(evidence.epochs[-1])), _mean(evidence.steps[-10:])
+    return f"{right} of the training examples are right, with a loss of {now:.2g}."
+
+
+def _augmented(evidence: Evidence) -> str | None:
+    return coach.augmented(evidence.trace)
+
+
+def _not_augmented(evidence: Evidence) -> str:
+    if evidence.trace.augment == "none":
+        return "The training pictures are not augmented."
+    return "Validation is not above training."
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("not-a-number", _not_a_number, _not_not_a_number),
+    Rule("frozen-moves", _frozen_moves, _not_frozen_moves),
+    Rule("head-left-out", _head_left_out, _not_head_left_out),
+    Rule("eval-mode", _eval_mode, _not_eval_mode),
+    Rule("statistics-drift", _statistics_drift, _not_statistics_drift),
+    Rule("stale-moments", _stale_moments, _not_stale_moments),
+    Rule("averaged-averages", _averaged_averages, _not_averaged_averages),
+    Rule("leakage", _leakage, _not_leakage),
+    Rule("normalisation", _normalisation, _not_normalisation),
+    Rule("rate-too-large", _rate_too_large, _not_rate_too_large),
+    Rule("rate-too-small", _rate_too_small, _not_rate_too_small),
+    Rule("little-validation", _little_validation, _not_little_validation),
+    Rule("overfitting", _overfitting, _not_overfitting),
+    Rule("underfitting", _underfitting, _not_underfitting),
+    Rule("augmented", _augmented, _not_augmented, note=True),
+)
+
+
+# ---------------------------------------------------------------- small measures
+
+
+def _audit(evidence: Evidence) -> Iterable[StageAudit]:
+    return evidence.audit.rows if evidence.audit else ()
+
+
+def _moved(evidence: Evidence, what: str) -> list[str]:
+    """The stages that never trained and yet have changed tensors of one sort."""
+    return [row.stage for row in _audit(evidence) if not row.ever_trained and getattr(row, what)]
+
+
+def _not_held(evidence: Evidence) -> list[str]:
+    rows = evidence.memory.rows if evidence.memory else ()
+    return [row.stage for row in rows if row.trainable and row.held < row.parameters]
+
+
+def _is_stale(row: probes.StageMemory) -> bool:
+    return row.trainable and row.remembers is not None and row.remembers > row.trained
+
+
+def _training_in_eval_mode(evidence: Evidence) -> list[str]:
+    rows = evidence.modes.rows if evidence.modes else ()
+    return [
+        row.stage for row in rows if row.trainable and row.batch_norms and not row.in_train_mode
+    ]
+
+
+def _is_averaged(evidence: Evidence) -> bool:
+    return any(not _is_whole(epoch.valid_correct) for epoch in evidence.trace.checked)
+
+
+def _is_whole(value: float) -> bool:
+    return abs(value - round(value)) < 1e-4
+
+
+def _recounted(evidence: Evidence) -> str:
+    if evidence.recount is None:
+        return "the last validation cannot be counted again"
+    if _is_averaged(evidence):
+        return "validation differs from its recount only by how batches were averaged"
+    agrees = "gives the same" if evidence.recount.agrees else "gives something else"
+    return f"counting the last validation again in eval mode {agrees}"
+
+
+def _factor(first: float, second: float) -> float:
+    """How many times the larger of two lengths is the smaller."""
+    low, high = sorted((max(first, 1e-9), max(second, 1e-9)))
+    return high / low
+
+
+def _mean(steps: list[StepDone]) -> float:
+    return fmean(step.loss for step in steps)
+
+
+def _start(evidence: Evidence) -> float:
+    """The loss before training: what a new head is bound to give, or more where the run began with more."""
+    guess = log(max(2, evidence.trace.classes))
+    return max(evidence.steps[0].loss, guess) if evidence.steps else guess
+
+
+def _farthest(evidence: Evidence) -> tuple[str, float]:
+    """The stage below the head that has moved farthest from where it began, and how far."""
+    rows = [row for row in _audit(evidence) if row.stage != evidence.trace.stages[-1]]
+    far = max(rows, key=lambda row: row.drift, default=None)
+    return (far.stage, far.drift) if far else ("", 0.0)
+
+
+def _drift_of_head(evidence: Evidence) -> float:
+    head = evidence.trace.stages[-1]
+    return next((row.drift for row in _audit(evidence) if row.stage == head), 0.0)
+
+
+def _heights(evidence: Evidence) -> list[tuple[str, float, float]]:
+    """Of each loss its name, the highest it rose to, and where it began."""
+    start = _start(evidence)
+    found = [("training", _peak(evidence.steps), start)]
+    losses = [epoch.valid_loss for epoch in evidence.epochs if epoch.valid_loss is not None]
+    return [*found, ("validation", max(losses), start)] if losses else found
+
+
+def _peak(steps: list[StepDone]) -> float:
+    """The highest mean loss of five steps in a row."""
+    return max(_mean(steps[i : i + 5]) for i in range(max(1, len(steps) - 4)))
+
+
+def _fallen(steps: list[StepDone]) -> float:
+    """By which share of itself the training loss has fallen, first window to last."""
+    first = _mean(steps[:WINDOW]) if steps else 0.0
+    return 1 - _mean(steps[-WINDOW:]) / first if first else 0.0
+
+
+def _train(epoch: EpochDone) -> float:
+    return epoch.train_correct / max(1, epoch.train_count)
+
+
+def _valid(epoch: EpochDone) -> float:
+    return epoch.valid_correct / max(1, epoch.valid_count)
+
+
+def _half_interval(epoch: EpochDone) -> float:
+    from labkit.runtime import wilson
+
+    low, high = wilson(round(epoch.valid_correct), epoch.valid_count)
+    return (high - low) / 2
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _list(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,127 @@
+"""The coach on real runs: every fault is found where it was made, and nothing is found where none was."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+
+import labkit
+from labkit.errors import EvidenceError
+from labkit.insight import diagnosis, probes, sabotage
+from labkit.insight.diagnosis import Diagnosis, diagnose, judge
+from labkit.insight.sabotage import Case
+from labkit.runtime import Precision
+from labkit.tuning import EpochDone
+from tests.small import Clouds, Small
+
+FAULTS = [kind for kind in sabotage.KINDS if kind != "sound"]
+
+
+@cache
+def found(kind: str) -> Diagnosis:
+    """The diagnosis of a development run of a kind."""
+    return diagnose(sabotage.train(Case(kind, 1, "development")))
+
+
+def small_run(**plan) -> labkit.Run:
+    return labkit.Run(
+        Small(), Clouds(), labkit.partial("middle", epochs=3, **plan), precision=Precision()
+    )
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_each_fault_is_the_first_thing_said_of_a_run_that_has_it(kind):
+    assert found(kind).kind == kind, str(found(kind))
+    assert found(kind).first.sentence.endswith(".")
+
+
+@pytest.mark.parametrize("seed", [3, 5, 8])
+def test_nothing_is_said_of_a_sound_run(seed):
+    sound = diagnose(sabotage.train(Case("sound", seed, "development")))
+    assert [finding.kind for finding in sound.findings if not finding.note] == []
+
+
+@pytest.mark.parametrize("rule", diagnosis.RULES, ids=lambda rule: rule.kind)
+def test_each_rule_is_silent_on_a_run_with_another_fault_and_says_what_speaks_against_it(rule):
+    other = "little-validation" if rule.kind == "leakage" else "leakage"
+    evidence = found(other).evidence
+    assert rule.finds(evidence) is None
+    assert diagnosis.against(rule.kind, evidence).endswith(".")
+
+
+def test_there_is_a_rule_for_every_kind_of_sabotage_and_no_other():
+    assert {rule.kind for rule in diagnosis.RULES} == set(FAULTS)
+    assert "signs of it" in diagnosis.against("leakage", found("leakage").evidence)
+    with pytest.raises(EvidenceError, match="leakage"):
+        diagnosis.against("the weather", found("leakage").evidence)
+
+
+def test_rewinding_branching_and_thawing_are_no_faults():
+    run = small_run().fit(epochs=1)
+    run.rewind(2)
+    run.set(trainable_from="body")
+    run.fit(epochs=1)
+    branch = run.branch(lr=5e-4)
+    branch.fit()
+    for one in (run, branch):
+        assert [row.remembers for row in probes.memory(one).rows] == [
+            row.trained for row in probes.memory(one).rows
+        ]
+        assert diagnose(one).kind in ("sound", "rate-too-small", "underfitting")
+
+
+def test_a_run_is_the_same_after_it_was_looked_at():
+    run, twin = small_run(), small_run()
+    run.fit(epochs=1)
+    diagnose(run)
+    assert run.fit().history["loss"].tolist() == twin.fit().history["loss"].tolist()
+
+
+def test_data_that_are_no_pictures_have_no_scale_and_no_twins():
+    run = small_run().fit()
+    assert probes.scales(run) is None
+    assert probes.twins(run) is None
+    assert isinstance(str(diagnose(run)), str)
+
+
+def test_a_run_that_has_not_begun_has_nothing_wrong():
+    assert diagnose(small_run()).findings == ()
+    assert "Nothing is wrong" in str(diagnose(small_run()))
+
+
+def test_a_recount_is_only_made_while_the_model_stands_where_it_was_counted():
+    run = small_run()
+    assert probes.recount(run) is None
+    run.fit(epochs=1)
+    assert probes.recount(run).agrees
+    run.step()
+    assert probes.recount(run) is None
+
+
+def test_one_epoch_that_is_no_count_gives_averaged_averages_away():
+    evidence = found("leakage").evidence
+    honest = evidence.trace.epochs[-1]
+    wrong: EpochDone = replace(honest, valid_correct=honest.valid_correct - 0.4)
+    trace = replace(evidence.trace, epochs=[*evidence.trace.epochs[:-1], wrong])
+    assert judge(replace(evidence, trace=trace, twins=None)).kind == "averaged-averages"
+
+
+def test_a_fault_comes_before_a_note():
+    kinds = judge(replace(found("augmented").evidence, twins=found("leakage").evidence.twins))
+    assert [finding.kind for finding in kinds.findings] == ["leakage", "augmented"]
+    assert list(kinds.table()["weight"]) == ["fault", "note"]
+
+
+def test_the_curves_alone_give_a_diagnosis_where_nothing_else_is_known():
+    for kind in ("rate-too-small", "overfitting", "little-validation", "not-a-number"):
+        assert judge(diagnosis.Evidence(found(kind).evidence.trace)).kind == kind
+
+
+def test_the_optimisers_memory_is_shown_a_row_a_stage():
+    table = probes.memory(small_run().fit(epochs=1)).table()
+    assert list(table.index) == ["body", "middle", "head"]
+    assert table.loc["head", "held"] == table.loc["head", "parameters"]
+    assert table.loc["body", "remembers"] != table.loc["body", "remembers"]  # nothing: nan
+    assert table.loc["head", "remembers"] == table.loc["head", "trained"] > 0
