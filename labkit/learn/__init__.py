@@ -17,6 +17,7 @@ _NAMES = {
     "hint": "exercises",
     "photographs": "material",
     "atlas_card": "atlas_panel",
+    "Clinic": "clinic",
 }
 
 __all__ = sorted(_NAMES)
