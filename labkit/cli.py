@@ -358,6 +358,44 @@ def check(as_json: AsJson = False) -> None:
     raise typer.Exit(1 if problems else 0)
 
 
+@evidence.command("coach")
+def examine_coach(
+    most: Annotated[int | None, typer.Option(min=1, help="Make at most so many runs now.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Begin anew.")] = False,
+    recheck: Annotated[
+        int | None, typer.Option(min=1, help="Make so many recorded runs again, and compare.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--show", help="Make no run; say what is known.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """How often the coach is right on sabotaged and on sound runs; interrupted, it goes on."""
+    from labkit.insight import exam
+
+    if recheck is not None:
+        pairs = exam.recheck(recheck)
+        wrong = [
+            f"{then.kind} {then.seed}: {then.told} then, {now.told} now"
+            for then, now in pairs
+            if then.told != now.told
+        ]
+        _tell(
+            {"made": len(pairs), "differ": wrong},
+            "\n".join(wrong) or f"{len(pairs)} runs were told the same again.",
+            as_json,
+        )
+        raise typer.Exit(1 if wrong else 0)
+    if not show:
+        exam.build(again=again, most=most, tell=_watch)
+    known = exam.answers()
+    facts = {
+        "right_first": asdict(exam.right_first(known)),
+        "false_alarms": asdict(exam.false_alarms(known)),
+        "confusion": exam.confusion(known).to_dict("index"),
+        "missing": len(exam.missing()),
+    }
+    _tell(facts, exam.summary(known), as_json)
+
+
 # ---------------------------------------------------------------- many runs
 
 

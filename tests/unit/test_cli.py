@@ -28,6 +28,7 @@ COMMANDS = {
     "bench", "bench scaling", "bench profile",
     "atlas", "atlas build", "atlas show", "atlas check",
     "evidence", "evidence show", "evidence tune", "evidence build", "evidence check",
+    "evidence coach",
 }  # fmt: skip
 HELP_BUDGET = 1.0  # seconds of the processor
 
