@@ -37,11 +37,15 @@ class Estimate:
         """For differences of fractions: `+3.1 points (+0.5 to +5.7, 5 seeds)`; with sign="", without a plus."""
         return f"{_number(100 * self.mean, sign)} points ({self._span(sign)})"
 
-    def _span(self, sign: str) -> str:
+    def plain(self, unit: str, sign: str = "") -> str:
+        """For counts and seconds: `24 steps (20 to 28, 5 seeds)`."""
+        return f"{_number(self.mean, sign)} {unit} ({self._span(sign, 1)})"
+
+    def _span(self, sign: str, times: float = 100) -> str:
         seeds = f"{self.count} seed{'s' if self.count != 1 else ''}"
         if isnan(self.low):
             return f"{seeds}, no interval"
-        return f"{_number(100 * self.low, sign)} to {_number(100 * self.high, sign)}, {seeds}"
+        return f"{_number(times * self.low, sign)} to {_number(times * self.high, sign)}, {seeds}"
 
 
 def mean_interval(values: Iterable[float]) -> Estimate:

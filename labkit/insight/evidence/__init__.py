@@ -54,8 +54,9 @@ def show(name: str | Experiment, out: Path | None = None) -> pd.DataFrame:
 def estimate(key: str, against: str | None = None, out: Path | None = None) -> Estimate:
     """The mean accuracy of `experiment/group/plan`, or by how much it exceeds another's.
 
-    With `/drift` behind it, a key means how far the layers below the head have moved; with the name of
-    a spread in place of the plan, the best accuracy of a set of settings less the worst.
+    With `/drift` behind it, a key means how far the layers below the head have moved, with `/steps` how many steps
+    were made; with the name of a spread in place of the plan, the best accuracy of a set of settings less the worst;
+    with that of a race, the steps until it was won, or with `/seconds` behind it the processor seconds.
 
     Raises EvidenceError when nothing is on record for a key, with the keys there are.
     """
@@ -68,6 +69,8 @@ def estimate(key: str, against: str | None = None, out: Path | None = None) -> E
 def cite(key: str, against: str | None = None, out: Path | None = None) -> str:
     """What is on record, for a text: `82 % (79 to 85, 5 seeds)`, or a difference in points."""
     found = estimate(key, against, out)
+    if (unit := _unit(key)) is not None:
+        return found.plain(unit, sign="+" if against else "")
     if against is None and not _is_spread(key):
         return found.percent()
     return found.points(sign="+" if against else "")
@@ -159,15 +162,39 @@ def _by_seed(key: str, out: Path | None) -> dict[int, float]:
             seed: max(one[seed] for one in each) - min(one[seed] for one in each)
             for seed in set.intersection(*map(set, each))
         }
-    plan, column = rest.removesuffix("/drift"), "drift" if rest.endswith("/drift") else "accuracy"
     recorded = _recorded(experiment, out)
+    if rest.removesuffix("/seconds") in experiment.races:
+        return _race(experiment, rest, recorded)
+    plan, _, column = rest.rpartition("/")
+    if column not in ("drift", "steps"):
+        plan, column = rest, "accuracy"
     for setting in experiment.settings:
         if setting.key == plan and (found := _of(setting, recorded)):
             return {row.seed: getattr(row, column) for row in found}
-    known = ", ".join(
-        f"{name}/{key}" for key in (*(s.key for s in experiment.settings), *experiment.spreads)
-    )
+    keys = (*(s.key for s in experiment.settings), *experiment.spreads, *experiment.races)
+    known = ", ".join(f"{name}/{key}" for key in keys)
     raise EvidenceError(f"Nothing is on record for {key!r}. These are: {known}.")
+
+
+def _race(experiment: Experiment, name: str, recorded: list[Row]) -> dict[int, float]:
+    """How long the runner trained, seed by seed, until it had what the other ended with: steps, or seconds."""
+    runner, other = experiment.races[name.removesuffix("/seconds")]
+    plans = {setting.key: setting for setting in experiment.settings}
+    goals = {row.seed: row.valid_correct for row in _of(plans[other], recorded)}
+    unit = "cpu_seconds" if name.endswith("/seconds") else "steps"
+    return {
+        row.seed: getattr(row, unit) * row.share_until(goals[row.seed])
+        for row in _of(plans[runner], recorded)
+        if row.seed in goals
+    }
+
+
+def _unit(key: str) -> str | None:
+    """The unit of what a key means; None for a share, which a text gives in per cent or points."""
+    name, _, rest = key.partition("/")
+    if rest.endswith("/seconds"):
+        return "s"
+    return "steps" if rest.endswith("/steps") or rest in find(name).races else None
 
 
 def _is_spread(key: str) -> bool:

@@ -118,6 +118,7 @@ def _run(setting: Setting, seed: int, recipe: str) -> Row:
         precision=str(run.precision),
         recipe=recipe,
         drift=round(layers_drift(run), 5),
+        curve=" ".join(map(str, valid["correct"])),
     )
 
 
@@ -148,6 +149,7 @@ def _story(experiment: Experiment, rows: list[Row]) -> dict[str, Any]:
         "notes": experiment.notes,
         "seeds": list(experiment.seeds),
         "spreads": {name: list(keys) for name, keys in experiment.spreads.items()},
+        "races": {name: list(keys) for name, keys in experiment.races.items()},
         "make_again": f"labkit evidence build {experiment.name}",
         "cpu_seconds": round(sum(row.cpu_seconds for row in rows), 2),
         "machine": record.machine(),

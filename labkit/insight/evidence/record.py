@@ -37,7 +37,8 @@ class Row:
     by the clock, validation included, and `cpu_seconds` processor time, which other work on the
     machine does not stretch. `statistics` is how far the BatchNorm statistics of stages that never
     trained have moved (relative; 0 when they stood still), `drift` how far the parameters below the
-    head are from where they began (relative; nan in records older than this column).
+    head are from where they began (relative; nan in records older than this column). `curve` is the right answers on
+    the validation split before training and after each epoch (empty in records older than this column).
     """
 
     group: str
@@ -57,10 +58,17 @@ class Row:
     precision: str
     recipe: str
     drift: float = nan
+    curve: str = ""
 
     @property
     def accuracy(self) -> float:
         return self.correct / self.count
+
+    def share_until(self, right: int) -> float:
+        """The share of the training after which `right` validation answers were first there; 1 if they never were."""
+        epochs = [int(count) for count in self.curve.split()]
+        reached = (epoch for epoch, count in enumerate(epochs) if count >= right)
+        return min(next(reached, self.epochs) / self.epochs, 1.0)
 
     def belongs_to(self, setting: Setting, seed: int) -> bool:
         """Whether this is the run of that setting with that seed, whatever its recipe."""
