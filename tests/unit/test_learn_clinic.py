@@ -7,12 +7,25 @@ import pytest
 from labkit.errors import LabkitError
 from labkit.insight import sabotage
 from labkit.learn import clinic, progress
-from labkit.learn.clinic import DISEASES, Clinic
+from labkit.learn.clinic import DISEASES, Clinic, Patient
 
 
 @pytest.fixture(autouse=True)
 def _own_progress(tmp_path, monkeypatch):
     monkeypatch.setenv("LABKIT_PROGRESS", str(tmp_path / "progress.json"))
+
+
+@pytest.fixture(scope="module")
+def patients():
+    """The patients of one seed, trained once for all tests."""
+    return tuple(Patient(number, case) for number, case in enumerate(clinic.draw(5), start=1))
+
+
+@pytest.fixture
+def ward(patients):
+    ward = Clinic(seed=5)
+    ward.patients = patients
+    return ward
 
 
 def number_of(ward: Clinic, disease: str) -> int:
@@ -34,16 +47,14 @@ def test_a_learner_keeps_their_patients_and_another_learner_gets_others(tmp_path
     assert Clinic().seed != mine.seed
 
 
-def test_a_right_diagnosis_is_answered_with_what_shows_it_and_what_rules_out_the_others():
-    ward = Clinic(seed=3)
+def test_a_right_diagnosis_is_answered_with_what_shows_it_and_what_rules_out_the_others(ward):
     note = ward.diagnose(number_of(ward, "statistics-drift"), "statistics-drift")
     assert note.tone == "right"
     assert "BatchNorm statistics there have drifted" in note.points[0]
     assert note.points[1].startswith("Not frozen-moves: in the audit no parameter")
 
 
-def test_a_wrong_diagnosis_is_answered_with_what_speaks_against_it_and_hints_not_the_answer():
-    ward = Clinic(seed=3)
+def test_a_wrong_diagnosis_is_answered_with_what_speaks_against_it_and_hints_not_the_answer(ward):
     number = number_of(ward, "averaged-averages")
     note = ward.diagnose(number, "leakage")
     assert note.tone == "not yet"
@@ -55,8 +66,7 @@ def test_a_wrong_diagnosis_is_answered_with_what_speaks_against_it_and_hints_not
     assert "first word on this patient was leakage" in later.points[-1]
 
 
-def test_the_score_counts_first_words_and_says_where_to_look():
-    ward = Clinic(seed=5)
+def test_the_score_counts_first_words_and_says_where_to_look(ward):
     ward.diagnose(number_of(ward, "leakage"), "leakage")
     ward.diagnose(number_of(ward, "averaged-averages"), "leakage")
     note = ward.score()
@@ -66,8 +76,8 @@ def test_the_score_counts_first_words_and_says_where_to_look():
     assert progress.read("exercises")["14-clinic"]["solved"] is False
 
 
-def test_a_patient_shows_what_a_run_shows_and_not_its_disease():
-    patient = Clinic(seed=5)[1]
+def test_a_patient_shows_what_a_run_shows_and_not_its_disease(ward):
+    patient = ward[number_of(ward, "averaged-averages")]
     shown = f"{patient.about}{patient.curves.alt}{patient.run!r}{patient.run.name}"
     assert not any(disease in shown for disease in DISEASES)
     assert len(patient.history)
