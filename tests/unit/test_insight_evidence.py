@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
 import labkit
 from labkit.errors import EvidenceError
 from labkit.insight import evidence
-from labkit.insight.evidence import claims, record
-from labkit.insight.evidence.claims import CLAIMS, Claim
-from labkit.insight.evidence.experiments import EXPERIMENTS, Experiment, Setting
+from labkit.insight.evidence import claims, making, record
+from labkit.insight.evidence.claim import Claim
+from labkit.insight.evidence.lessons import CLAIMS, EXPERIMENTS
 from labkit.insight.evidence.record import Row
+from labkit.insight.evidence.setting import Experiment, Reading, Setting
 from labkit.insight.metrics import Estimate
 
 PLACE = {
@@ -87,6 +88,46 @@ def test_a_record_holds_what_a_run_gives_again(built):
     end = run.evaluate("test")
     found = evidence.rows(SMALL, out=built).iloc[1]
     assert (found["correct"], found["count"]) == (end.correct, end.count)
+
+
+@dataclass(frozen=True)
+class Fewer:
+    """A change that tells itself: so many examples a class are left."""
+
+    per_class: int
+
+    def __call__(self, data, seed):
+        return data.subset(per_class=self.per_class, seed=seed)
+
+
+def fresh(net):
+    """A start without what the weights knew."""
+    return replace(net, state=None)
+
+
+def seen_before(run):
+    """Asks a past state of a finished run."""
+    return float(run.rewind(0).step_number)
+
+
+def test_a_changed_recipe_is_another_and_what_it_was_asked_for_can_be_cited(tmp_path):
+    plain = SMALL.settings[0]
+    asked = {
+        "size": Reading(lambda run: len(run.data.train)),
+        "back": Reading(seen_before, "steps"),
+    }
+    other = replace(plain, group="other", change=Fewer(2), start=fresh, readings=asked)
+    assert len({making.recipe(s) for s in (plain, other, replace(other, change=Fewer(3)))}) == 3
+    both = replace(SMALL, settings=(plain, other), seeds=(0,))
+    evidence.build(both, out=tmp_path)
+    assert evidence.check(replace(both, seeds=(0,)), out=tmp_path) == []
+    row = record.read(tmp_path / "small.csv", Row)[1]
+    assert row.reading("size") == 20  # two of ten classes each
+    assert row.reading("back") == 0
+    assert row.steps > 0, "what is on record is from before a reading went back"
+    told = record.read_story(tmp_path / "small.json")["settings"]["other/linear-probe"]
+    assert (told["change"], told["start"]) == ("Fewer(per_class=2)", "fresh")
+    assert told["readings"] == ["back", "size"]
 
 
 def test_the_trap_is_on_record_as_statistics_that_moved(built):
@@ -259,7 +300,7 @@ def test_a_summary_gives_both_intervals(types):
 def test_what_is_not_on_record_is_said_with_what_is(types):
     with pytest.raises(EvidenceError, match="types/ants-bees/full"):
         evidence.cite("types/ants-bees/best", out=types)
-    with pytest.raises(EvidenceError, match="head-start, types, batchnorm-trap"):
+    with pytest.raises(EvidenceError, match="head-start, batchnorm-trap, types"):
         evidence.cite("nothing/at/all", out=types)
     with pytest.raises(EvidenceError, match="labkit evidence build"):
         evidence.show("batchnorm-trap", out=types)

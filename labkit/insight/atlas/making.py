@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,14 +21,13 @@ from labkit.insight.atlas import record
 from labkit.insight.atlas.asking import Verdict, expect
 from labkit.insight.atlas.record import RECORDS, Entry
 from labkit.insight.atlas.sheets import SHEETS, Sheet, find
-from labkit.insight.story import write_story
+from labkit.insight.story import machine_and_versions, write_story
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
     from labkit.tuning.sweeps import Row
 
 Tell = Callable[[str], None]
-PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn")
 VERSION = 1  # raise it when the same recipe would end otherwise than before
 WORKERS = 2
 EVERY = 10  # runs between two lines of progress
@@ -164,17 +161,7 @@ def _story(sheet: Sheet, entries: Sequence[Entry], clock: float) -> dict[str, An
         "run_seconds": round(sum(entry.seconds for entry in entries), 1),
         "clock_seconds_of_the_last_call": round(clock, 1),
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": _machine(),
-    }
-
-
-def _machine() -> dict[str, Any]:
-    return {
-        "processor": runtime.processor_name(),
-        "device": str(runtime.device()),
-        "threads_a_run": 1,
-        "python": platform.python_version(),
-        **{package: version(package) for package in PACKAGES},
+        "machine": {"threads_a_run": 1, **machine_and_versions()},
     }
 
 

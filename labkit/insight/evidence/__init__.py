@@ -14,11 +14,15 @@ import pandas as pd
 from labkit.errors import EvidenceError
 from labkit.insight.evidence import record
 from labkit.insight.evidence.claims import verdict
-from labkit.insight.evidence.experiments import EXPERIMENTS, Experiment, Setting, find
+from labkit.insight.evidence.experiments import find
+from labkit.insight.evidence.lessons import EXPERIMENTS
 from labkit.insight.evidence.making import build, recipe, tune
 from labkit.insight.evidence.record import RECORDS, Row, Trial
+from labkit.insight.evidence.setting import Experiment, Setting
 from labkit.insight.metrics import Estimate, mean_interval, paired_difference
 from labkit.runtime import wilson
+
+COLUMNS = {"": "accuracy", "drift": "drift", "statistics": "statistics", "steps": "steps"}
 
 __all__ = ["build", "check", "cite", "estimate", "find", "names", "rows", "show", "tune", "verdict"]
 
@@ -54,8 +58,9 @@ def show(name: str | Experiment, out: Path | None = None) -> pd.DataFrame:
 def estimate(key: str, against: str | None = None, out: Path | None = None) -> Estimate:
     """The mean accuracy of `experiment/group/plan`, or by how much it exceeds another's.
 
-    With `/drift` behind it, a key means how far the layers below the head have moved, with `/steps` how many steps
-    were made; with the name of a spread in place of the plan, the best accuracy of a set of settings less the worst;
+    With `/drift` behind it, a key means how far the layers below the head have moved, with `/statistics` the same of
+    the BatchNorm statistics of frozen stages, with `/steps` how many steps were made, with the name of a reading what
+    that gave; with the name of a spread in place of the plan, the best accuracy of a set of settings less the worst;
     with that of a race, the steps until it was won, or with `/seconds` behind it the processor seconds.
 
     Raises EvidenceError when nothing is on record for a key, with the keys there are.
@@ -165,12 +170,13 @@ def _by_seed(key: str, out: Path | None) -> dict[int, float]:
     recorded = _recorded(experiment, out)
     if rest.removesuffix("/seconds") in experiment.races:
         return _race(experiment, rest, recorded)
-    plan, _, column = rest.rpartition("/")
-    if column not in ("drift", "steps"):
-        plan, column = rest, "accuracy"
     for setting in experiment.settings:
-        if setting.key == plan and (found := _of(setting, recorded)):
-            return {row.seed: getattr(row, column) for row in found}
+        column = rest.removeprefix(setting.key).removeprefix("/")
+        if rest in (setting.key, f"{setting.key}/{column}") and (found := _of(setting, recorded)):
+            if column in setting.readings:
+                return {row.seed: row.reading(column) for row in found}
+            if column in COLUMNS:
+                return {row.seed: getattr(row, COLUMNS[column]) for row in found}
     keys = (*(s.key for s in experiment.settings), *experiment.spreads, *experiment.races)
     known = ", ".join(f"{name}/{key}" for key in keys)
     raise EvidenceError(f"Nothing is on record for {key!r}. These are: {known}.")
@@ -192,6 +198,10 @@ def _race(experiment: Experiment, name: str, recorded: list[Row]) -> dict[int, f
 def _unit(key: str) -> str | None:
     """The unit of what a key means; None for a share, which a text gives in per cent or points."""
     name, _, rest = key.partition("/")
+    for setting in find(name).settings:
+        column = rest.removeprefix(f"{setting.key}/")
+        if column in setting.readings:
+            return setting.readings[column].unit
     if rest.endswith("/seconds"):
         return "s"
     return "steps" if rest.endswith("/steps") or rest in find(name).races else None

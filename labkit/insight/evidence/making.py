@@ -12,8 +12,9 @@ from typing import Any
 import labkit
 from labkit.insight.drift import layers_drift, statistics_drift
 from labkit.insight.evidence import record
-from labkit.insight.evidence.experiments import TRIAL_SEEDS, Experiment, Setting, find
+from labkit.insight.evidence.experiments import find
 from labkit.insight.evidence.record import RECORDS, Row, Trial
+from labkit.insight.evidence.setting import TRIAL_SEEDS, Experiment, Setting
 from labkit.tuning import Run
 
 Tell = Callable[[str], None]
@@ -92,7 +93,7 @@ def _candidates(experiment: Experiment) -> Iterator[tuple[Setting, float, int]]:
 
 def _run(setting: Setting, seed: int, recipe: str) -> Row:
     """Train once and count."""
-    run = Run(labkit.load_backbone(setting.net), setting.load(seed), setting.plan, seed)
+    run = Run(setting.backbone(), setting.load(seed), setting.plan, seed)
     began, cpu_began = perf_counter(), process_time()
     run.fit()
     seconds, cpu_seconds = perf_counter() - began, process_time() - cpu_began
@@ -100,6 +101,8 @@ def _run(setting: Setting, seed: int, recipe: str) -> Row:
     history = run.history
     valid = history[history["split"] == "valid"].reset_index(drop=True)
     best = valid.loc[valid["correct"].idxmax()]
+    statistics, drift = statistics_drift(run), layers_drift(run)
+    epochs, steps = run.epoch, run.step_number  # a reading may rewind the run
     return Row(
         group=setting.group,
         plan=setting.plan.name,
@@ -110,21 +113,22 @@ def _run(setting: Setting, seed: int, recipe: str) -> Row:
         best_correct=int(best["correct"]),
         best_epoch=int(best["epoch"]),
         valid_count=int(best["count"]),
-        epochs=run.epoch,
-        steps=run.step_number,
+        epochs=epochs,
+        steps=steps,
         seconds=round(seconds, 2),
         cpu_seconds=round(cpu_seconds, 2),
-        statistics=round(statistics_drift(run), 4),
+        statistics=round(statistics, 4),
         precision=str(run.precision),
         recipe=recipe,
-        drift=round(layers_drift(run), 5),
+        drift=round(drift, 5),
         curve=" ".join(map(str, valid["correct"])),
+        readings=" ".join(f"{name}={one.ask(run):.6g}" for name, one in setting.readings.items()),
     )
 
 
 def _try(setting: Setting, rate: float, seed: int) -> Trial:
     plan = setting.plan.with_(lr=rate)
-    run = Run(labkit.load_backbone(setting.net), setting.load_trial(seed), plan, seed).fit()
+    run = Run(setting.backbone(), setting.load_trial(seed), plan, seed).fit()
     end = run.evaluate(setting.trial_split)
     weights = _weights(setting.net)[:12] if plan.pretrained else ""
     return Trial(setting.group, setting.plan.name, rate, seed, end.correct, end.count, weights)
@@ -173,4 +177,5 @@ def _setting(setting: Setting) -> dict[str, Any]:
             "split": setting.trial_split,
             "seeds": list(TRIAL_SEEDS),
         },
+        **setting.extras(),
     }

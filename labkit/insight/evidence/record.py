@@ -11,22 +11,20 @@ import csv
 import hashlib
 import io
 import json
-import platform
 from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
-from importlib.metadata import version
 from math import nan
 from pathlib import Path
 from typing import Any
 
 from labkit import runtime
 from labkit.errors import EvidenceError
-from labkit.insight.evidence.experiments import Setting
+from labkit.insight.evidence.setting import Setting
+from labkit.insight.story import machine_and_versions
 from labkit.insight.story import read_story as read_story
 from labkit.insight.story import write_story as write_story
 
 RECORDS = Path(__file__).parent / "records"
-PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn")
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,8 @@ class Row:
     machine does not stretch. `statistics` is how far the BatchNorm statistics of stages that never
     trained have moved (relative; 0 when they stood still), `drift` how far the parameters below the
     head are from where they began (relative; nan in records older than this column). `curve` is the right answers on
-    the validation split before training and after each epoch (empty in records older than this column).
+    the validation split before training and after each epoch (empty in records older than this column). `readings` is
+    what the setting's readings gave, as `name=number`.
     """
 
     group: str
@@ -59,16 +58,22 @@ class Row:
     recipe: str
     drift: float = nan
     curve: str = ""
+    readings: str = ""
 
     @property
     def accuracy(self) -> float:
         return self.correct / self.count
 
+    def reading(self, name: str) -> float:
+        """What one of the setting's readings gave; nan where it was not asked for."""
+        numbers = dict(one.split("=") for one in self.readings.split())
+        return float(numbers.get(name, nan))
+
     def share_until(self, right: int) -> float:
         """The share of the training after which `right` validation answers were first there; 1 if they never were."""
         epochs = [int(count) for count in self.curve.split()]
         reached = (epoch for epoch, count in enumerate(epochs) if count >= right)
-        return min(next(reached, self.epochs) / self.epochs, 1.0)
+        return next(reached, self.epochs) / self.epochs
 
     def belongs_to(self, setting: Setting, seed: int) -> bool:
         """Whether this is the run of that setting with that seed, whatever its recipe."""
@@ -97,6 +102,7 @@ def digest(setting: Setting, weights: str) -> str:
         "net": setting.net,
         "weights": weights if setting.plan.pretrained else None,
         "plan": setting.plan.to_dict(),
+        **setting.extras(),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -133,10 +139,4 @@ def write(path: Path, rows: Sequence[Any]) -> None:
 
 def machine() -> dict[str, Any]:
     """What the runs were made on and with."""
-    return {
-        "processor": runtime.processor_name(),
-        "threads": runtime.threads(),
-        "device": str(runtime.device()),
-        "python": platform.python_version(),
-        **{package: version(package) for package in PACKAGES},
-    }
+    return {"threads": runtime.threads(), **machine_and_versions()}
