@@ -115,6 +115,7 @@ def test_a_changed_recipe_is_another_and_what_it_was_asked_for_can_be_cited(tmp_
     asked = {
         "size": Reading(lambda run: len(run.data.train)),
         "back": Reading(seen_before, "steps"),
+        "path": Reading(lambda run: [1.0, 0.25]),
     }
     other = replace(plain, group="other", change=Fewer(2), start=fresh, readings=asked)
     assert len({making.recipe(s) for s in (plain, other, replace(other, change=Fewer(3)))}) == 3
@@ -124,10 +125,11 @@ def test_a_changed_recipe_is_another_and_what_it_was_asked_for_can_be_cited(tmp_
     row = record.read(tmp_path / "small.csv", Row)[1]
     assert row.reading("size") == 20  # two of ten classes each
     assert row.reading("back") == 0
+    assert row.reading("path") == 0.25, "a text gets the last number of a curve"
     assert row.steps > 0, "what is on record is from before a reading went back"
     told = record.read_story(tmp_path / "small.json")["settings"]["other/linear-probe"]
     assert (told["change"], told["start"]) == ("Fewer(per_class=2)", "fresh")
-    assert told["readings"] == ["back", "size"]
+    assert told["readings"] == ["back", "path", "size"]
 
 
 def test_the_trap_is_on_record_as_statistics_that_moved(built):

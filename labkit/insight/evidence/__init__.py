@@ -24,7 +24,19 @@ from labkit.runtime import wilson
 
 COLUMNS = {"": "accuracy", "drift": "drift", "statistics": "statistics", "steps": "steps"}
 
-__all__ = ["build", "check", "cite", "estimate", "find", "names", "rows", "show", "tune", "verdict"]
+__all__ = [
+    "build",
+    "check",
+    "cite",
+    "curves",
+    "estimate",
+    "find",
+    "names",
+    "rows",
+    "show",
+    "tune",
+    "verdict",
+]
 
 
 def names() -> tuple[str, ...]:
@@ -79,6 +91,24 @@ def cite(key: str, against: str | None = None, out: Path | None = None) -> str:
     if against is None and not _is_spread(key):
         return found.percent()
     return found.points(sign="+" if against else "")
+
+
+def curves(key: str, out: Path | None = None) -> pd.DataFrame:
+    """What a reading that is a curve gave, such as the loss epoch by epoch: a row a seed, a column a place on it.
+
+    Raises EvidenceError when no setting has such a reading, with those there are.
+    """
+    name, _, rest = key.partition("/")
+    experiment = find(name)
+    for setting in experiment.settings:
+        reading = rest.removeprefix(f"{setting.key}/")
+        if reading in setting.readings:
+            found = _of(setting, _recorded(experiment, out))
+            return pd.DataFrame.from_dict(
+                {row.seed: row.curve_of(reading) for row in found}, orient="index"
+            )
+    known = ", ".join(f"{name}/{s.key}/{reading}" for s in experiment.settings for reading in s.readings)
+    raise EvidenceError(f"There is no reading {key!r}. There are: {known or 'none'}.")
 
 
 def check(name: str | Experiment | None = None, out: Path | None = None) -> list[str]:

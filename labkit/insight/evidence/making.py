@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -122,8 +122,15 @@ def _run(setting: Setting, seed: int, recipe: str) -> Row:
         recipe=recipe,
         drift=round(drift, 5),
         curve=" ".join(map(str, valid["correct"])),
-        readings=" ".join(f"{name}={one.ask(run):.6g}" for name, one in setting.readings.items()),
+        readings=" ".join(f"{name}={_written(r.ask(run))}" for name, r in setting.readings.items()),
     )
+
+
+def _written(given: float | Sequence[float]) -> str:
+    """A number, or the numbers of a curve, which only a picture wants, with fewer figures."""
+    if isinstance(given, Sequence):
+        return ":".join(f"{number:.4g}" for number in given)
+    return f"{given:.6g}"
 
 
 def _try(setting: Setting, rate: float, seed: int) -> Trial:

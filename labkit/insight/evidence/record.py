@@ -37,7 +37,7 @@ class Row:
     trained have moved (relative; 0 when they stood still), `drift` how far the parameters below the
     head are from where they began (relative; nan in records older than this column). `curve` is the right answers on
     the validation split before training and after each epoch (empty in records older than this column). `readings` is
-    what the setting's readings gave, as `name=number`.
+    what the setting's readings gave, as `name=number`, or `name=number:number:number` where one gave a curve.
     """
 
     group: str
@@ -65,9 +65,13 @@ class Row:
         return self.correct / self.count
 
     def reading(self, name: str) -> float:
-        """What one of the setting's readings gave; nan where it was not asked for."""
+        """What one of the setting's readings gave, of a curve the last number; nan where it was not asked for."""
+        return self.curve_of(name)[-1]
+
+    def curve_of(self, name: str) -> tuple[float, ...]:
+        """All numbers that a reading gave, in their order; (nan,) where it was not asked for."""
         numbers = dict(one.split("=") for one in self.readings.split())
-        return float(numbers.get(name, nan))
+        return tuple(float(number) for number in numbers.get(name, "nan").split(":"))
 
     def share_until(self, right: int) -> float:
         """The share of the training after which `right` validation answers were first there; 1 if they never were."""

@@ -6,7 +6,7 @@ plan to what that found. All settings of a group share everything but what the e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -16,6 +16,7 @@ from labkit.models import Backbone
 from labkit.tuning import Plan, Run
 
 SEEDS = (0, 1, 2, 3, 4)
+FRESH_SEEDS = (5, 6, 7, 8, 9)  # for rules that were written when the first five had been seen
 TRIAL_SEEDS = (100, 101)  # for choosing rates; never reported
 
 
@@ -29,9 +30,10 @@ class Reading:
     """A number that is asked of a finished run, beside its accuracy. It may rewind the run, it is the last to look.
 
     `unit` stands behind the number in a text; None where it is a share, which a text gives in per cent or points.
+    Where `ask` gives several numbers they are a curve, for a picture; a text gets the last of them.
     """
 
-    ask: Callable[[Run], float]
+    ask: Callable[[Run], float | Sequence[float]]
     unit: str | None = None
 
 
