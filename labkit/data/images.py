@@ -13,9 +13,10 @@ from torch import Tensor
 
 from labkit.data.augment import LEVELS, change, check_level, draw
 from labkit.data.cards import Card
+from labkit.data.mislabel import check_share, mislabelled, where
 from labkit.data.report import Report
 from labkit.data.splits import per_class as choose
-from labkit.errors import DataError
+from labkit.errors import DataError, SplitError
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,11 +107,37 @@ class ImageData:
     def subset(self, per_class: int, seed: int = 0) -> ImageData:
         """The same data with `per_class` training pictures of every class; valid and test stay whole.
 
-        Raises `SplitError` when a class has fewer.
+        Raises `SplitError` when a class has fewer, or when labels were made wrong: what is wrong then depends on how
+        many there are.
         """
+        self._check_labels_are_right("Take the subset first, then make labels wrong")
         positions = choose(self.train.labels, per_class, seed)
         recipe = {**self.recipe, "per_class": per_class, "subset_seed": seed}
         return replace(self, train=self.train.take(positions), recipe=recipe)
+
+    def mislabel(self, share: float, seed: int = 0) -> ImageData:
+        """The same data with that share of the training labels wrong; valid and test stay as they are.
+
+        `data.mislabelled` tells which. Raises `DataError` for a share that is none, `SplitError` for wrong labels on
+        top of wrong labels.
+        """
+        self._check_labels_are_right("Begin again from the data as they were loaded")
+        share = check_share(share)
+        labels = mislabelled(self.train.labels, len(self.classes), share, seed)
+        recipe = {**self.recipe, "mislabelled": share, "mislabel_seed": seed}
+        return replace(self, train=replace(self.train, labels=labels), recipe=recipe)
+
+    @property
+    def mislabelled(self) -> Tensor:
+        """The positions in the training split whose labels `mislabel` made wrong: int64, sorted, none by default."""
+        share, seed = self.recipe.get("mislabelled", 0.0), self.recipe.get("mislabel_seed", 0)
+        return where(len(self.train), share, seed)
+
+    def _check_labels_are_right(self, advice: str) -> None:
+        if "mislabelled" in self.recipe:
+            raise SplitError(
+                f"{self.recipe['mislabelled']:.0%} of these labels were made wrong. {advice}."
+            )
 
     def __str__(self) -> str:
         sizes = ", ".join(

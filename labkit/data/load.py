@@ -36,6 +36,8 @@ def load_data(
     flip: bool | None = None,
     per_class: int | None = None,
     subset_seed: int = 0,
+    mislabelled: float | None = None,
+    mislabel_seed: int = 0,
     memory: int | None = None,
 ) -> ImageData:
     """Load a data set by name, a folder of pictures by path, or a pair of folders (train, valid).
@@ -45,6 +47,7 @@ def load_data(
     test: share of the training pictures to set aside as the test split; by default what the card says.
     flip: whether augmentation may mirror pictures; by default what the card says, and yes for a folder.
     per_class, subset_seed: as `data.subset(per_class, seed)`.
+    mislabelled, mislabel_seed: as `data.mislabel(share, seed)`, after the subset is taken.
     memory: bytes of pixels that may stay in memory; by default a quarter of what this process may use.
 
     Raises `DataError` for a name, folder or value that cannot be used, `SplitError` where a class has too few
@@ -62,7 +65,8 @@ def load_data(
     recipe = {"name": _plain(name), "size": size, "seed": seed, "test": test, "flip": flip}
     report = Report(tuple(findings))
     data = ImageData(about.name, size, listing.classes, about, report, **parts, recipe=recipe)
-    return data if per_class is None else data.subset(per_class, subset_seed)
+    data = data if per_class is None else data.subset(per_class, subset_seed)
+    return data if mislabelled is None else data.mislabel(mislabelled, mislabel_seed)
 
 
 def _check(size: Any, seed: Any, test: Any) -> None:
