@@ -127,7 +127,7 @@ KEPT = Experiment(
     question="How far up can a network be kept, from a related source and from an unrelated one?",
     settings=(
         *_kept(digits(10), 3e-3, 1e-2, 12, 20),
-        *_kept(ANTS_BEES, 1e-3, 1e-2, 8, 16),
+        *_kept(ANTS_BEES, 1e-3, 1e-2, 6, 16),
     ),
     seeds=FRESH_SEEDS,
     notes="Rates are those of `types`: what begins at random has that of from scratch, a head alone that of the "
