@@ -137,8 +137,8 @@ LABEL_NOISE = Experiment(
     settings=(
         *_noise(DIGITS, feature_extraction(1e-2, 8, **SHAPE, batch_size=20, name="head")),
         *_noise(DIGITS, full(1e-3, 8, **SHAPE, batch_size=20, name="everything")),
-        *_noise(ANTS_BEES, feature_extraction(1e-2, 6, **SHAPE, name="head")),
-        *_noise(ANTS_BEES, full(3e-4, 6, **SHAPE, name="everything")),
+        *_noise(ANTS_BEES, feature_extraction(1e-2, 6, **SHAPE, batch_size=10, name="head")),
+        *_noise(ANTS_BEES, full(3e-4, 4, **SHAPE, batch_size=10, name="everything")),
     ),
     seeds=(5, 6, 7, 8, 9),
     notes="Rates are those of `types`, chosen with labels that are all right, so they may suit these better. Epochs "
