@@ -53,12 +53,12 @@ def code(source: Path) -> str:
 
 
 def sentences(text: str) -> list[str]:
-    """Sentences of a cell: headings, table cells and items of lists stand alone."""
+    """Sentences of a cell: headings, table cells and items of lists stand alone; a colon ends none."""
     text = re.sub(r"```.*?```|<[^>]+>|^\|[-|: ]+\|$", " ", text, flags=re.S | re.M)
     text = re.sub(r"\{[^}]*\}", "x", text)
     blocks = re.split(r"\n\s*\n|\n(?=#|- |\d+\. |\|)|(?<!^)\|", text)
     return [
-        part for block in blocks for part in re.split(r"(?<=[.?:])\**\s+", " ".join(block.split()))
+        part for block in blocks for part in re.split(r"(?<=[.?])\**\s+", " ".join(block.split()))
     ]
 
 
