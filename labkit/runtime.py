@@ -184,14 +184,16 @@ PRECISIONS = (
 
 
 CLEARLY = 0.9  # of the time: a difference that is no accident
+TURNS = 3  # for the clock, after one to warm up
 
 
 def choose_precision(key: str, trial: Callable[[Precision], object]) -> Precision:
     """The precision in which `trial` runs fastest on this machine, measured once and remembered.
 
     bf16 is nearly twice as fast where the processor has instructions for it and far slower where it has not;
-    channels_last helps or hurts by shape. So we measure: each candidate runs once to warm up and three times for
-    the clock, and takes the place of a plainer one only if it is a tenth faster: on a busy machine less is chance.
+    channels_last helps or hurts by shape. So we measure: the candidates run in turns, once to warm up and three
+    times for the clock, and one takes the place of a plainer one only if it is a tenth faster: on a busy machine less
+    is chance.
     `key` names the work; the answer is kept in `cache_dir()` per machine, torch version and thread count.
     """
     memory = cache_dir() / "precision.json"
@@ -199,25 +201,27 @@ def choose_precision(key: str, trial: Callable[[Precision], object]) -> Precisio
     known = _read_json(memory)
     if known.get(full_key) in [[p.dtype, p.memory_format] for p in PRECISIONS]:
         return next(p for p in PRECISIONS if [p.dtype, p.memory_format] == known[full_key])
-    best, quickest = PRECISIONS[0], _seconds(trial, PRECISIONS[0])
+    seconds = _seconds(trial)
+    best = PRECISIONS[0]
     for precision in PRECISIONS[1:]:
-        seconds = _seconds(trial, precision)
-        if seconds < CLEARLY * quickest:
-            best, quickest = precision, seconds
+        if seconds[precision] < CLEARLY * seconds[best]:
+            best = precision
     known[full_key] = [best.dtype, best.memory_format]
     with suppress(OSError):  # a read-only home costs a new measurement next time, nothing more
         write_atomic(memory, json.dumps(known, indent=1).encode())
     return best
 
 
-def _seconds(trial: Callable[[Precision], object], precision: Precision) -> float:
-    trial(precision)
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        trial(precision)
-        times.append(time.perf_counter() - start)
-    return min(times)
+def _seconds(trial: Callable[[Precision], object]) -> dict[Precision, float]:
+    """The shortest time of each candidate. They take turns, so that a busy moment of the machine meets them all."""
+    best = dict.fromkeys(PRECISIONS, math.inf)
+    for turn in range(1 + TURNS):
+        for precision in PRECISIONS:
+            start = time.perf_counter()
+            trial(precision)
+            if turn:  # the first is to warm up
+                best[precision] = min(best[precision], time.perf_counter() - start)
+    return best
 
 
 def _machine() -> str:

@@ -36,15 +36,21 @@ def laid_out(inputs: Inputs, precision: Precision, device: torch.device) -> Inpu
 
 
 def measured(model: nn.Module, name: str, split: Any, device: torch.device) -> Precision:
-    """The fastest precision for training this model on batches of this split; asked once per machine."""
+    """The fastest precision for this model on batches of this split, asked once per machine.
+
+    What is timed is what runs most: a pass without gradients, as frozen stages and validation make it, and a step.
+    """
     inputs, targets = split.batch(torch.arange(min(TRIAL_BATCH, len(split))))
     scratch: dict[Precision, nn.Module] = {}
 
     def trial(precision: Precision) -> None:
         if precision not in scratch:
             scratch[precision] = lay_out(copy.deepcopy(model).to(device).train(), precision)
+        batch = laid_out(inputs, precision, device)
         with autocast(precision, device):
-            scores = forward(scratch[precision], laid_out(inputs, precision, device))
+            with torch.no_grad():
+                forward(scratch[precision], batch)
+            scores = forward(scratch[precision], batch)
         F.cross_entropy(scores.float(), targets.to(device)).backward()
 
     with runtime.seeded_globals(0, "precision"):

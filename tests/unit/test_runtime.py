@@ -70,8 +70,18 @@ def test_a_precision_that_is_hardly_faster_does_not_take_the_place_of_a_plainer_
 ) -> None:
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
     took = dict(zip(runtime.PRECISIONS, (0.100, 0.095, 0.093, 0.091), strict=True))
-    monkeypatch.setattr(runtime, "_seconds", lambda trial, precision: took[precision])
+    monkeypatch.setattr(runtime, "_seconds", lambda trial: took)
     assert runtime.choose_precision("work", lambda _: None) == runtime.PRECISIONS[0]
+
+
+def test_precisions_are_tried_in_turns_so_that_a_busy_moment_meets_them_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
+    tried: list[runtime.Precision] = []
+    runtime.choose_precision("work", tried.append)
+    assert tried == list(runtime.PRECISIONS) * (len(tried) // len(runtime.PRECISIONS))
+    assert len(tried) > 2 * len(runtime.PRECISIONS)
 
 
 @pytest.mark.parametrize("content", ["", "not json", "[1]", '{"k": 3}'])
