@@ -19,6 +19,8 @@ endif
 
 heading = @printf '\n\033[1m== %s ==\033[0m\n' "$(1)"
 pytest  = $(BIN)/python -m pytest
+# Two tests at a time, each on one thread: networks this small gain little from a second one.
+paired  = OMP_NUM_THREADS=1 $(pytest) --numprocesses=2 --dist=loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help lab test install browser lint types arrows fast kernel page lessons bench-console notebooks format pins clean
@@ -79,7 +81,7 @@ arrows: $(STAMP) ## Which room may import which
 
 fast: $(STAMP) ## Unit tests, invariants, hostile input, offline
 	$(call heading,Units and invariants and hostile input and no network)
-	@$(pytest) tests/unit tests/invariants tests/hostile tests/offline --durations=10
+	@$(paired) tests/unit tests/invariants tests/hostile tests/offline --durations=10
 
 kernel: $(STAMP) ## Widget messages over a live kernel
 	$(call heading,A live kernel)
@@ -87,13 +89,13 @@ kernel: $(STAMP) ## Widget messages over a live kernel
 
 page: $(STAMP) browser ## A real browser on a real JupyterLab
 	$(call heading,A real browser)
-	@$(pytest) tests/browser --durations=5
+	@$(paired) tests/browser --durations=5
 
-lessons: $(STAMP) ## Build the lessons again and run them
+lessons: $(STAMP) ## Build the lessons again and run their solutions; `make page` runs them as a learner does
 	$(call heading,The lessons)
-	@$(pytest) tests/notebooks --durations=10
-	@LABKIT_OFFLINE=1 LABKIT_PROGRESS=$(abspath $(VENV))/progress.json \
-	  $(pytest) --nbval-lax --nbval-cell-timeout=120 --ignore=notebooks/solutions notebooks --durations=5
+	@$(paired) tests/notebooks --durations=5
+	@$(paired) --dist=loadfile -p tests.notebooks.promises --nbval-lax --nbval-cell-timeout=200 \
+	  notebooks/solutions --durations=5
 
 # ---------------------------------------------------------------- measuring
 

@@ -1,0 +1,111 @@
+"""What a solution promises beyond running straight through, asked while nbval runs it, cell by cell.
+
+`pytest -p tests.notebooks.promises --nbval-lax notebooks/solutions`: every check says that the answer is right, every
+picture has words, something has learned soon after the kernel starts, and time and memory stay small. Time is counted
+as processor time of the kernel, because wall time also measures what else the machine is doing. The learner's
+notebooks, with nothing solved, are run in a real browser.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from nbval.plugin import IPyNbCell
+
+CORES, SECONDS, FIRST_STEP = 2, 90, 15
+# Bytes, resident, at the peak. The aim is 1.2 GB; with a CUDA build of torch, whose libraries take
+# 0.8 GB before any work, lesson 06 on photographs was seen to need 1.36 GB.
+MEMORY = 1.4 * 2**30
+PATIENCE = 60  # seconds for an answer of the kernel
+
+MEASURE = """
+import json, resource, sys
+_used = resource.getrusage(resource.RUSAGE_SELF)
+print(json.dumps({"seconds": _used.ru_utime + _used.ru_stime,
+                  "bytes": _used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)}))
+"""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Kernels have no network, and a learner's progress of their own."""
+    config.stash[HOME] = TemporaryDirectory()
+    os.environ |= {
+        "LABKIT_OFFLINE": "1",
+        "LABKIT_PROGRESS": os.path.join(config.stash[HOME].name, "progress.json"),
+    }
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[HOME].cleanup()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    yield
+    if isinstance(item, IPyNbCell):
+        for promise in PROMISES:
+            promise(item)
+
+
+def _a_check_says_that_the_solution_is_right(cell: Any) -> None:
+    if "learn.check(" in cell.cell.source:
+        said = "\n".join(out.data.get("text/plain", "") for out in _shown(cell))
+        assert said.startswith("✓ Right"), said
+
+
+def _a_picture_has_words(cell: Any) -> None:
+    for out in _shown(cell):
+        if "image/png" in out.data:
+            assert len(out.data["text/plain"].split()) >= 5, out.data["text/plain"]
+            assert "alt=" in out.data["text/html"]
+
+
+def _something_has_learned_soon(cell: Any) -> None:
+    first = next((c for c in _code(cell) if "labkit.load_data" in c.source), None)
+    if cell.cell is first:
+        assert _used(cell)["seconds"] <= CORES * FIRST_STEP
+
+
+def _a_lesson_stays_within_its_time_and_memory(cell: Any) -> None:
+    if cell.cell is _code(cell)[-1]:
+        used = _used(cell)
+        assert used["seconds"] <= CORES * SECONDS
+        assert used["bytes"] <= MEMORY
+
+
+PROMISES = (
+    _a_check_says_that_the_solution_is_right,
+    _a_picture_has_words,
+    _something_has_learned_soon,
+    _a_lesson_stays_within_its_time_and_memory,
+)
+HOME = pytest.StashKey[TemporaryDirectory[str]]()
+
+
+def _shown(cell: Any) -> list[Any]:
+    return [out for out in cell.test_outputs if "data" in out]
+
+
+def _code(cell: Any) -> list[Any]:
+    """The code cells of the notebook that a cell belongs to."""
+    return [other for other in cell.parent.nb.cells if other.cell_type == "code"]
+
+
+def _used(cell: Any) -> dict[str, float]:
+    """What the kernel has used so far: processor seconds, and bytes at the peak."""
+    kernel, said = cell.parent.kernel, ""
+    asked = kernel.execute_cell_input(MEASURE, allow_stdin=False)
+    kernel.await_reply(asked, timeout=PATIENCE)
+    while True:
+        message = kernel.get_message("iopub", timeout=PATIENCE)
+        if message["parent_header"].get("msg_id") != asked:
+            continue
+        if message["msg_type"] == "stream":
+            said += message["content"]["text"]
+        elif message["content"].get("execution_state") == "idle":
+            return dict(json.loads(said))
