@@ -75,7 +75,7 @@ FEWER_LABELS = Experiment(
     "at least 60 steps. Seeds are new: the rule was written when seeds 0 to 9 of the others were known.",
 )
 
-EXPERIMENTS = (HEAD_START,)
+EXPERIMENTS = (HEAD_START, FEWER_LABELS)
 
 # ---------------------------------------------------------------- the claims
 
@@ -132,6 +132,7 @@ CLAIMS = (
         "validation accuracy that training from scratch ends with is there after fewer steps than from scratch.",
         _fewer_steps,
     ),
+    LABELS,
     Claim(
         3,
         "Pre-trained is more accurate on small data.",
