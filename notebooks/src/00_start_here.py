@@ -217,7 +217,7 @@ learn.check("00-two-rates", mine)
 #
 # **Pre-training buys accuracy when labels are few: supported here.** The head alone, against from scratch, gains
 # {evidence:types/digits-3/linear-probe against types/digits-3/from-scratch}, paired by seed.
-# Lesson 04 asks whether any pre-training will do. It will not.
+# Lesson 01 asks what else it buys, and lesson 04 whether any pre-training will do. It will not.
 
 # %% [markdown]
 # ## Pitfalls
@@ -233,7 +233,7 @@ learn.check("00-two-rates", mine)
 # - A run is a network, data, a plan and a seed, and the commands you gave it.
 # - Training is one small move against the gradient, repeated. The learning rate is the size of the move.
 # - A command takes effect on the next step. Rewind and branch make a mistake cheap.
-# - A few labels can be enough when the network comes with something useful.
+# - A few labels can be enough when the network comes with something useful. Lesson 01 measures how few.
 #
 # Your guesses so far:
 
