@@ -4,7 +4,8 @@ The learner's `notebooks/NN_name.ipynb` has a stub where the solution would be, 
 folded away below it. The solution's `notebooks/solutions/NN_name.ipynb` has it in place. In a
 source an exercise is two cells in a row, tagged `stub` and `solution`. In the prose,
 `{evidence:key}` is filled with a recorded result, `{evidence:key against other}` with a recorded
-difference, `{verdict:number}` with what the record says of a claim, and `{exercise:id}` with the exercise's label.
+difference, `{verdict:number}` with what the record says of a claim, `{coach:name}` with a share of the coach's
+examination, and `{exercise:id}` with the exercise's label.
 The same sources and records always give the same bytes.
 """
 
@@ -30,7 +31,7 @@ _KERNEL = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-_PLACEHOLDER = re.compile(r"\{(evidence|verdict|exercise):([^{}\n]+)\}")
+_PLACEHOLDER = re.compile(r"\{(evidence|verdict|coach|exercise):([^{}\n]+)\}")
 _GLOSSARY = "glossary.ipynb"
 
 
@@ -134,11 +135,13 @@ def _filler(source: Path) -> Callable[[re.Match[str]], str]:
         kind, key = match.groups()
         if kind == "exercise":
             return f"*{exercises.find(key).label}*"
-        from labkit.insight import evidence  # here, because a source without claims needs no record
+        from labkit.insight import evidence, exam  # here: a source without claims needs no record
 
         try:
             if kind == "verdict":
                 return evidence.verdict(int(key))
+            if kind == "coach":
+                return exam.share(key).words()
             return evidence.cite(*key.split(" against "))
         except (LabkitError, ValueError) as problem:
             raise BuildError(f"{source.name}: {{{kind}:{key}}}: {problem}") from problem

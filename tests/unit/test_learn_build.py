@@ -6,7 +6,7 @@ import nbformat
 import pytest
 
 from labkit.errors import LabkitError
-from labkit.insight import evidence
+from labkit.insight import evidence, exam
 from labkit.learn import glossary
 from labkit.learn.build import BuildError, build
 
@@ -172,6 +172,12 @@ def test_a_verdict_is_filled_in_from_the_record(
     assert "It is supported." in learner(checkout).cells[0].source
 
 
+def test_a_share_of_the_coachs_examination_is_filled_in_from_its_record(checkout: Path) -> None:
+    write(checkout, SOURCE.replace("A step is", "It is {coach:right-first}. A step is"))
+    build(checkout)
+    assert f"It is {exam.share('right-first').words()}." in learner(checkout).cells[0].source
+
+
 @pytest.mark.parametrize(
     ("source", "said"),
     [
@@ -179,6 +185,7 @@ def test_a_verdict_is_filled_in_from_the_record(
         (SOURCE.replace('tags=["stub"]', ""), "without a stub"),
         (SOURCE.replace("A step", "{evidence:no/such/key} step"), "no/such/key"),
         (SOURCE.replace("A step", "{verdict:99} step"), "No rule decides claim 99"),
+        (SOURCE.replace("A step", "{coach:luck} step"), "The coach has no 'luck'"),
         (SOURCE.replace("05-count", "05-nothing"), "05-nothing"),
     ],
 )

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit import runtime
 from labkit.errors import EvidenceError
-from labkit.insight.diagnosis import Diagnosis, diagnose
+from labkit.insight.diagnosis import Diagnosis, Evidence, diagnose, judge
 from labkit.insight.evidence import record
 from labkit.insight.sabotage import KINDS, Case, train
 from labkit.insight.story import write_story
@@ -47,7 +47,10 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Answer:
-    """One run of the examination: what was done to it, and what the coach said first and besides."""
+    """One run of the examination: what was done to it, and what the coach said first and besides.
+
+    `curves` is what it says first of the same run when it may look at nothing but the history.
+    """
 
     kind: str
     seed: int
@@ -57,6 +60,7 @@ class Answer:
     status: str
     steps: int
     cpu_seconds: float
+    curves: str = ""
 
     @property
     def right(self) -> bool:
@@ -84,6 +88,7 @@ def sit(case: Case) -> Answer:
         run = train(case)
         diagnosis: Diagnosis = diagnose(run)
     besides = [finding.kind for finding in diagnosis.findings[1:]]
+    by_eye = judge(Evidence(diagnosis.evidence.trace))
     return Answer(
         case.kind,
         case.seed,
@@ -93,6 +98,7 @@ def sit(case: Case) -> Answer:
         run.status,
         run.step_number,
         round(process_time() - began, 2),
+        by_eye.kind,
     )
 
 
@@ -119,8 +125,7 @@ def build(
     """
     path = (out or RECORDS) / f"{NAME}.csv"
     known = [] if again else answers(out)
-    todo = [case for case in cases() if not any(answer.belongs_to(case) for answer in known)]
-    todo = [case for case in todo if at_hand(case)][:most]
+    todo = [case for case in missing(known) if at_hand(case)][:most]
     for number, case in enumerate(todo, start=1):
         answer = sit(case)
         known.append(answer)
@@ -138,9 +143,9 @@ def answers(out: Path | None = None) -> list[Answer]:
     return record.read((out or RECORDS) / f"{NAME}.csv", Answer)
 
 
-def missing(out: Path | None = None) -> list[Case]:
-    """The runs of the examination that are not on record."""
-    known = answers(out)
+def missing(found: Sequence[Answer] | None = None) -> list[Case]:
+    """The runs of the examination that are not among these answers, or not on record."""
+    known = answers() if found is None else found
     return [case for case in cases() if not any(answer.belongs_to(case) for answer in known)]
 
 
@@ -186,8 +191,17 @@ class Share:
 
     def __str__(self) -> str:
         low, high = runtime.wilson(self.hits, self.count)
-        share = self.hits / self.count if self.count else 0.0
-        return f"{self.hits} of {self.count}, {share:.1%} ({low:.1%} to {high:.1%})"
+        return f"{self.hits} of {self.count}, {self.value:.1%} ({low:.1%} to {high:.1%})"
+
+    @property
+    def value(self) -> float:
+        """From 0 to 1; 0 where nothing was counted."""
+        return self.hits / self.count if self.count else 0.0
+
+    def words(self) -> str:
+        """For a text, rounded: `3 of 68, 4 % (2 to 12)`."""
+        low, high = (100 * end for end in runtime.wilson(self.hits, self.count))
+        return f"{self.hits} of {self.count}, {100 * self.value:.0f} % ({low:.0f} to {high:.0f})"
 
 
 def right_first(found: Iterable[Answer]) -> Share:
@@ -196,10 +210,48 @@ def right_first(found: Iterable[Answer]) -> Share:
     return Share(sum(answer.right for answer in sabotaged), len(sabotaged))
 
 
+def from_curves(found: Iterable[Answer]) -> Share:
+    """Of the sabotaged runs, those that the coach names rightly when it sees their history alone."""
+    sabotaged = [answer for answer in found if answer.kind != "sound"]
+    return Share(sum(answer.curves == answer.kind for answer in sabotaged), len(sabotaged))
+
+
 def false_alarms(found: Iterable[Answer]) -> Share:
     """Of the sound runs, those that were told a fault."""
     sound = [answer for answer in found if answer.kind == "sound"]
     return Share(sum(not answer.right for answer in sound), len(sound))
+
+
+SHARES: dict[str, Callable[[Iterable[Answer]], Share]] = {
+    "right-first": right_first,
+    "from-curves": from_curves,
+    "false-alarms": false_alarms,
+}
+
+
+def share(key: str, out: Path | None = None) -> Share:
+    """A share that is on record, by the name that texts cite it with.
+
+    Raises EvidenceError for another name, or where nothing is on record.
+    """
+    if key not in SHARES:
+        raise EvidenceError(f"The coach has no {key!r}. It has {', '.join(SHARES)}.")
+    found = answers(out)
+    if not found:
+        raise EvidenceError("Nothing is on record for the coach. Make it: labkit evidence coach")
+    return SHARES[key](found)
+
+
+def by_kind(found: Sequence[Answer] | None = None) -> pd.DataFrame:
+    """One row a kind of fault: runs, how many were named rightly first, and how many from the curves alone."""
+    import pandas as pd
+
+    found = answers() if found is None else found
+    rows = []
+    for kind in (kind for kind in KINDS if kind != "sound"):
+        mine = [answer for answer in found if answer.kind == kind]
+        rows.append((kind, len(mine), right_first(mine).hits, from_curves(mine).hits))
+    return pd.DataFrame(rows, columns=["kind", "runs", "right first", "from the curves alone"])
 
 
 def summary(found: Sequence[Answer] | None = None) -> str:
@@ -214,6 +266,7 @@ def summary(found: Sequence[Answer] | None = None) -> str:
         [
             named.rename_axis(index=None, columns="was \\ told").replace(0, ".").to_string(),
             f"Right first diagnosis: {right_first(found)}",
+            f"Right from the curves alone: {from_curves(found)}",
             f"False alarms on sound runs: {false_alarms(found)}; {noted} more were given a note.",
             f"{len(found)} runs, {seconds:.0f} processor seconds.",
         ]
@@ -235,6 +288,7 @@ def _story(found: list[Answer]) -> dict[str, Any]:
         "draws": "held-out: seeds of its own, every number from the outer quarters of its range. The rules were tuned "
         "on the pool development, which draws from the middle halves.",
         "right_first": asdict(right_first(found)) | {"words": str(right_first(found))},
+        "from_curves": asdict(from_curves(found)) | {"words": str(from_curves(found))},
         "false_alarms": asdict(false_alarms(found)) | {"words": str(false_alarms(found))},
         "cpu_seconds": round(sum(answer.cpu_seconds for answer in found), 1),
         "machine": record.machine(),
