@@ -30,6 +30,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Playwright
 
 SECOND = 1000  # Playwright counts in milliseconds
+THEMES = ("JupyterLab Light", "JupyterLab Dark")
+WIDTHS = (1280, 800)  # pixels
 
 # A closed network answers no one: without these, Chromium keeps asking and a page waits for it.
 CHROMIUM_FLAGS = (
@@ -348,6 +350,17 @@ class Notebook:
             + "\n".join(f"    {node['target']} {node['html'][:160]}" for node in rule["nodes"][:5])
             for rule in found
         ]
+
+    def barriers(self, element: Locator, folder: Path, name: str) -> list[str]:
+        """What axe-core finds wrong in any theme and width; of an element a picture in each is saved."""
+        found = []
+        for theme in THEMES:
+            self.set_theme(theme)
+            for width in WIDTHS:
+                self.show_whole(element, width)
+                self.screenshot(folder, f"{name} {theme} {width}", of=element)
+                found += [f"{theme}, {width} pixels: {barrier}" for barrier in self.axe()]
+        return found
 
     def show_whole(self, element: Locator, width: int) -> None:
         """Make the window `width` wide and so high that all of an element is in sight."""
