@@ -49,6 +49,19 @@ class Slipping(Run):
             self._tell(self._trainer.close_epoch(self.validate(self)))
 
 
+def cover(run: Run) -> Run:
+    """A trained run as a plain one, with the plan as it was meant: its type and plan no longer tell what it was.
+
+    A mistake of its loop is made no more. One in the optimiser, the data or the network stays, and so do all traces.
+    """
+    run.plan = run.plan.with_(frozen_statistics="fixed")
+    if isinstance(run, Slipping):
+        vars(run).pop("before_step", None)
+        vars(run).pop("validate", None)
+        run.__class__ = Run  # type: ignore[assignment]
+    return run
+
+
 def leave_head_out(run: Run) -> None:
     """The optimiser does not hold the head's parameters, as when it was built before the head was replaced."""
     for group in run.optimizer.param_groups:
@@ -131,7 +144,7 @@ def _counted(logits: Tensor, targets: Tensor) -> Evaluation:
 # ---------------------------------------------------------------- in the data
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Rescaled(Split):
     """A split whose pictures come as (x - mean) / std in place of [0, 1]."""
 
@@ -152,7 +165,7 @@ def rescale(split: Split, mean: float, std: float) -> Rescaled:
     return Rescaled(split.store, split.rows, split.labels, split.names, split.flip, mean, std)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Spoilt(Split):
     """A split in which one picture is no number anywhere."""
 
@@ -186,7 +199,7 @@ def leak(data: ImageData, share: float, noise: int, seed: int) -> ImageData:
     copies = pixels.clamp(0, 255).to(torch.uint8)
     store = torch.cat([data.train.images, copies])
     labels = torch.cat([data.train.labels, leaked.labels])
-    names = (*data.train.names, *(f"copy of {name}" for name in leaked.names))
+    names = (*data.train.names, *leaked.names)
     return replace(
         data, train=Split(store, torch.arange(len(store)), labels, names, data.train.flip)
     )
