@@ -16,7 +16,7 @@ from torch import Tensor
 
 from labkit.errors import DataError, StageError
 from labkit.insight.inside import check_stage, drawn, features, looking_at, split_of
-from labkit.insight.moments import epoch_ends, moments, spread_out
+from labkit.insight.moments import epoch_ends, epochs_done, moments, spread_out
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
@@ -88,8 +88,8 @@ def feature_map(
     """
     name = check_stage(run, stage or run.stages[-2])
     part = split_of(run, split)
-    indices, epochs = drawn(part, count, seed), _epochs(run)
-    chosen = sorted(set(steps)) if steps else spread_out(list(epoch_ends(run)), FRAMES)
+    indices, epochs = drawn(part, count, seed), epochs_done(run)
+    chosen = sorted(set(steps)) if steps else spread_out(epoch_ends(run), FRAMES)
     fitted_at = chosen[-1] if fitted_at is None else fitted_at
     seen = {}
     for step, twin in moments(run, {*chosen, fitted_at}):
@@ -137,9 +137,3 @@ def _frame(
 def _scatter(x: Tensor) -> float:
     """The sum of squared distances from the mean."""
     return float((x - x.mean(0)).square().sum())
-
-
-def _epochs(run: Run) -> dict[int, float]:
-    """How many epochs were done after each step."""
-    train = run.history.query("split == 'train'")
-    return {0: 0.0, **{int(row.step): float(row.epoch) for row in train.itertuples()}}

@@ -28,12 +28,17 @@ def moments(run: Run, steps: Iterable[int]) -> Iterator[tuple[int, Run]]:
         yield step, twin
 
 
-def epoch_ends(run: Run) -> dict[int, float]:
-    """The steps at which an epoch was complete, and where the run is now: step -> epochs done. Step 0 is the first."""
+def epochs_done(run: Run) -> dict[int, float]:
+    """How many epochs were done after each step, 0 at step 0."""
     train = run.history.query("split == 'train'")
-    ends = {int(row.step): row.epoch for row in train.itertuples() if float(row.epoch).is_integer()}
-    last = {int(row.step): row.epoch for row in train.tail(1).itertuples()}
-    return {0: 0.0, **ends, **last}
+    return {0: 0.0, **{int(row.step): float(row.epoch) for row in train.itertuples()}}
+
+
+def epoch_ends(run: Run) -> list[int]:
+    """The steps at which an epoch was complete, and where the run is now; step 0 is the first."""
+    done = epochs_done(run)
+    now = max(done)
+    return [step for step, epochs in done.items() if epochs.is_integer() or step == now]
 
 
 def spread_out(steps: list[int], count: int) -> list[int]:
