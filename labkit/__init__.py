@@ -32,6 +32,7 @@ _ROOMS = {
     "calibration": "show.predicted",
     "worst_images": "show.predicted",
     "uncertain_images": "show.predicted",
+    "suspect_labels": "show.labels",
     "filters": "show.inside",
     "activations": "show.inside",
     "grad_cam": "show.inside",

@@ -12,6 +12,7 @@ from labkit.insight.diagnosis import Diagnosis, Finding, diagnose
 from labkit.insight.drift import drift_table, layers_drift
 from labkit.insight.feature_map import FeatureMap, feature_map
 from labkit.insight.gradients import gradient_norms
+from labkit.insight.labels import Suspect, SuspectLabels, suspect_labels
 from labkit.insight.looking import Activations, Filters, GradCam, activations, filters, grad_cam
 from labkit.insight.metrics import Estimate, mean_interval, paired_difference
 from labkit.insight.similarity import Similarity, linear_cka, similarity
@@ -30,6 +31,8 @@ __all__ = [
     "GradCam",
     "Guess",
     "Similarity",
+    "Suspect",
+    "SuspectLabels",
     "Temperature",
     "activations",
     "calibration",
@@ -48,6 +51,7 @@ __all__ = [
     "paired_difference",
     "sentence",
     "similarity",
+    "suspect_labels",
     "uncertain",
     "worst",
 ]

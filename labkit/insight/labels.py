@@ -26,7 +26,9 @@ FOLDS = 5
 # scikit-learn's C. Small, because a head that can fit every label fits the wrong ones; chosen on digits and on ants and
 # bees with seeds that no record has.
 STIFFNESS = 0.003
-TOLERANCE = 1e-6  # a probability this close to its threshold reaches it, whatever the last digits say
+TOLERANCE = (
+    1e-6  # a probability this close to its threshold reaches it, whatever the last digits say
+)
 
 
 @dataclass(frozen=True)
@@ -161,17 +163,15 @@ def likely_wrong(probabilities: Tensor, labels: Tensor) -> Tensor:
     """Which of the labels (N,) confident learning takes for wrong, bool (N,), from probabilities (N, C).
 
     A class counts as confident of an example when it gets at least the probability that it gets on average where it
-    was given. Of the confident ones the most probable is taken for the truth. A label is likely wrong when that is
-    another class, and it is also the most probable of all.
+    was given. A single confident class is taken for the truth; among several, the most probable class of all, as
+    cleanlab does. A label is likely wrong when the truth is another class, and so is the most probable one.
     """
-    thresholds = torch.full(
-        (probabilities.shape[1],), float("inf"), dtype=probabilities.dtype
-    )  # a class that nobody was given is confident of none
+    thresholds = torch.full_like(probabilities[0], float("inf"))  # what nobody was given is confident of none
     for label in labels.unique():
         thresholds[label] = probabilities[labels == label, label].mean()
-    confident = probabilities >= thresholds - TOLERANCE
-    truth = torch.where(confident, probabilities, -1.0).argmax(1)
-    return confident.any(1) & (truth != labels) & (probabilities.argmax(1) != labels)
+    confident, top = probabilities >= thresholds - TOLERANCE, probabilities.argmax(1)
+    truth = torch.where(confident.sum(1) > 1, top, confident.int().argmax(1))
+    return confident.any(1) & (truth != labels) & (top != labels)
 
 
 def _of_given(probabilities: Tensor, labels: Tensor) -> Tensor:

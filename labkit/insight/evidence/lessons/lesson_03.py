@@ -160,7 +160,10 @@ def _clean_first(ask: Ask) -> Iterator[tuple[str, bool]]:
                 for share in SHARES:
                     clean = f"label-noise/{group}/{way}-{few}"
                     more = f"label-noise/{group}/{way}-{times * few}-wrong-{share:g}"
-                    yield f"{group}, {way}, {times} times, {share:.0%} wrong", ask(clean, more).low > 0
+                    yield (
+                        f"{group}, {way}, {times} times, {share:.0%} wrong",
+                        ask(clean, more).low > 0,
+                    )
 
 
 CLAIMS = (
