@@ -193,7 +193,7 @@ head_start.seconds()
 # %% [markdown]
 # ## Would training longer do?
 #
-# From scratch is behind, but it is still learning. So why not let it? Here it trains four times as long.
+# From scratch is behind. Perhaps all it needs is time? Here it trains four times as long.
 
 # %%
 head_start.steps(longer=True)
@@ -222,7 +222,7 @@ print(f"so the looks come back after about {looked / saved:,.0f} such tasks")
 # For one small task, pre-training to save machine time is a poor bargain. It pays in three cases:
 # somebody has paid already, many tasks share it, or what you lack is not machine time but labels.
 #
-# The third case is the usual one. No number of steps from scratch reached the accuracy of fine-tuning above.
+# The third case is the usual one. Even four times the steps from scratch did not reach what fine-tuning ended with.
 
 # %% [markdown]
 # ## The same on photographs
@@ -388,11 +388,11 @@ learn.check("01-labels-saved", gain)
 # ## Summary
 #
 # - A pre-trained start buys accuracy, labels, steps and seconds. Which of them counts is for you to say.
-# - The fewer labels there are, the more it buys. With plenty it mostly buys time.
+# - The fewer labels there are, the more it buys. With plenty, what is left is mostly time.
 # - Training longer from scratch is no substitute, as long as labels are what is short.
 # - It was paid for by someone, on a source that has to be related to your task.
 #
-# Lesson 04 goes on from here with the smallest change there is: only the head learns.
+# Lesson 02 goes on from here: what does a pre-trained network know before anyone trains it?
 #
 # Your guesses so far:
 
