@@ -12,7 +12,7 @@ from labkit.tuning.finder import Finder
 SECONDS = 10.0  # a test may take: longer than that nobody watches a slider stand still
 
 
-class RangeTest:
+class RateSearch:
     """`progress` (0 to 1, None while nothing is tested) and `result` are replaced whole, so reading is free.
 
     A result is the finder's message with the run it belongs to and a version, or with an error in its place.

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from labkit.errors import CommandError, LabkitError, PlanError
-from labkit.show.console_finder import RangeTest
+from labkit.show.console_finder import RateSearch
 from labkit.show.console_probe import Prober
 from labkit.show.strip import has_images, thumbnail
 from labkit.tuning import (
@@ -205,7 +205,7 @@ class Session:
             self._add(run)
         self._active = next(iter(self._members))
         self.prober = Prober()
-        self.range_test = RangeTest()
+        self.rate_search = RateSearch()
 
     @property
     def run(self) -> Run:
@@ -244,7 +244,7 @@ class Session:
             probes = self.prober.result
             if probes is not None and probes["version"] != seen:
                 reply["probes"] = probes
-            rates = self.range_test.result
+            rates = self.rate_search.result
             if rates is not None and rates["version"] != found:
                 reply["finder"] = rates
             points = self._tape.chunk(since, DELTA_BYTES - size_of(reply) - 100)
@@ -290,7 +290,7 @@ class Session:
             "settings": {name: getattr(now, name) for name in names},
             "sentence": clip(self.prober.sentence, TEXT),
             "expected": clip(self.prober.expected, TEXT),
-            "finding": short(self.range_test.progress),
+            "finding": short(self.rate_search.progress),
             "rate": short(rate) if run.status == "running" else None,
             "epoch_seconds": short(member.epoch_seconds),
             "saved_seconds": short(member.saved_seconds),
@@ -355,9 +355,9 @@ class Session:
     def _find_lr(self, args: Mapping[str, Any]) -> None:
         """Start the range test of the run that is shown, or stop it."""
         if args.get("stop"):
-            self.range_test.stop()
+            self.rate_search.stop()
         else:
-            self.range_test.start(self.run, self._active)
+            self.rate_search.start(self.run, self._active)
 
     def _select(self, args: Mapping[str, Any]) -> None:
         chosen = args.get("run")
