@@ -31,6 +31,15 @@ def steered(run: Run) -> Run:
     return run
 
 
+def both_go_on(run: Run, other: Run, steps: int) -> None:
+    """Some steps of both, in turn; then they agree to the bit."""
+    for _ in range(steps):
+        run.step()
+        other.step()
+    assert same_weights(run, other)
+    assert same_moments(run, other)
+
+
 def test_replay_is_bitwise_over_100_steered_steps(digit_run: Callable[..., Run]) -> None:
     run = steered(digit_run(labkit.gradual(3, epochs=5, batch_size=16, augment="light")))
     again = run.replay()
@@ -45,11 +54,7 @@ def test_replay_is_bitwise_over_100_steered_steps(digit_run: Callable[..., Run])
 def test_a_branch_without_a_change_is_bitwise_the_run_itself(digit_run: Callable[..., Run]) -> None:
     run = steered(digit_run(labkit.full(epochs=20, batch_size=16)))
     branch = run.branch()
-    for _ in range(3):
-        run.step()
-        branch.step()
-    assert same_weights(run, branch)
-    assert same_moments(run, branch)
+    both_go_on(run, branch, steps=3)
     assert list(run.history.loss) == list(branch.history.loss)
 
 
@@ -65,11 +70,7 @@ def test_a_checkpoint_brings_back_bits_and_memory_layout(
     for _ in range(8):
         run.step()
     branch = run.branch()
-    for _ in range(4):
-        run.step()
-        branch.step()
-    assert same_weights(run, branch)
-    assert same_moments(run, branch)
+    both_go_on(run, branch, steps=4)
     ours, theirs = (one.optimizer.state_dict()["state"] for one in (run, branch))
     for index, state in ours.items():
         for key, value in state.items():
