@@ -107,7 +107,9 @@ def curves(key: str, out: Path | None = None) -> pd.DataFrame:
             return pd.DataFrame.from_dict(
                 {row.seed: row.curve_of(reading) for row in found}, orient="index"
             )
-    known = ", ".join(f"{name}/{s.key}/{reading}" for s in experiment.settings for reading in s.readings)
+    known = ", ".join(
+        f"{name}/{s.key}/{reading}" for s in experiment.settings for reading in s.readings
+    )
     raise EvidenceError(f"There is no reading {key!r}. There are: {known or 'none'}.")
 
 

@@ -169,8 +169,8 @@ WHEN_TO_STOP = Experiment(
     ),
     seeds=FRESH_SEEDS,
     notes="Rates are those of `types`, seeds are new, and nothing was tuned. Epochs are chosen on the validation split "
-    "and counted on the test split, which has chosen nothing; the gap is between training and validation. Of three "
-    "labels in ten drawn at random, about one stays right by chance in ten.",
+    "and counted on the test split, which has chosen nothing; the gap is between training and validation. Where "
+    "labels are wrong, three in ten were drawn at random, so one in ten of those is right after all.",
 )
 
 EXPERIMENTS = (WHEN_TO_STOP,)
