@@ -86,6 +86,11 @@ def sentence(run: Run) -> str:
     return next(said for rule in RULES if (said := rule(trace)))
 
 
+def trace_of(run: Run) -> Trace:
+    """What the journal of a run says up to now: a trace of its own, which does not grow with the run."""
+    return _Follower(run).catch_up(run)
+
+
 def read(events: Sequence[Event], stages: tuple[str, ...], status: str, classes: int = 0) -> Trace:
     """The trace of a list of events: for runs that are recorded, not live."""
     trace = Trace(stages, classes, status)

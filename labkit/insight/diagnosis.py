@@ -115,11 +115,8 @@ class Rule:
 
 def gather(run: Run) -> Evidence:
     """Everything the rules look at, asked of a run now; under a second for the networks that ship."""
-    trace = Trace(tuple(run.stages), len(run.data.classes), run.status, run.settings.augment)
-    for _, event in run.journal.since(0):
-        trace.add(event)
     return Evidence(
-        trace=trace,
+        trace=coach.trace_of(run),
         audit=run.audit(),
         memory=probes.memory(run),
         modes=probes.modes(run),

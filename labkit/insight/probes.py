@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from labkit.insight.coach import trace_of
 from labkit.tuning import EpochDone, StepDone
 from labkit.tuning.evaluation import eval_mode, forward
 
@@ -72,7 +73,7 @@ class Memory(_Rows):
 
 def memory(run: Run) -> Memory:
     """What the optimiser holds of each stage, and how old its memory of it is."""
-    steps = _steps(run)
+    steps = trace_of(run).steps  # those that still hold: a rewind takes back what came after it
     with run.frozen_world() as model:
         held = {id(p): group for group in run.optimizer.param_groups for p in group["params"]}
         rows = [
@@ -324,13 +325,3 @@ def _scale(name: str, batch: Tensor, net: nn.Module, layer: Any) -> Scale:
         offset=float(((means - layer.running_mean) / learned).abs().median()),
         spread=float((deviations / learned).log().mean().exp()),
     )
-
-
-def _steps(run: Run) -> list[StepDone]:
-    """The steps that still hold: a rewind takes back what came after it."""
-    from labkit.insight.coach import Trace
-
-    trace = Trace(tuple(run.stages))
-    for _, event in run.journal.since(0):
-        trace.add(event)
-    return trace.steps
