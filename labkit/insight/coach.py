@@ -15,6 +15,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from labkit.insight.reading import listed, noise, percent, train_right, valid_right
 from labkit.tuning.events import EpochDone, Rewound, RunFailed, StepDone
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def not_started(trace: Trace) -> str | None:
         return "Nothing has been trained yet."
     return (
         "Nothing has been trained yet; before any training, "
-        f"{_percent(_valid(trace.checked[-1]))} of the validation examples are right."
+        f"{percent(valid_right(trace.checked[-1]))} of the validation examples are right."
     )
 
 
@@ -130,12 +131,11 @@ def ended(trace: Trace) -> str | None:
     said = f"The run ended after {_count(trace.epochs[-1].epoch, 'epoch')}"
     if not trace.checked:
         return f"{said}; there was nothing to validate on."
-    last, best = trace.checked[-1], max(trace.checked, key=_valid)
-    said += (
-        f" with {_percent(_valid(last))} on validation ({last.valid_correct} of {last.valid_count})"
-    )
-    if _valid(best) - _valid(last) > _noise(last):
-        said += f"; it was better after epoch {best.epoch}, with {_percent(_valid(best))}"
+    last, best = trace.checked[-1], max(trace.checked, key=valid_right)
+    counts = f"{last.valid_correct} of {last.valid_count}"
+    said += f" with {percent(valid_right(last))} on validation ({counts})"
+    if valid_right(best) - valid_right(last) > noise(last):
+        said += f"; it was better after epoch {best.epoch}, with {percent(valid_right(best))}"
     return f"{said}."
 
 
@@ -144,7 +144,7 @@ def paused(trace: Trace) -> str | None:
         return None
     said = f"Paused after {_count(len(trace.steps), 'step')}"
     if trace.checked:
-        said += f", with {_percent(_valid(trace.checked[-1]))} right on validation"
+        said += f", with {percent(valid_right(trace.checked[-1]))} right on validation"
     return f"{said}; resume, step, rewind or branch."
 
 
@@ -156,7 +156,7 @@ def depth_moved(trace: Trace) -> str | None:
     first, second = trace.stages.index(now), trace.stages.index(before)
     if first == second:
         return None
-    moved = _list(trace.stages[min(first, second) : max(first, second)])
+    moved = listed(trace.stages[min(first, second) : max(first, second)])
     if first < second:
         return f"Just thawed {moved}: those weights move too now, so the loss may jump first."
     return f"Just froze {moved}: those weights stand still now, and {_what_learns(trace)}."
@@ -185,17 +185,17 @@ def overfitting(trace: Trace) -> str | None:
     if len(epochs) <= PATIENCE:
         return None
     best, last = min(epochs, key=_valid_loss), epochs[-1]
-    gap, learned = _train(last) - _valid(last), _train(last)
-    if last.epoch - best.epoch < PATIENCE or gap < max(GAP, _noise(last)):
+    gap, learned = train_right(last) - valid_right(last), train_right(last)
+    if last.epoch - best.epoch < PATIENCE or gap < max(GAP, noise(last)):
         return None
     wander = 0.0 if gap > WIDE else max(0.05, 1.5 / sqrt(last.valid_count))  # of so few examples
     if _valid_loss(last) <= (1 + wander) * _valid_loss(best):
         return None
-    if learned < LEARNED or learned < _train(best) - 0.05:
+    if learned < LEARNED or learned < train_right(best) - 0.05:
         return None
     return (
         f"Overfitting since epoch {best.epoch}: training gets better, validation does not "
-        f"({_percent(_train(last))} against {_percent(_valid(last))}); stop there or augment."
+        f"({percent(train_right(last))} against {percent(valid_right(last))}); stop there or augment."
     )
 
 
@@ -239,7 +239,7 @@ def underfitting(trace: Trace) -> str | None:
     if len(steps) < 2 * WINDOW or now < 0.95 * fmean(_losses(steps[-2 * WINDOW : -WINDOW])):
         return None
     return (
-        f"Underfitting: the training loss is level at {now:.2g}, with {_percent(_train(epochs[-1]))} right; "
+        f"Underfitting: the training loss is level at {now:.2g}, with {percent(train_right(epochs[-1]))} right; "
         "train more stages, or decay the weights less."
     )
 
@@ -250,12 +250,13 @@ def augmented(trace: Trace) -> str | None:
     if trace.augment == "none" or len(epochs) <= PATIENCE:
         return None
     late = epochs[len(epochs) // 2 :]
-    above = fmean(_valid(epoch) - _train(epoch) for epoch in late)
+    above = fmean(valid_right(epoch) - train_right(epoch) for epoch in late)
     if above < 0.03 or _valid_loss(late[-1]) > (late[-1].train_loss or 0.0):
         return None
     return (
-        f"Validation is above training ({_percent(_valid(late[-1]))} against {_percent(_train(late[-1]))}) because "
-        "only training pictures are augmented: nothing is wrong; judge by validation."
+        f"Validation is above training ({percent(valid_right(late[-1]))} against "
+        f"{percent(train_right(late[-1]))}) because only training pictures are augmented: nothing is wrong; "
+        "judge by validation."
     )
 
 
@@ -266,7 +267,7 @@ def few_to_validate(trace: Trace) -> str | None:
     last = trace.checked[-1]
     return (
         f"{last.valid_count} validation examples are too few to tell: each is {100 / last.valid_count:.0f} points, and "
-        f"{_percent(_valid(last))} may be off by {100 * _noise(last):.0f} points; set more aside."
+        f"{percent(valid_right(last))} may be off by {100 * noise(last):.0f} points; set more aside."
     )
 
 
@@ -285,16 +286,16 @@ def within_noise(trace: Trace) -> str | None:
     epochs = [epoch for epoch in trace.checked if epoch.epoch > 0]
     if (
         len(epochs) <= PATIENCE
-        or _noise(epochs[-1]) < 0.02
+        or noise(epochs[-1]) < 0.02
         or not _level(trace.steps[-2 * WINDOW :])
     ):
         return None
-    values = [_valid(epoch) for epoch in epochs[-PATIENCE - 1 :]]
-    if max(values) - min(values) > _noise(epochs[-1]):
+    values = [valid_right(epoch) for epoch in epochs[-PATIENCE - 1 :]]
+    if max(values) - min(values) > noise(epochs[-1]):
         return None
     return (
-        f"Validation stands at {_percent(values[-1])}; it has {epochs[-1].valid_count} examples, "
-        f"so differences under {100 * _noise(epochs[-1]):.0f} points are noise."
+        f"Validation stands at {percent(values[-1])}; it has {epochs[-1].valid_count} examples, "
+        f"so differences under {100 * noise(epochs[-1]):.0f} points are noise."
     )
 
 
@@ -307,7 +308,7 @@ def learning(trace: Trace) -> str | None:
         f"Learning: training loss {fmean(_losses(steps[:5])):.2g} at first, {_loss(steps):.2g} now"
     )
     if trace.checked and trace.checked[-1].epoch > 0:
-        said += f"; {_percent(_valid(trace.checked[-1]))} right on validation"
+        said += f"; {percent(valid_right(trace.checked[-1]))} right on validation"
     return f"{said}."
 
 
@@ -401,36 +402,14 @@ def _near_start(trace: Trace) -> bool:
     return _loss(trace.steps) > 0.9 * fmean(_losses(trace.steps[:WINDOW]))
 
 
-def _valid(epoch: EpochDone) -> float:
-    return epoch.valid_correct / max(1, epoch.valid_count)
-
-
-def _train(epoch: EpochDone) -> float:
-    return epoch.train_correct / max(1, epoch.train_count)
-
-
 def _valid_loss(epoch: EpochDone) -> float:
     return inf if epoch.valid_loss is None else epoch.valid_loss
 
 
-def _noise(epoch: EpochDone) -> float:
-    """Half the 95 % interval of a validation accuracy, a fraction; at least one example."""
-    count, share = max(1, epoch.valid_count), _valid(epoch)
-    return max(1 / count, 1.96 * sqrt(share * (1 - share) / count))
-
-
 def _what_learns(trace: Trace) -> str:
     learning = trace.stages[trace.stages.index(trace.steps[-1].trainable_from) :]
-    return f"only {_list(learning)} {'learn' if len(learning) > 1 else 'learns'}"
-
-
-def _list(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return f"only {listed(learning)} {'learn' if len(learning) > 1 else 'learns'}"
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.0f} %"

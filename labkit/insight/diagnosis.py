@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from labkit.errors import EvidenceError
 from labkit.insight import coach, probes
 from labkit.insight.coach import WINDOW, Trace
+from labkit.insight.reading import listed, noise, percent, train_right, valid_right
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,7 +159,7 @@ def _frozen_moves(evidence: Evidence) -> str | None:
     if not moved:
         return None
     return (
-        f"{_list(moved)} should be frozen, but parameters there have changed: something still trains them; "
+        f"{listed(moved)} should be frozen, but parameters there have changed: something still trains them; "
         "freeze again after every change to the model, and let the audit confirm it."
     )
 
@@ -174,13 +175,13 @@ def _head_left_out(evidence: Evidence) -> str | None:
     if not missing:
         return None
     return (
-        f"The optimiser does not hold the parameters of {_list(missing)}, so they never move: "
+        f"The optimiser does not hold the parameters of {listed(missing)}, so they never move: "
         "build the optimiser after the head, from the parameters that are to train."
     )
 
 
 def _not_head_left_out(evidence: Evidence) -> str:
-    drift = _percent(_drift_of_head(evidence))
+    drift = percent(_drift_of_head(evidence))
     return (
         f"The optimiser holds every parameter that is to train, and the head has moved by {drift}."
     )
@@ -191,15 +192,15 @@ def _eval_mode(evidence: Evidence) -> str | None:
     still = _training_in_eval_mode(evidence)
     if still:
         return (
-            f"{_list(still)} train in eval mode, so BatchNorm keeps its old statistics: "
+            f"{listed(still)} train in eval mode, so BatchNorm keeps its old statistics: "
             "call model.train() again after each validation."
         )
     again = evidence.recount
     if again is None or again.agrees or _is_averaged(evidence):
         return None
     return (
-        f"The run told {_percent(again.told_correct / again.count)} on validation and loss {again.told_loss:.3g}, but "
-        f"in eval mode it is {_percent(again.correct / again.count)} and {again.loss:.3g}: "
+        f"The run told {percent(again.told_correct / again.count)} on validation and loss {again.told_loss:.3g}, but "
+        f"in eval mode it is {percent(again.correct / again.count)} and {again.loss:.3g}: "
         "it was validated in train mode; call model.eval() before."
     )
 
@@ -213,7 +214,7 @@ def _statistics_drift(evidence: Evidence) -> str | None:
     if not moved:
         return None
     return (
-        f"{_list(moved)} should be frozen, but BatchNorm statistics there have drifted: "
+        f"{listed(moved)} should be frozen, but BatchNorm statistics there have drifted: "
         "keep frozen stages in eval mode while the rest trains."
     )
 
@@ -222,7 +223,7 @@ def _not_statistics_drift(evidence: Evidence) -> str:
     frozen = [row.stage for row in _audit(evidence) if not row.ever_trained]
     if not frozen:
         return "No stage is frozen, so its statistics are meant to move."
-    return f"In the audit no buffer of the frozen {_list(frozen)} has changed."
+    return f"In the audit no buffer of the frozen {listed(frozen)} has changed."
 
 
 def _stale_moments(evidence: Evidence) -> str | None:
@@ -333,7 +334,7 @@ def _rate_too_large(evidence: Evidence) -> str | None:
     advice = f"the learning rate is far too large; rewind and try {lr / 30:.1g}."
     stage, drift = _farthest(evidence)
     if drift > FAR:
-        return f"{stage} has moved by {_percent(drift)} of its own length, so what it knew is gone: {advice}"
+        return f"{stage} has moved by {percent(drift)} of its own length, so what it knew is gone: {advice}"
     head = _drift_of_head(evidence)
     for what, peak, start in _heights(evidence):
         if peak > RISEN[what] * start or (head > FAR_HEAD and peak > 1.1 * start):
@@ -348,7 +349,7 @@ def _not_rate_too_large(evidence: Evidence) -> str:
     said = f"The training loss was never far above the {_start(evidence):.2g} it began with"
     if stage:
         said += (
-            f", and no stage below the head has moved by more than {_percent(drift)} of its length"
+            f", and no stage below the head has moved by more than {percent(drift)} of its length"
         )
     return f"{said}."
 
@@ -358,7 +359,7 @@ def _rate_too_small(evidence: Evidence) -> str | None:
     if len(steps) < 2 * WINDOW or evidence.trace.failure is not None or _fallen(steps) > SMALL:
         return None
     lr = max(step.lr for step in steps)
-    if lr > 1e-3 or (evidence.epochs and _train(evidence.epochs[-1]) > 0.9):
+    if lr > 1e-3 or (evidence.epochs and train_right(evidence.epochs[-1]) > 0.9):
         return None
     return (
         f"{len(steps)} steps have hardly changed the training loss ({_mean(steps[:WINDOW]):.3g} at first, "
@@ -367,7 +368,7 @@ def _rate_too_small(evidence: Evidence) -> str | None:
 
 
 def _not_rate_too_small(evidence: Evidence) -> str:
-    return f"The training loss has fallen by {_percent(_fallen(evidence.steps))}, so the steps are large enough to see."
+    return f"The training loss has fallen by {percent(_fallen(evidence.steps))}, so the steps are large enough to see."
 
 
 def _little_validation(evidence: Evidence) -> str | None:
@@ -378,7 +379,7 @@ def _not_little_validation(evidence: Evidence) -> str:
     if not evidence.epochs:
         return "Nothing was validated."
     last = evidence.epochs[-1]
-    half = 100 * _half_interval(last)
+    half = 100 * noise(last)
     return f"With {last.valid_count} validation pictures the interval is {half:.0f} points to either side."
 
 
@@ -391,8 +392,8 @@ def _not_overfitting(evidence: Evidence) -> str:
         return "Nothing was validated."
     last = evidence.epochs[-1]
     return (
-        f"Training stands at {_percent(_train(last))} and validation at {_percent(_valid(last))}, and validation does "
-        "not get worse while training gets better."
+        f"Training stands at {percent(train_right(last))} and validation at {percent(valid_right(last))}, "
+        "and validation does not get worse while training gets better."
     )
 
 
@@ -403,7 +404,7 @@ def _underfitting(evidence: Evidence) -> str | None:
 def _not_underfitting(evidence: Evidence) -> str:
     if not evidence.epochs:
         return "Nothing was validated."
-    right, now = _percent(_train(evidence.epochs[-1])), _mean(evidence.steps[-10:])
+    right, now = percent(train_right(evidence.epochs[-1])), _mean(evidence.steps[-10:])
     return f"{right} of the training examples are right, with a loss of {now:.2g}."
 
 
@@ -526,26 +527,3 @@ def _fallen(steps: list[StepDone]) -> float:
     """By which share of itself the training loss has fallen, first window to last."""
     first = _mean(steps[:WINDOW]) if steps else 0.0
     return 1 - _mean(steps[-WINDOW:]) / first if first else 0.0
-
-
-def _train(epoch: EpochDone) -> float:
-    return epoch.train_correct / max(1, epoch.train_count)
-
-
-def _valid(epoch: EpochDone) -> float:
-    return epoch.valid_correct / max(1, epoch.valid_count)
-
-
-def _half_interval(epoch: EpochDone) -> float:
-    from labkit.runtime import wilson
-
-    low, high = wilson(round(epoch.valid_correct), epoch.valid_count)
-    return (high - low) / 2
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
-
-
-def _list(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
