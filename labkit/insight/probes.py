@@ -16,9 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from labkit import runtime
 from labkit.insight.coach import trace_of
+from labkit.insight.inside import start_of
 from labkit.tuning import EpochDone, StepDone
-from labkit.tuning.evaluation import eval_mode, forward
+from labkit.tuning.evaluation import forward
+from labkit.tuning.precision import laid_out
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -292,12 +295,16 @@ def scales(run: Run) -> Scales | None:
     batches = {name: _sample(getattr(run.data, name)) for name in ("train", "valid")}
     if not all(isinstance(batch, Tensor) and batch.ndim == 4 for batch in batches.values()):
         return None
-    net = run.net.build(len(run.data.classes), seed=run.seed, pretrained=run.plan.pretrained)
+    net = start_of(run)
     layer = next((module for module in net.modules() if isinstance(module, BATCH_NORM)), None)
     if layer is None or layer.running_mean is None:
         return None
     learned = bool(run.plan.pretrained and (layer.running_mean != 0).any())
-    train, valid = (_scale(name, batch, net, layer) for name, batch in batches.items())
+    device = runtime.device()
+    train, valid = (
+        _scale(name, batch, _given(layer, net, laid_out(batch, run.precision, device)), layer)
+        for name, batch in batches.items()
+    )
     return Scales(train, valid, learned)
 
 
@@ -307,14 +314,18 @@ def _sample(split: Any) -> Any:
     return split.batch(rows)[0]
 
 
-def _scale(name: str, batch: Tensor, net: nn.Module, layer: Any) -> Scale:
+@torch.no_grad()
+def _given(layer: nn.Module, net: nn.Module, batch: Any) -> Tensor:
+    """What a layer of a network in eval mode is given of a batch, as (channels, values)."""
     seen: list[Tensor] = []
     handle = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    with torch.no_grad(), eval_mode(net):
-        forward(net, batch)
+    forward(net, batch)
     handle.remove()
-    values = seen[0].transpose(0, 1).flatten(1)
-    means, deviations = values.mean(1), values.std(1).clamp_min(1e-9)
+    return seen[0].transpose(0, 1).flatten(1)
+
+
+def _scale(name: str, batch: Tensor, given: Tensor, layer: Any) -> Scale:
+    means, deviations = given.mean(1), given.std(1).clamp_min(1e-9)
     learned = (layer.running_var + layer.eps).sqrt()
     return Scale(
         split=name,
