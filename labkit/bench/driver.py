@@ -17,14 +17,8 @@ from labkit.bench.work import Work
 from labkit.errors import BenchError
 
 Tell = Callable[[str], None]
-PLACES = {
-    "folder",
-    "rehearsal",
-    "state",
-    "weights",
-    "threads",
-    "seed",
-}  # not of a work's description
+# Not of a work's description.
+PLACES = {"folder", "rehearsal", "state", "weights", "threads", "seed"}
 
 
 def measure(

@@ -25,16 +25,13 @@ if TYPE_CHECKING:
     from labkit.tuning import Audit, EpochDone, Run, StageAudit, StepDone
 
 COPIES = 0.02  # of the validation pictures, and 3 of them, from which on copies are no accident
-LEARNED_SCALE = (
-    2.2  # times wider or narrower than the first layer learned: other pictures do not do that
-)
+# Times wider or narrower than the first layer learned: other pictures do not do that.
+LEARNED_SCALE = 2.2
 SPLITS_DIFFER = 1.5  # times by which the two splits may differ in their spread
 FAR = 1.2  # times its own length that a stage may move before its past is lost; 1 is to shrink to nothing
 FAR_HEAD = 8.0  # the same of the head, which is new and small, where the loss has risen too
-RISEN = {
-    "training": 1.4,
-    "validation": 2.0,
-}  # times the loss of guessing; the second is rough at first
+# Times the loss of guessing; that of validation is rough at first.
+RISEN = {"training": 1.4, "validation": 2.0}
 SMALL = 0.2  # of the training loss: a fall by less than this share is hardly any
 
 

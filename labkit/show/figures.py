@@ -257,9 +257,8 @@ def audit(run: Run) -> Picture:
     axes.set_axis_off()
     axes.set_title(fill(verdict, 105), color=INK, fontsize=10, loc="left", parse_math=False)
     drawn = axes.table(cells, colLabels=columns, bbox=Bbox.unit(), cellLoc="left")
-    drawn.auto_set_font_size(
-        False
-    )  # it would shrink all letters until the longest text fits a cell
+    # It would shrink all letters until the longest text fits a cell.
+    drawn.auto_set_font_size(False)
     drawn.set_fontsize(9.5)
     suspects = {problem.split(" ", 1)[0] for problem in result.problems}
     for (row, _), cell in drawn.get_celld().items():

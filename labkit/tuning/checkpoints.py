@@ -45,10 +45,8 @@ class Checkpoint:
 
 Key = TypeVar("Key", bound=Hashable)
 ALIGNED = 64  # bytes: where a tensor may begin in a block
-DISK_MOST, DISK_SHARE = (
-    2 * 2**30,
-    10,
-)  # bytes of files a run; and no more than a tenth of what is free
+DISK_MOST = 2 * 2**30  # bytes of files a run
+DISK_SHARE = 10  # and no more than a tenth of what is free
 SPARE = 1  # block of a size waits to be used again: one is written while the next is filled
 _spare: dict[int, list[np.ndarray]] = {}
 

@@ -124,9 +124,8 @@ def test_every_move_is_answered_without_the_kernel_and_by_keyboard_alone(page: P
     page.keyboard.press("Home")
     assert hook(page, "labels").input_value() == "3"
     assert "The atlas expects" in hook(page, "sentence").inner_text()
-    assert [message["kind"] for message in page.evaluate("sent")] == [
-        "poll"
-    ]  # the one at the start
+    # The one at the start.
+    assert [message["kind"] for message in page.evaluate("sent")] == ["poll"]
 
 
 def test_a_move_is_drawn_within_a_frame(page: Page) -> None:

@@ -106,9 +106,8 @@ def test_flowers_come_in_their_official_parts(here, monkeypatch):
         part: np.arange(start, 307, 3) for start, part in enumerate(("trnid", "valid", "tstid"), 1)
     }
     savemat(folder / "setid.mat", parts)
-    monkeypatch.setattr(
-        Flowers102, "_check_integrity", lambda self: True
-    )  # these are not the official files
+    # These are not the official files.
+    monkeypatch.setattr(Flowers102, "_check_integrity", lambda self: True)
     data = labkit.load_data("flowers102", size=16)
     assert (len(data.train), len(data.valid), len(data.test)) == (102, 102, 102)
     assert torch.equal(data.valid.labels, torch.arange(102))
@@ -125,9 +124,8 @@ def test_cifar_pixels_arrive_unchanged_at_their_own_size(here, monkeypatch):
         write(folder, {name: pickle.dumps(rows)})
     meta = pickle.dumps({"label_names": list(card("cifar10").classes)})
     write(folder, {"batches.meta": meta})
-    monkeypatch.setattr(
-        CIFAR10, "_check_integrity", lambda self: True
-    )  # these are not the official files
+    # These are not the official files.
+    monkeypatch.setattr(CIFAR10, "_check_integrity", lambda self: True)
     monkeypatch.setitem(CIFAR10.meta, "md5", hashlib.md5(meta).hexdigest())
     data = labkit.load_data("cifar10")
     assert (len(data.train), len(data.valid)) == (100, 20)

@@ -207,9 +207,8 @@ def test_distorted_letters_look_like_the_digits_they_shall_prepare_for(
     assert drawn.shape == (500, 3, 32, 32)
     assert drawn.min() >= 0
     assert drawn.max() <= 1
-    assert (
-        abs(float(drawn.mean() - digits.mean())) < 0.15
-    )  # bright ink on a dark ground, as much of it
+    # Bright ink on a dark ground, as much of it.
+    assert abs(float(drawn.mean() - digits.mean())) < 0.15
     assert (drawn < 0.1).float().mean() > 0.25
 
 

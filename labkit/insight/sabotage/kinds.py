@@ -153,9 +153,8 @@ def _sound(chance: Chance, case: Case) -> Run:
     """Any plan, also by SGD, with the rate lowered on the way, or rewound or branched as it should be."""
     photographs = case.material == "ants-bees"
     parts = draw(chance, case, ("head",) if photographs else EVERY)
-    if (
-        photographs
-    ):  # so few of them are soon learned by heart: a sound run is shallow, and stops before
+    if photographs:
+        # So few of them are soon learned by heart: a sound run is shallow, and stops before.
         phase = replace(parts.plan.phases[0], epochs=min(4, parts.plan.epochs))
         parts = replace(parts, plan=parts.plan.with_(phases=(phase,)))
     way = chance.choice(("plain", "plain", "sgd", "rewound", "moved", "branched"))

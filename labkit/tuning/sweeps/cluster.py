@@ -101,9 +101,8 @@ class Cluster:
             row: Row = future.result()
             return row
         tries[job.key] += 1
-        if (
-            future.status != "error" and tries[job.key] < TRIES
-        ):  # cancelled or lost: not its own fault
+        # Cancelled or lost is not its own fault.
+        if future.status != "error" and tries[job.key] < TRIES:
             return None
         trouble = future.exception() if future.status == "error" else f"it was {future.status}"
         reason = (
