@@ -39,6 +39,8 @@ _ROOMS = {
     "similarity": "show.stages",
     "gradient_norms": "show.stages",
     "feature_map": "show.feature_map",
+    "journey": "show.neighbours",
+    "neighbours": "show.neighbours",
     "LabkitError": "errors",
 }
 _MODULES = ("data", "models", "tuning", "insight", "show", "learn", "runtime", "errors")

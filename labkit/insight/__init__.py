@@ -15,9 +15,11 @@ from labkit.insight.gradients import gradient_norms
 from labkit.insight.labels import Suspect, SuspectLabels, suspect_labels
 from labkit.insight.looking import Activations, Filters, GradCam, activations, filters, grad_cam
 from labkit.insight.metrics import Estimate, mean_interval, paired_difference
+from labkit.insight.neighbours import Neighbours, neighbours
 from labkit.insight.similarity import Similarity, linear_cka, similarity
 from labkit.insight.speed import epoch_seconds
 from labkit.insight.worst import Guess, uncertain, worst
+from labkit.insight.zero_shot import zero_shot
 
 __all__ = [
     "Activations",
@@ -30,6 +32,7 @@ __all__ = [
     "Finding",
     "GradCam",
     "Guess",
+    "Neighbours",
     "Similarity",
     "Suspect",
     "SuspectLabels",
@@ -48,10 +51,12 @@ __all__ = [
     "layers_drift",
     "linear_cka",
     "mean_interval",
+    "neighbours",
     "paired_difference",
     "sentence",
     "similarity",
     "suspect_labels",
     "uncertain",
     "worst",
+    "zero_shot",
 ]

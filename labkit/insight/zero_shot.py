@@ -55,14 +55,18 @@ def zero_shot(net: Backbone, split: Any, meanings: Meanings, name: str = "valid"
 
     Raises:
         BackboneError: the weights have no head or no class names.
-        DataError: an old class that is not there, or that is said to mean two new ones.
+        DataError: an old class that is not there, or that is said to mean two new ones; a new one without meaning.
     """
     head, old = net.head, net.card.classes if net.card else ()
     if head is None or not old:
         raise BackboneError(
             f"{net.name!r} has no old head with named classes to ask. resnet10 and resnet10-glyphs have one."
         )
-    columns = _columns(old, meanings)
+    columns, last = _columns(old, meanings), int(torch.as_tensor(split.labels).max())
+    if last >= len(columns):
+        raise DataError(
+            f"The labels go up to {last}, and meanings are given for {len(columns)} classes: name one for each."
+        )
     model = net.build(len(old))
     setattr(model, net.stages[-1], head)
     model.eval()

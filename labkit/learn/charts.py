@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 
-from labkit.insight import evidence, mean_interval
+from labkit.insight import Estimate, evidence, mean_interval
 from labkit.show.picture import FAINT, INK, Look, Marked, Picture, dress, legend, look
 from labkit.tuning import Evaluation, Plan
 
@@ -142,3 +142,51 @@ def _knob(axes: Axes, rows: pd.DataFrame, words: str, held: float, shade: Look) 
 def _short(value: float) -> str:
     """A value on an axis: 20, 0.01, 3e-4."""
     return f"{value:g}" if value >= 0.01 else f"{value:.0e}".replace("e-0", "e-")
+
+
+def by_stage(
+    curves: Mapping[str, Mapping[str, float | Estimate]],
+    ylabel: str,
+    xlabel: str = "stage",
+    levels: Mapping[str, float | Estimate] | None = None,
+) -> Picture:
+    """Shares along the stages of a network, in per cent: a line a curve, and a dotted level for what has no stages.
+
+    Estimates are drawn with their 95 % intervals. All curves have the same stages, input to output.
+    """
+    picture = Picture(7, 3.9)
+    axes = dress(picture.subplots(), xlabel, ylabel)
+    stages = list(next(iter(curves.values())))
+    entries, rows = [], []
+    for number, (name, curve) in enumerate(curves.items()):
+        shade, shift = look(number), 0.06 * (number - (len(curves) - 1) / 2)
+        values = [_in_per_cent(curve[stage]) for stage in stages]
+        below, above = zip(*((e.mean - e.low, e.high - e.mean) for e in values), strict=True)
+        drawn = axes.errorbar(
+            [place + shift for place in range(len(stages))],
+            [value.mean for value in values],
+            yerr=(below, above) if any(above) else None,
+            color=shade.colour, marker=shade.marker, linestyle=shade.style, capsize=4,
+        )  # fmt: skip
+        entries.append(Marked(drawn.lines[0], name))
+        rows += [(name, stage, value) for stage, value in zip(stages, values, strict=True)]
+    for number, (name, level) in enumerate((levels or {}).items(), start=len(curves)):
+        value, shade = _in_per_cent(level), look(number)
+        line = axes.axhline(value.mean, color=shade.colour, linestyle=":", linewidth=1.6)
+        entries.append(Marked(line, name))
+        rows.append((name, "", value))
+    axes.set_xticks(range(len(stages)), stages, parse_math=False)
+    legend(picture, entries)
+    table = pd.DataFrame(
+        [(name, stage, e.mean, e.low, e.high) for name, stage, e in rows],
+        columns=["curve", "stage", "mean (%)", "low (%)", "high (%)"],
+    )
+    said = "; ".join(f"{name} {stage}".strip() + f" {e.mean:.0f} %" for name, stage, e in rows)
+    return picture.told(f"{ylabel} by {xlabel}: {said}.", table)
+
+
+def _in_per_cent(value: float | Estimate) -> Estimate:
+    """A share as per cent; a bare number has an interval of no width."""
+    if isinstance(value, Estimate):
+        return Estimate(100 * value.mean, 100 * value.low, 100 * value.high, value.count)
+    return Estimate(100 * value, 100 * value, 100 * value, 1)

@@ -15,7 +15,7 @@
 # The other takes a network that has learned letters somewhere else, and fine-tunes it. It asks for thirty.
 #
 # Somebody has to sit down and type the labels. Each of them is paid for.
-# What does a head start really buy? And is there anything that it does not buy?
+# What does such a start really buy? And is there anything that it does not buy?
 
 # %% [markdown]
 # ## Predict
@@ -141,7 +141,7 @@ head_start.accuracy()
 # %% [markdown]
 # ## Second currency: labels
 #
-# Turn the question round. Hold the accuracy, and ask for labels. In the picture that is a step to the right.
+# Turn the question round. Hold the accuracy, and ask for labels. In the picture that leads to the right.
 # The arrow begins at the fewest labels, fine-tuned. It ends where training from scratch is as accurate.
 
 # %%

@@ -311,7 +311,7 @@ learn.check("04-output-layer", adapt)
 # - On ants and bees, against from scratch:
 #   {evidence:types/ants-bees/linear-probe against types/ants-bees/from-scratch}.
 # - **A related source transfers better, and an unrelated one can hurt: supported in what you ran above.**
-#   Lesson 02 will put intervals on it.
+#   Lesson 02 puts intervals on it.
 
 # %% [markdown]
 # ## Pitfalls

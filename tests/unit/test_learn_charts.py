@@ -2,6 +2,7 @@
 
 import torch
 
+from labkit.insight import Estimate
 from labkit.learn import charts
 from labkit.tuning import Evaluation
 
@@ -38,3 +39,17 @@ def test_knobs_share_the_run_that_none_of_them_moved() -> None:
     middle = table.groupby("knob").nth(2)
     assert middle["mean"].nunique() == 1
     assert list(middle["value"]) == [1e-3, 20, 1e-2]
+
+
+def test_curves_along_the_stages_carry_their_intervals_and_their_levels() -> None:
+    curves = {
+        "letters $x$": {"stem": Estimate(0.5, 0.4, 0.6, 5), "layer1": Estimate(0.7, 0.65, 0.75, 5)},
+        "photographs": {"stem": 0.25, "layer1": 0.5},
+    }
+    picture = charts.by_stage(curves, "accuracy (%)", levels={"bare pixels": 0.3})
+    assert "letters $x$ layer1 70 %" in picture.alt
+    assert "bare pixels 30 %" in picture.alt
+    table = picture.table.set_index(["curve", "stage"])
+    assert list(table.loc[("letters $x$", "stem")]) == [50, 40, 60]
+    assert list(table.loc[("photographs", "layer1")]) == [50, 50, 50]
+    assert picture.png().startswith(b"\x89PNG")
