@@ -289,7 +289,7 @@ def test_one_unclear_interval_is_enough_to_make_a_verdict_depend():
         return Estimate(0.02, low, 0.03, 5)
 
     assert claims.find(15).verdict(ask) == "it depends"
-    with pytest.raises(EvidenceError, match="5, 14, 15, 18"):
+    with pytest.raises(EvidenceError, match=r"5, .*15, .*18"):
         claims.find(99)
 
 

@@ -6,10 +6,17 @@ A file has `EXPERIMENTS`, what is on record, and may have `CLAIMS`, what a rule 
 from __future__ import annotations
 
 from labkit.insight.evidence.claim import Claim
-from labkit.insight.evidence.lessons import lesson_01, lesson_02, lesson_05, lesson_06, lesson_07
+from labkit.insight.evidence.lessons import (
+    lesson_01,
+    lesson_02,
+    lesson_03,
+    lesson_05,
+    lesson_06,
+    lesson_07,
+)
 from labkit.insight.evidence.setting import Experiment
 
-LESSONS = (lesson_01, lesson_02, lesson_05, lesson_06, lesson_07)
+LESSONS = (lesson_01, lesson_02, lesson_03, lesson_05, lesson_06, lesson_07)
 
 EXPERIMENTS: tuple[Experiment, ...] = tuple(one for lesson in LESSONS for one in lesson.EXPERIMENTS)
 CLAIMS: tuple[Claim, ...] = tuple(
