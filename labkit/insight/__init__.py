@@ -11,6 +11,7 @@ from labkit.insight.confusion import Confusion, confusion
 from labkit.insight.diagnosis import Diagnosis, Finding, diagnose
 from labkit.insight.drift import drift_table, layers_drift
 from labkit.insight.feature_map import FeatureMap, feature_map
+from labkit.insight.forgetting import OldTask, between, forgetting, old_task, remembered
 from labkit.insight.gradients import gradient_norms
 from labkit.insight.labels import Suspect, SuspectLabels, suspect_labels
 from labkit.insight.looking import Activations, Filters, GradCam, activations, filters, grad_cam
@@ -33,11 +34,13 @@ __all__ = [
     "GradCam",
     "Guess",
     "Neighbours",
+    "OldTask",
     "Similarity",
     "Suspect",
     "SuspectLabels",
     "Temperature",
     "activations",
+    "between",
     "calibration",
     "confusion",
     "diagnose",
@@ -46,13 +49,16 @@ __all__ = [
     "feature_map",
     "filters",
     "fit_temperature",
+    "forgetting",
     "grad_cam",
     "gradient_norms",
     "layers_drift",
     "linear_cka",
     "mean_interval",
     "neighbours",
+    "old_task",
     "paired_difference",
+    "remembered",
     "sentence",
     "similarity",
     "suspect_labels",

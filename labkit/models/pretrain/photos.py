@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -153,68 +154,75 @@ def augment(images: Tensor, size: int, generator: torch.Generator, smallest: flo
 
 def read_photos(folder: Path) -> Photos:
     """Read Tiny ImageNet from the unpacked official archive or from parquet files. Needs 1.1 GB of memory."""
-    if list(_parquet(folder, "train")):
-        return _read_parquet(folder)
+    train, valid = read_split(folder, "train"), read_split(folder, "valid")
+    return Photos(*train, *valid, _names(folder, int(valid[1].max()) + 1))
+
+
+def read_split(folder: Path, split: str) -> tuple[Tensor, Tensor]:
+    """One part, "train" or "valid": images uint8 (n, 3, 64, 64) and labels int64 (n,)."""
+    if _parquet(folder, split):
+        return _read_parquet(folder, split)
     if (folder / "wnids.txt").exists():
-        return _read_archive(folder)
+        return _read_archive(folder, split)
     raise DataError(
-        f"{folder} is not Tiny ImageNet: it has neither train*.parquet nor wnids.txt. Give the folder "
+        f"{folder} is not Tiny ImageNet: it has neither {split}*.parquet nor wnids.txt. Give the folder "
         "tiny-imagenet-200 of the unpacked archive, or a folder with its parquet files."
     )
+
+
+def _names(folder: Path, count: int) -> tuple[str, ...]:
+    """The names of the classes: from `classes.tsv` or `words.txt`, else from what the hub wrote into parquet files."""
+    table = folder / "classes.tsv"
+    if table.exists():
+        rows = [line.split("\t") for line in table.read_text(encoding="utf-8").splitlines()[1:]]
+        return tuple(name for _, _, name in rows)
+    if (folder / "words.txt").exists():
+        lines = (folder / "words.txt").read_text().splitlines()
+        words = dict(line.split("\t", 1) for line in lines)
+        return tuple(words[wnid] for wnid in _wnids(folder))
+    metadata = _pyarrow().read_schema(_parquet(folder, "valid")[0]).metadata or {}
+    features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+    return tuple(features.get("label", {}).get("names", map(str, range(count))))
 
 
 def _parquet(folder: Path, split: str) -> list[Path]:
     return sorted(folder.glob(f"{split}*.parquet")) or sorted(folder.glob(f"data/{split}*.parquet"))
 
 
-def _read_parquet(folder: Path) -> Photos:
+def _pyarrow() -> Any:
     try:
-        import pyarrow.parquet as pq
+        import pyarrow.parquet
     except ImportError as error:
         raise DataError(
             "Parquet files are read with pyarrow, which is not installed. Run: pip install 'labkit[pretrain]'"
         ) from error
-    splits = []
-    for split in ("train", "valid"):
-        tables = [pq.read_table(path) for path in _parquet(folder, split)]
-        encoded = [cell["bytes"] for table in tables for cell in table["image"].to_pylist()]
-        labels = [label for table in tables for label in table["label"].to_pylist()]
-        splits += [_decode([io.BytesIO(content) for content in encoded]), torch.tensor(labels)]
-    names = _names(folder, tables[0].schema.metadata or {}, int(splits[1].max()) + 1)
-    return Photos(splits[0], splits[1], splits[2], splits[3], names)
+    return pyarrow.parquet
 
 
-def _names(folder: Path, metadata: dict[bytes, bytes], count: int) -> tuple[str, ...]:
-    """The names of the classes: from `classes.tsv` beside the files, else from what the hub wrote into them."""
-    table = folder / "classes.tsv"
-    if table.exists():
-        rows = [line.split("\t") for line in table.read_text(encoding="utf-8").splitlines()[1:]]
-        return tuple(name for _, _, name in rows)
-    features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-    return tuple(features.get("label", {}).get("names", map(str, range(count))))
+def _read_parquet(folder: Path, split: str) -> tuple[Tensor, Tensor]:
+    tables = [_pyarrow().read_table(path) for path in _parquet(folder, split)]
+    encoded = [cell["bytes"] for table in tables for cell in table["image"].to_pylist()]
+    labels = [label for table in tables for label in table["label"].to_pylist()]
+    return _decode([io.BytesIO(content) for content in encoded]), torch.tensor(labels)
 
 
-def _read_archive(folder: Path) -> Photos:
-    wnids = (folder / "wnids.txt").read_text().split()
-    number = {wnid: label for label, wnid in enumerate(wnids)}
-    words = dict(line.split("\t", 1) for line in (folder / "words.txt").read_text().splitlines())
-    train = [
-        (path, number[w])
-        for w in wnids
-        for path in sorted((folder / "train" / w / "images").glob("*.JPEG"))
-    ]
-    rows = [
-        line.split("\t")[:2]
-        for line in (folder / "val" / "val_annotations.txt").read_text().splitlines()
-    ]
-    valid = [(folder / "val" / "images" / name, number[wnid]) for name, wnid in rows]
-    return Photos(
-        _decode([path for path, _ in train]),
-        torch.tensor([label for _, label in train]),
-        _decode([path for path, _ in valid]),
-        torch.tensor([label for _, label in valid]),
-        tuple(words[wnid] for wnid in wnids),
-    )
+def _wnids(folder: Path) -> list[str]:
+    return (folder / "wnids.txt").read_text().split()
+
+
+def _read_archive(folder: Path, split: str) -> tuple[Tensor, Tensor]:
+    number = {wnid: label for label, wnid in enumerate(_wnids(folder))}
+    if split == "train":
+        files = [
+            (path, label)
+            for wnid, label in number.items()
+            for path in sorted((folder / "train" / wnid / "images").glob("*.JPEG"))
+        ]
+    else:
+        lines = (folder / "val" / "val_annotations.txt").read_text().splitlines()
+        rows = [line.split("\t")[:2] for line in lines]
+        files = [(folder / "val" / "images" / name, number[wnid]) for name, wnid in rows]
+    return _decode([path for path, _ in files]), torch.tensor([label for _, label in files])
 
 
 def _decode(files: Sequence[Path | io.BytesIO]) -> Tensor:

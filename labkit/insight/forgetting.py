@@ -1,0 +1,218 @@
+"""What the new task cost the old one: the head a backbone was pre-trained with is put back on the layers as they are
+now, and asked the old questions.
+
+Forgetting is then a difference of two accuracies on the same questions (McCloskey and Cohen, "Catastrophic Interference
+in Connectionist Networks", 1989). It says how far the layers still fit the head they grew up with; whether the old task
+could be learned again quickly from them is another question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from labkit import runtime
+from labkit.errors import BackboneError, DataError
+from labkit.insight.inside import looking_at, start_of
+from labkit.insight.moments import epoch_ends, epochs_done, moments, spread_out
+from labkit.tuning.evaluation import evaluate, forward
+from labkit.tuning.precision import laid_out
+
+if TYPE_CHECKING:
+    from labkit.models import Backbone
+    from labkit.tuning import Evaluation, Run
+
+TINY_IMAGENET = "tiny-imagenet-200"
+
+
+@dataclass(frozen=True, eq=False)
+class OldTask:
+    """Questions a backbone was once trained to answer: `images` in [0, 1] or uint8, (n, 1 or 3, h, w); `labels` (n,).
+
+    It has what a split has, so a run can be evaluated on it; but it never trains on it.
+    """
+
+    name: str
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (n, 3, h, w) as float32 in [0, 1], and labels (n,)."""
+        images = self.images[rows]
+        if images.dtype == torch.uint8:
+            images = images.float() / 255
+        return images.expand(-1, 3, -1, -1), self.labels[rows]
+
+
+def old_task(
+    net: Backbone, count: int = 1000, seed: int = 0, folder: Path | None = None
+) -> OldTask:
+    """`count` questions of the task that the weights of a shipped backbone come from.
+
+    Printed letters for `resnet10-glyphs`, distorted in ways no training saw, made here and now; validation photographs
+    of Tiny ImageNet for `resnet10`, from `folder` or from tiny-imagenet-200 under LABKIT_DATA.
+    Raises BackboneError for a network whose old task labkit does not know, DataError where the photographs are not
+    at hand.
+    """
+    if net.name == "resnet10-glyphs":
+        return _letters(count, seed)
+    if net.name == "resnet10":
+        return _photographs(count, seed, folder or _tiny_imagenet())
+    raise BackboneError(
+        f"labkit knows no questions about what {net.name!r} was trained on. It knows those of resnet10-glyphs and of "
+        "resnet10; for another network give `task=`, an OldTask of your own."
+    )
+
+
+def remembered(run: Run, task: OldTask | None = None) -> Evaluation:
+    """How well the layers of a run, as they are now, still do the old task under their old head. Changes nothing.
+
+    `task` is by default `old_task(run.net)`. Raises BackboneError for weights that came without their old head.
+    """
+    head = _old_head(run)
+    task = task or old_task(run.net)
+    with looking_at(run) as model:
+        return evaluate(task, task.name, _answers(model, run, task, head))
+
+
+def forgetting(run: Run, task: OldTask | None = None, moments_at_most: int = 9) -> pd.DataFrame:
+    """How the old task faded while the new one was learned: one row a moment, before the first step to now.
+
+    Columns: step, epoch, old, old_low, old_high (accuracy on the old task with its 95 % Wilson interval) and new
+    (accuracy on validation; nan where there is nothing to validate on).
+    """
+    task = task or old_task(run.net)
+    epochs = epochs_done(run)
+    steps = spread_out(epoch_ends(run), moments_at_most)
+    rows = [_moment(step, epochs[step], past, task) for step, past in moments(run, steps)]
+    return pd.DataFrame(rows[::-1])
+
+
+def between(
+    run: Run, shares: Sequence[float] = (0, 0.25, 0.5, 0.75, 1), task: OldTask | None = None
+) -> pd.DataFrame:
+    """Networks on the straight line between the start of a run and now: one row a share of the way.
+
+    Each has the old head for the old task and the new one for the new, on layers in between (Wortsman et al., "Robust
+    fine-tuning of zero-shot models", 2022). Columns: share (0 is the start, 1 is now), old, new (accuracies; new on
+    validation). The run is not changed.
+    """
+    task, head = task or old_task(run.net), _old_head(run)
+    with looking_at(run) as model:
+        now = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    start, last = start_of(run), f"{run.stages[-1]}."
+    first = {name: tensor.clone() for name, tensor in start.state_dict().items()}
+    rows = []
+    for share in shares:
+        start.load_state_dict(
+            {
+                name: tensor if name.startswith(last) else _mixed(first[name], tensor, share)
+                for name, tensor in now.items()
+            }
+        )
+        old = evaluate(task, task.name, _answers(start, run, task, head))
+        new = evaluate(run.data.valid, "valid", _answers(start, run, run.data.valid))
+        rows.append({"share": share, "old": old.accuracy, "new": new.accuracy})
+    return pd.DataFrame(rows)
+
+
+# ---------------------------------------------------------------- the parts
+
+
+def _mixed(first: Tensor, now: Tensor, share: float) -> Tensor:
+    """A share of the way from one to the other; what is counted in whole numbers stays as it is now."""
+    return first.lerp(now, share) if first.is_floating_point() else now
+
+
+def _answers(
+    model: nn.Module, run: Run, questions: Any, head: nn.Module | None = None
+) -> Callable[[Tensor], Tensor]:
+    """What a network in eval mode says of the questions at some rows, with a head of one's choice."""
+
+    def scores(rows: Tensor) -> Tensor:
+        inputs, _ = questions.batch(rows)
+        laid = laid_out(inputs, run.precision, runtime.device())
+        if head is None:
+            return forward(model, laid)
+        return head(_below_the_head(model, run.stages[-1], laid))
+
+    return scores
+
+
+def _moment(step: int, epoch: float, past: Run, task: OldTask) -> dict[str, Any]:
+    old = remembered(past, task)
+    low, high = old.interval
+    new = past.evaluate("valid").accuracy if len(past.data.valid) else float("nan")
+    return {
+        "step": step,
+        "epoch": epoch,
+        "old": old.accuracy,
+        "old_low": low,
+        "old_high": high,
+        "new": new,
+    }
+
+
+def _old_head(run: Run) -> nn.Module:
+    head = run.net.head
+    if head is None or not run.plan.pretrained:
+        raise BackboneError(
+            f"{run.net.name!r} has no old head here, so there is no old task to forget: take a backbone whose weights "
+            "came with their head, and a plan that starts from them."
+        )
+    return head.to(runtime.device())
+
+
+def _below_the_head(model: nn.Module, head: str, inputs: Any) -> Tensor:
+    """What the head of a network is given, whatever the network does on the way there."""
+    seen: list[Tensor] = []
+    hook = model.get_submodule(head).register_forward_pre_hook(
+        lambda _, given: seen.append(given[0])
+    )
+    try:
+        forward(model, inputs)
+    finally:
+        hook.remove()
+    return seen[0]
+
+
+@lru_cache(maxsize=2)
+def _letters(count: int, seed: int) -> OldTask:
+    from labkit.models.pretrain.letters import distort, draw_letters
+
+    letters = draw_letters()
+    generator = runtime.generator(seed, "old letters")
+    chosen = torch.randint(len(letters), (count,), generator=generator)
+    drawn = [distort(letters.images[rows], generator)[:, :1] for rows in chosen.split(250)]
+    return OldTask("printed letters", torch.cat(drawn), letters.labels[chosen])
+
+
+@lru_cache(maxsize=2)
+def _photographs(count: int, seed: int, folder: Path) -> OldTask:
+    from labkit.models.pretrain.photos import read_split
+
+    images, labels = read_split(folder, "valid")
+    chosen = torch.randperm(len(labels), generator=runtime.generator(seed, "old photographs"))[
+        :count
+    ]
+    return OldTask("Tiny ImageNet", images[chosen], labels[chosen])
+
+
+def _tiny_imagenet() -> Path:
+    root = runtime.data_dir()
+    if root is None or not (root / TINY_IMAGENET).is_dir():
+        raise DataError(
+            f"The photographs that resnet10 was trained on are not here. Give the folder of {TINY_IMAGENET}, or set "
+            f"LABKIT_DATA to the folder it lies in. resnet10-glyphs needs nothing: its letters are drawn."
+        )
+    return root / TINY_IMAGENET

@@ -1,0 +1,138 @@
+"""Forgetting: the old head is asked the old questions, and the run is none the wiser."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import labkit
+from labkit import insight
+from labkit.errors import BackboneError, DataError
+from labkit.insight.forgetting import OldTask, old_task
+from labkit.show import forgotten
+
+PLAN = {"epochs": 2, "batch_size": 10}
+
+
+@pytest.fixture(scope="module")
+def glyphs():
+    return labkit.load_backbone("resnet10-glyphs")
+
+
+@pytest.fixture(scope="module")
+def letters(glyphs):
+    return old_task(glyphs, count=400)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return labkit.load_data("digits").subset(per_class=4)
+
+
+def test_before_any_training_the_old_task_is_done_as_well_as_the_card_says(glyphs, letters, digits):
+    run = labkit.Run(glyphs, digits, labkit.full(1e-3, **PLAN))
+    now = insight.remembered(run, letters)
+    low, high = now.interval
+    assert now.count == 400
+    assert low <= glyphs.card.accuracy <= high
+
+
+def test_what_is_frozen_forgets_nothing_and_a_large_rate_forgets_nearly_all(
+    glyphs, letters, digits
+):
+    head = labkit.Run(glyphs, digits, labkit.feature_extraction(1e-2, **PLAN))
+    before = insight.remembered(head, letters).correct
+    assert insight.remembered(head.fit(), letters).correct == before
+    wild = labkit.Run(glyphs, digits, labkit.full(1e-1, **PLAN)).fit()
+    assert insight.remembered(wild, letters).accuracy < 0.5 * before / len(letters)
+
+
+def test_asking_changes_nothing_about_the_run(glyphs, letters, digits):
+    asked, left_alone = (
+        labkit.Run(glyphs, digits, labkit.full(1e-3, **PLAN), seed=3) for _ in range(2)
+    )
+    for run in (asked, left_alone):
+        run.fit(epochs=1)
+    insight.forgetting(asked, letters)
+    with asked.fit().frozen_world() as one, left_alone.fit().frozen_world() as other:
+        for name, value in one.state_dict().items():
+            assert torch.equal(value, other.state_dict()[name]), name
+
+
+def test_the_story_of_forgetting_begins_before_training_and_ends_now(glyphs, letters, digits):
+    run = labkit.Run(glyphs, digits, labkit.full(3e-2, **PLAN)).fit()
+    story = insight.forgetting(run, letters)
+    assert list(story["epoch"]) == [0, 1, 2]
+    assert story["old"].iloc[-1] == insight.remembered(run, letters).accuracy
+    assert story["old"].iloc[-1] < story["old"].iloc[0]
+    assert story["new"].iloc[-1] == run.evaluate("valid").accuracy
+    assert ((story["old_low"] <= story["old"]) & (story["old"] <= story["old_high"])).all()
+
+
+def test_the_same_questions_are_asked_again_by_the_same_seed(glyphs):
+    one, same, other = (old_task(glyphs, count=50, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(one.images, same.images)
+    assert not torch.equal(one.labels, other.labels)
+
+
+def test_photographs_are_asked_of_the_photographs_backbone(photos, digits):
+    pytest.importorskip("pyarrow")
+    if not (photos / "tiny-imagenet-200").is_dir():
+        pytest.skip("left out: no Tiny ImageNet")
+    net = labkit.load_backbone("resnet10")
+    task = old_task(net, count=1000)
+    run = labkit.Run(
+        net, labkit.load_data("digits", size=64).subset(per_class=2), labkit.full(1e-3, 1)
+    )
+    low, high = insight.remembered(run, task).interval
+    assert low <= net.card.accuracy <= high
+
+
+def test_where_there_is_no_old_task_it_is_said_what_to_do(
+    glyphs, letters, digits, tmp_path, monkeypatch
+):
+    scratch = labkit.Run(glyphs, digits, labkit.from_scratch(1e-3, **PLAN))
+    with pytest.raises(BackboneError, match="no old head"):
+        insight.remembered(scratch, letters)
+    with pytest.raises(BackboneError, match="OldTask of your own"):
+        old_task(labkit.load_backbone("resnet18", weights=None))
+    monkeypatch.setenv("LABKIT_DATA", str(tmp_path))
+    with pytest.raises(DataError, match="LABKIT_DATA"):
+        old_task(labkit.load_backbone("resnet10"))
+
+
+def test_an_old_task_of_ones_own_is_asked_too(glyphs, digits):
+    run = labkit.Run(glyphs, digits, labkit.full(1e-3, **PLAN))
+    own = OldTask(
+        "mine", torch.zeros(3, 1, 32, 32, dtype=torch.uint8), torch.zeros(3, dtype=torch.long)
+    )
+    assert insight.remembered(run, own).count == 3
+
+
+def test_the_picture_says_for_every_run_what_is_left_and_what_was_gained(glyphs, letters, digits):
+    head, wild = (
+        labkit.Run(glyphs, digits, plan, name=name).fit()
+        for name, plan in (
+            ("head $only$", labkit.feature_extraction(1e-2, **PLAN)),
+            ("wild", labkit.full(1e-1, **PLAN)),
+        )
+    )
+    picture = forgotten.forgetting([head, wild], letters)
+    before = f"{insight.remembered(head, letters).accuracy:.0%}"
+    assert f"head $only$: the old task from {before} to {before}" in picture.alt
+    assert set(picture.table["run"]) == {"head $only$", "wild"}
+    assert picture.png().startswith(b"\x89PNG")
+
+
+def test_between_start_and_now_the_ends_are_the_start_and_now(glyphs, letters, digits):
+    run = labkit.Run(glyphs, digits, labkit.full(1e-2, **PLAN)).fit()
+    with run.frozen_world() as model:
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+    line = insight.between(run, (0, 0.5, 1), letters).set_index("share")
+    assert line.loc[0, "old"] > line.loc[1, "old"]
+    assert line.loc[1, "old"] == insight.remembered(run, letters).accuracy
+    assert line.loc[1, "new"] == run.evaluate("valid").accuracy
+    untouched = labkit.Run(glyphs, digits, labkit.full(1e-2, **PLAN))
+    assert line.loc[0, "old"] == insight.remembered(untouched, letters).accuracy
+    with run.frozen_world() as model:
+        assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
