@@ -40,7 +40,9 @@ def measured(model: nn.Module, name: str, split: Any, device: torch.device) -> P
 
     What is timed is what runs most: a pass without gradients, as frozen stages and validation make it, and a step.
     """
-    inputs, targets = split.batch(torch.arange(min(TRIAL_BATCH, len(split))))
+    inputs, targets = split.batch(
+        torch.arange(TRIAL_BATCH) % len(split)
+    )  # as many of a small split, too
     scratch: dict[Precision, nn.Module] = {}
 
     def trial(precision: Precision) -> None:
