@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 
 from labkit.insight import evidence, mean_interval
 from labkit.show import figures
-from labkit.show.picture import FAINT, INK, Look, Marked, Picture, dress, legend, look
+from labkit.show.picture import CARD, FAINT, INK, Look, Marked, Picture, dress, legend, look
 
 WAYS = ("fine-tuned", "from scratch")
 LONGER = "from scratch, longer"
@@ -266,6 +266,7 @@ def _finish(axes: Axes, place: str, height: float) -> str:
             textcoords="offset points",
             fontsize=9,
             color=INK,
+            bbox={"facecolor": CARD, "edgecolor": "none", "alpha": 0.8, "pad": 1},
         )
         words.append(f"{way} after {reached:.0f} steps")
     return f"{PLACES[place]}: {height:.0f} % first reached {' and '.join(words)}"
