@@ -13,10 +13,11 @@ from labkit.insight.evidence.lessons import (
     lesson_05,
     lesson_06,
     lesson_07,
+    lesson_09,
 )
 from labkit.insight.evidence.setting import Experiment
 
-LESSONS = (lesson_01, lesson_02, lesson_03, lesson_05, lesson_06, lesson_07)
+LESSONS = (lesson_01, lesson_02, lesson_03, lesson_05, lesson_06, lesson_07, lesson_09)
 
 EXPERIMENTS: tuple[Experiment, ...] = tuple(one for lesson in LESSONS for one in lesson.EXPERIMENTS)
 CLAIMS: tuple[Claim, ...] = tuple(
