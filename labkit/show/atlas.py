@@ -14,14 +14,14 @@ from labkit.insight import atlas
 from labkit.insight.atlas import Expectation
 from labkit.insight.atlas.asking import place
 from labkit.insight.atlas.record import RECORDS, Recorded
-from labkit.show.heatmap import COLOURS as SHADES
 from labkit.show.picture import (
     CARD,
     COLOURS,
-    FAINT,
     INK,
+    SHADES,
     Marked,
     Picture,
+    cell,
     dress,
     legend,
     look,
@@ -113,10 +113,7 @@ def _map(axes: Axes, expected: Expectation, found: Recorded) -> None:
 def _cell(axes: Axes, x: int, y: int, mean: float, low: float, high: float) -> None:
     share = (mean - low) / (high - low) if high > low else 0.5
     colour: Any = CARD if isnan(mean) else SHADES(share)
-    axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor=FAINT, lw=0.5))
-    text = "–" if isnan(mean) else f"{100 * mean:.0f}"
-    ink = "#000000" if isnan(mean) or share >= 0.5 else "#FFFFFF"  # 4.5:1 on every shade
-    axes.text(x, y, text, ha="center", va="center", fontsize=9, color=ink)
+    cell(axes, x, y, colour, "–" if isnan(mean) else f"{100 * mean:.0f}", size=9)
 
 
 def _nan(values: Any) -> Any:

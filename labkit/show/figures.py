@@ -30,6 +30,7 @@ from labkit.show.picture import (
     Marked,
     Picture,
     dress,
+    headline,
     legend,
     look,
     shorten,
@@ -298,7 +299,7 @@ def images(
     for axes, image, guess in zip(grid, pixels, guesses, strict=False):
         _photograph(axes, image, guess, classes)
     if title:
-        picture.suptitle(title, color=INK, fontsize=11, x=0.01, ha="left", parse_math=False)
+        headline(picture, title, size=11)
     table = guess_table(guesses, classes)
     wrong = sum(not guess.right for guess in guesses)
     said = f"{len(guesses)} images, {wrong} of them wrongly classified: " + "; ".join(

@@ -16,11 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
 
-from labkit.show.picture import EDGE, FAINT, INK, Picture, dress, ink_on
+from labkit.show.picture import CARD, FAINT, INK, SHADES, Picture, cell, dress, headline
 from labkit.tuning.sweeps import Sweep
 from labkit.tuning.sweeps import sweep as quiet_sweep
 
@@ -29,9 +27,6 @@ if TYPE_CHECKING:
 
 PAUSE = 0.5  # seconds between two redraws, at least
 SHARE = 20  # and at least this many times what the last one cost
-COLOURS = colormaps[
-    "cividis"
-]  # made for eyes that confuse red and green, and monotone in lightness
 PANELS = 6  # drawn; the table has the others
 WORDS = {
     "lr": "learning rate of the head",
@@ -126,8 +121,7 @@ def heat_map(made: Sweep) -> Picture:
         axes.set_title(told, color=INK, fontsize=9, loc="left", parse_math=False)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
-    title = f"Validation accuracy (%), mean over finished seeds; {_how_far(made)}"
-    picture.suptitle(title, color=INK, fontsize=10, x=0.01, ha="left", parse_math=False)
+    headline(picture, f"Validation accuracy (%), mean over finished seeds; {_how_far(made)}")
     shown = table[[*made.axes, *(n for n in table if n not in (*made.axes, across, up))]]
     return picture.told(_words(made, table), _in_per_cent(shown))
 
@@ -165,14 +159,11 @@ def _panel(
 def _cell(axes: Axes, x: int, y: int, row: dict[Any, Any], scale: tuple[float, float]) -> None:
     """A coloured cell with its numbers; hatched where there is nothing to average yet."""
     known = not isnan(row["mean"])
-    colour = COLOURS(_share(row["mean"], scale)) if known else "#FFFFFF"
-    look: dict[str, Any] = {"facecolor": colour, "edgecolor": EDGE, "linewidth": 1}
-    axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, **look, hatch="" if known else "//"))
-    box = None if known else {"facecolor": "#FFFFFF", "edgecolor": "none", "pad": 1.5}
-    ink = ink_on(colour) if known else FAINT
-    axes.text(
-        x, y, _cell_text(row), ha="center", va="center", fontsize=8.5, color=ink, bbox=box
-    ).set_parse_math(False)
+    colour = SHADES(_share(row["mean"], scale)) if known else CARD
+    square, text = cell(axes, x, y, colour, _cell_text(row))
+    if not known:
+        square.set_hatch("//")
+        text.set(color=FAINT, bbox={"facecolor": CARD, "edgecolor": "none", "pad": 1.5})
 
 
 def _cell_text(row: dict[Any, Any]) -> str:

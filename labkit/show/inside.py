@@ -8,18 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from torch import Tensor
 
 from labkit import insight
 from labkit.insight.looking import Activations, Filters, GradCam
-from labkit.show.picture import CARD, EDGE, FAINT, INK, Picture, shorten
+from labkit.show.picture import (
+    CARD,
+    EDGE,
+    INK,
+    SHADES,
+    Picture,
+    colour_bar,
+    headline,
+    shorten,
+)
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
 
-SHADES = colormaps["cividis"]
 MOST_FILTERS = 64
 ACROSS = 6  # panels side by side
 
@@ -45,7 +52,7 @@ def filters(seen: Run | Filters) -> Picture:
     height, width = found.weights.shape[-2:]
     of = f"{len(shown)} of {len(order)}" if len(shown) < len(order) else f"{len(order)}"
     title = f"{of} filters of {found.layer}, {height} x {width} pixels; grey is zero"
-    picture.suptitle(title, color=INK, fontsize=10, x=0.01, ha="left", parse_math=False)
+    headline(picture, title)
     moved = found.moved
     alt = (
         f"{title}. Since the start they moved by {100 * float(moved.median()):.2g} % of their length (median), "
@@ -79,12 +86,10 @@ def activations(
         _plain(axes, f"channel {channel}")
     for axes in grid[len(channels) + 1 :]:
         axes.set_axis_off()
-    bar = picture.colorbar(drawn, ax=grid, shrink=0.8, pad=0.01)
-    bar.set_label("activation (no unit)", color=INK, parse_math=False)
-    bar.ax.tick_params(colors=FAINT, labelcolor=INK)
+    colour_bar(picture, drawn, grid, "activation (no unit)")
     size = f"{found.layer.height} x {found.layer.width}"
     title = f"{found.layer.name}: {len(channels)} of {len(found.maps)} channels, {size} places"
-    picture.suptitle(title, color=INK, fontsize=10, x=0.01, ha="left", parse_math=False)
+    headline(picture, title)
     peak = found.table["peak"]
     alt = (
         f"{found.name} and what {title} make of it. The channel that varies most is {channels[0]}, "
@@ -121,7 +126,7 @@ def grad_cam(
         _lit(grid[2 * row, column], grid[2 * row + 1, column], found, number)
     layer = found.layer
     title = f"Grad-CAM at {layer.name}, {layer.height} x {layer.width} places"
-    picture.suptitle(title, color=INK, fontsize=10, x=0.01, ha="left", parse_math=False)
+    headline(picture, title)
     return picture.told(f"{title}. {' '.join(_where(row) for row in _rows(found))}", found.table)
 
 

@@ -17,11 +17,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 CARD = "#FFFFFF"
@@ -29,6 +32,7 @@ INK = "#222222"
 FAINT = "#5B6068"
 EDGE = "#C8CCD2"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000")  # Okabe and Ito's, those ≥ 3:1
+SHADES = colormaps["cividis"]  # monotone in lightness, and made for eyes that confuse red and green
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 STYLES = ("-", (0, (5, 1.5)), (0, (3, 1, 1, 1)))
 DPI = 100
@@ -164,6 +168,29 @@ def dress(axes: Axes, xlabel: str, ylabel: str, title: str = "") -> Axes:
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(FAINT)
     return axes
+
+
+def headline(picture: Picture, text: str, size: float = 10) -> None:
+    """A line over all panels of a picture, at its left edge."""
+    picture.suptitle(text, color=INK, fontsize=size, x=0.01, ha="left", parse_math=False)
+
+
+def cell(
+    axes: Axes, x: int, y: int, colour: Any, text: str = "", size: float = 8.5
+) -> tuple[Rectangle, Text]:
+    """A coloured square around (x, y) and the text in it, in the ink that stands out on it."""
+    square = Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor=EDGE, linewidth=0.6)
+    axes.add_patch(square)
+    place: dict[str, Any] = {"ha": "center", "va": "center", "parse_math": False}
+    return square, axes.text(x, y, text, fontsize=size, color=ink_on(colour), **place)
+
+
+def colour_bar(picture: Picture, drawn: ScalarMappable, axes: Any, label: str) -> None:
+    """What the colours of one panel or several mean, beside them; `label` with the unit."""
+    bar = picture.colorbar(drawn, ax=axes, shrink=0.75, pad=0.015)
+    bar.set_label(label, color=INK, parse_math=False)
+    bar.ax.tick_params(colors=FAINT, labelcolor=INK)
+    bar.outline.set_edgecolor(EDGE)  # type: ignore[operator]
 
 
 def ink_on(colour: Any) -> str:

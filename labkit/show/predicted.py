@@ -5,10 +5,10 @@ from __future__ import annotations
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
-from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.container import BarContainer
-from matplotlib.patches import Rectangle
 
 from labkit import insight
 from labkit.insight.calibration import Calibration, Temperature
@@ -17,13 +17,14 @@ from labkit.show import figures
 from labkit.show.picture import (
     CARD,
     COLOURS,
-    EDGE,
     FAINT,
     INK,
+    SHADES,
     Marked,
     Picture,
+    cell,
+    colour_bar,
     dress,
-    ink_on,
     legend,
     look,
     shorten,
@@ -32,7 +33,6 @@ from labkit.show.picture import (
 if TYPE_CHECKING:
     from labkit.tuning import Run
 
-SHADES = colormaps["cividis"]  # monotone in lightness, and made for eyes that confuse red and green
 LABELLED = 20  # classes whose names and numbers find room
 
 
@@ -54,7 +54,8 @@ def confusion(seen: Run | Confusion, split: str = "valid") -> Picture:
         _cells(axes, found)
     else:
         axes.imshow(found.rates, cmap=SHADES, vmin=0, vmax=1, interpolation="nearest")
-    _colour_bar(picture, axes, "share of the true class (%)")
+    shares = ScalarMappable(Normalize(0, 100), SHADES)
+    colour_bar(picture, shares, axes, "share of the true class (%)")
     return picture.told(_confusion_alt(found), _in_per_cent(found.table, ("rate", "low", "high")))
 
 
@@ -62,7 +63,10 @@ def _cells(axes: Axes, found: Confusion) -> None:
     rates, size = found.rates, len(found.classes)
     for true in range(size):
         for predicted in range(size):
-            _cell(axes, predicted, true, int(found.counts[true, predicted]), rates[true, predicted])
+            count, rate = int(found.counts[true, predicted]), rates[true, predicted]
+            # A pair that never occurred stays blank.
+            told = f"{count}\n{100 * rate:.0f} %" if count else ""
+            cell(axes, predicted, true, SHADES(rate) if count else CARD, told, size=8)
     axes.set_xlim(-0.5, size - 0.5)
     axes.set_ylim(size - 0.5, -0.5)
     names = [shorten(name, 14) for name in found.classes]
@@ -72,26 +76,6 @@ def _cells(axes: Axes, found: Confusion) -> None:
     rows = [f"{name} ({count})" for name, count in zip(names, sums, strict=True)]
     axes.set_yticks(range(size), rows, parse_math=False)
     axes.tick_params(length=0)
-
-
-def _cell(axes: Axes, x: int, y: int, count: int, rate: float) -> None:
-    """A coloured cell with its count and its share; a pair that never occurred stays blank."""
-    colour: Any = SHADES(rate) if count else CARD
-    box: dict[str, Any] = {"facecolor": colour, "edgecolor": EDGE, "linewidth": 0.6}
-    axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, **box))
-    if count:
-        text = f"{count}\n{100 * rate:.0f} %"
-        axes.text(x, y, text, ha="center", va="center", fontsize=8, color=ink_on(colour))
-
-
-def _colour_bar(picture: Picture, axes: Axes, label: str, top: float = 100) -> None:
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-
-    bar = picture.colorbar(ScalarMappable(Normalize(0, top), SHADES), ax=axes, shrink=0.7, pad=0.02)
-    bar.set_label(label, color=INK, parse_math=False)
-    bar.ax.tick_params(colors=FAINT, labelcolor=INK)
-    bar.outline.set_edgecolor(EDGE)  # type: ignore[operator]
 
 
 def _confusion_alt(found: Confusion) -> str:

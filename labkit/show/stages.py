@@ -6,19 +6,18 @@ from math import isnan
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
 
 from labkit import insight
 from labkit.insight.similarity import Similarity
 from labkit.show.picture import (
+    CARD,
     COLOURS,
-    EDGE,
+    SHADES,
     Marked,
     Picture,
+    cell,
     dress,
-    ink_on,
     legend,
     look,
     shorten,
@@ -26,8 +25,6 @@ from labkit.show.picture import (
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
-
-SHADES = colormaps["cividis"]
 
 
 def similarity(seen: Run | Similarity, other: Run | None = None, **how: Any) -> Picture:
@@ -70,9 +67,11 @@ def _all_pairs(axes: Axes, found: Similarity) -> None:
     dress(axes, f"stage of {shorten(found.theirs, 28)}", f"stage of {shorten(found.ours, 28)}")
     axes.set_title("Every stage with every stage (CKA)", loc="left", fontsize=11)
     axes.grid(False)
+    size = 8.5 if matrix.shape[1] <= 8 else 6.5
     for row, values in enumerate(matrix.to_numpy()):
         for column, value in enumerate(values):
-            _cell(axes, column, row, float(value), len(values))
+            colour = CARD if isnan(value) else SHADES(min(1.0, max(0.0, float(value))))
+            cell(axes, column, row, colour, "–" if isnan(value) else f"{value:.2f}", size)
     axes.set_xlim(-0.5, matrix.shape[1] - 0.5)
     axes.set_ylim(matrix.shape[0] - 0.5, -0.5)
     many = matrix.shape[1] > 7
@@ -81,15 +80,6 @@ def _all_pairs(axes: Axes, found: Similarity) -> None:
     )
     axes.set_yticks(range(matrix.shape[0]), matrix.index, parse_math=False)
     axes.tick_params(length=0)
-
-
-def _cell(axes: Axes, x: int, y: int, value: float, columns: int) -> None:
-    colour: Any = "#FFFFFF" if isnan(value) else SHADES(min(1.0, max(0.0, value)))
-    box: dict[str, Any] = {"facecolor": colour, "edgecolor": EDGE, "linewidth": 0.6}
-    axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, **box))
-    text = "–" if isnan(value) else f"{value:.2f}"
-    size = 8.5 if columns <= 8 else 6.5
-    axes.text(x, y, text, ha="center", va="center", fontsize=size, color=ink_on(colour))
 
 
 def gradient_norms(seen: Run | pd.DataFrame, relative: bool = False, count: int = 20) -> Picture:

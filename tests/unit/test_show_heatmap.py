@@ -15,7 +15,7 @@ import labkit
 from labkit.runtime import Precision
 from labkit.show import heatmap
 from labkit.show.heatmap import heat_map
-from labkit.show.picture import ink_on
+from labkit.show.picture import SHADES, ink_on
 from labkit.tuning.sweeps import Job, Row, Sweep, jobs_of
 from labkit.tuning.sweeps.ledger import Ledger
 from tests.small import Clouds, Small
@@ -93,7 +93,7 @@ def light(colour: Any) -> float:
 
 
 def test_letters_stand_out_on_every_colour_and_more_is_lighter() -> None:
-    shades = [heatmap.COLOURS(share) for share in np.linspace(0, 1, 101)]
+    shades = [SHADES(share) for share in np.linspace(0, 1, 101)]
     for shade in shades:
         bright, dark = sorted((light(shade), light(ink_on(shade))), reverse=True)
         assert (bright + 0.05) / (dark + 0.05) >= 4.5
