@@ -17,7 +17,7 @@ RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 def _orders(
     place: Mapping[str, Any], rates: tuple[float, ...], phase: int, **plan: Any
 ) -> list[Setting]:
-    """Everything at once, and the same epochs as phases from the head downward, with one rate and with decaying ones."""
+    """Everything at once, and as many epochs as phases from the head downward, with one rate and with decaying ones."""
     at_once, one_rate, decaying = rates
     own = {"schedule": "cosine", "warmup": 0.1, **plan}
     plans = (
@@ -25,9 +25,7 @@ def _orders(
         gradual(STAGES, one_rate, phase, lr_decay=1.0, **own, name="gradual"),
         gradual(STAGES, decaying, phase, lr_decay=0.5, **own, name="gradual, rates decaying"),
     )
-    return [
-        Setting(**place, plan=one, rates=RATES, readings={"old": REMEMBERED}) for one in plans
-    ]
+    return [Setting(**place, plan=one, rates=RATES, readings={"old": REMEMBERED}) for one in plans]
 
 
 GRADUAL = Experiment(

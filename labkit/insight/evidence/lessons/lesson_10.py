@@ -14,7 +14,7 @@ from labkit.tuning import feature_extraction, full, partial
 def _how_hard(
     place: Mapping[str, Any], rates: tuple[float, float], epochs: int, **plan: Any
 ) -> list[Setting]:
-    """The head alone, layer4 and head, and everything: at a tenth of a rate that suits it, at that rate, at ten times."""
+    """The head alone, layer4 and head, and everything: at a tenth of a rate that suits it, at it, at ten times it."""
     head, everything = rates
     own = {"epochs": epochs, "schedule": "cosine", "warmup": 0.1, **plan}
     plans = (
@@ -50,7 +50,10 @@ def _aggression_forgets(ask: Ask) -> Iterator[tuple[str, bool]]:
     for place in ("digits-10", "ants-bees"):
         home = f"forgetting/{place}"
         aggressive, untouched = ask(f"{home}/aggressive/old"), ask(f"{home}/head-alone/old")
-        yield f"{place}: more than usual", ask(f"{home}/aggressive/old", f"{home}/usual/old").high < 0
+        yield (
+            f"{place}: more than usual",
+            ask(f"{home}/aggressive/old", f"{home}/usual/old").high < 0,
+        )
         yield f"{place}: more than half", aggressive.high < untouched.low / 2
 
 
