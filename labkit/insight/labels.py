@@ -166,7 +166,9 @@ def likely_wrong(probabilities: Tensor, labels: Tensor) -> Tensor:
     was given. A single confident class is taken for the truth; among several, the most probable class of all, as
     cleanlab does. A label is likely wrong when the truth is another class, and so is the most probable one.
     """
-    thresholds = torch.full_like(probabilities[0], float("inf"))  # what nobody was given is confident of none
+    thresholds = torch.full_like(
+        probabilities[0], float("inf")
+    )  # what nobody was given is confident of none
     for label in labels.unique():
         thresholds[label] = probabilities[labels == label, label].mean()
     confident, top = probabilities >= thresholds - TOLERANCE, probabilities.argmax(1)

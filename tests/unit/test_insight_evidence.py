@@ -302,7 +302,7 @@ def test_a_summary_gives_both_intervals(types):
 def test_what_is_not_on_record_is_said_with_what_is(types):
     with pytest.raises(EvidenceError, match="types/ants-bees/full"):
         evidence.cite("types/ants-bees/best", out=types)
-    with pytest.raises(EvidenceError, match="head-start, .*batchnorm-trap, "):
+    with pytest.raises(EvidenceError, match=r"head-start, .*batchnorm-trap, "):
         evidence.cite("nothing/at/all", out=types)
     with pytest.raises(EvidenceError, match="labkit evidence build"):
         evidence.show("batchnorm-trap", out=types)
