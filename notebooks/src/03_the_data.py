@@ -387,7 +387,7 @@ else:
 shown
 
 # %% [markdown]
-# A suspect is no culprit. Many of these images are only unusual: a nest, a drawing, an animal far away.
+# A suspect is no culprit. Many of these images are only unusual: a large flower with a tiny animal, or one seen from behind.
 # So the ranking says where to look. The decision stays with someone who knows ants.
 
 # %% [markdown]
