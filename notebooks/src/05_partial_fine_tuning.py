@@ -322,8 +322,11 @@ learn.check("05-thaw", thaw)
 #   {evidence:types/digits-3/full against types/digits-3/layer4-head}. An interval that holds zero decides nothing.
 # - **On ants and bees neither shows.** `layer4` and head, against the head alone, make
 #   {evidence:types/ants-bees/layer4-head against types/ants-bees/linear-probe}.
-# - **BatchNorm statistics left running change a frozen network: supported, without any doubt.** It is a matter of
-#   mechanism, not of chance, and the audit above shows it.
+# - **BatchNorm statistics left running change a frozen network: {verdict:20}.** What the head sees of the validation
+#   images moved by {evidence:batchnorm-seen/digits-10-batch-4/statistics-running/features} of its length on digits in
+#   batches of 4, by {evidence:batchnorm-seen/digits-10-batch-20/statistics-running/features} in batches of 20, and by
+#   {evidence:batchnorm-seen/ants-bees-batch-8/statistics-running/features} on ants and bees. With fixed statistics it
+#   did not move at all.
 #
 # What that costs in accuracy is another question. Only the head learns here, and only the statistics differ.
 #

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
-from labkit.insight.evidence.setting import ANTS_BEES, Experiment, Setting, digits
+from labkit.insight.evidence.claim import Ask, Claim
+from labkit.insight.evidence.setting import ANTS_BEES, FRESH_SEEDS, Experiment, Setting, digits
 from labkit.tuning import feature_extraction, from_scratch, full, partial
 
 
@@ -58,4 +60,65 @@ TYPES = Experiment(
     "threads that waited for each other, so its processor time is too long.",
 )
 
-EXPERIMENTS = (TYPES,)
+# ---------------------------------------------------------------- the three types as data grow
+
+
+def _three_types(
+    place: Mapping[str, Any], rates: Sequence[float], epochs: int, **plan: Any
+) -> list[Setting]:
+    """The types that start from pre-trained weights."""
+    settings = _types(place, rates, epochs, tried=False, **plan)
+    return [setting for setting in settings if setting.plan.pretrained]
+
+
+def _photographs(labels: int | None) -> dict[str, Any]:
+    """So many photographs a class; None is all there are."""
+    return {**ANTS_BEES, "labels": labels, "group": f"ants-bees-{labels or 'all'}"}
+
+
+AMOUNTS = {"digits": (1, 3, 10, 50), "ants-bees": (5, 20, "all")}
+
+AMOUNT = Experiment(
+    name="amount",
+    question="Which of the three types wins, as data grow?",
+    settings=(
+        *_three_types(digits(1), ON_DIGITS, 24, batch_size=5),
+        *_three_types(digits(3), ON_DIGITS, 12, batch_size=6),
+        *_three_types(digits(10), ON_DIGITS, 12, batch_size=20),
+        *_three_types(digits(50), ON_DIGITS, 8, batch_size=32),
+        *_three_types(_photographs(5), ON_PHOTOGRAPHS, 30, augment="light", batch_size=10),
+        *_three_types(_photographs(20), ON_PHOTOGRAPHS, 20, augment="light", batch_size=20),
+        *_three_types(_photographs(None), ON_PHOTOGRAPHS, 15, augment="light"),
+    ),
+    seeds=FRESH_SEEDS,
+    notes="Rates and epochs are those of `types`, seeds are new. Fewer labels get more epochs, to have some steps.",
+)
+
+EXPERIMENTS = (TYPES, AMOUNT)
+
+# ---------------------------------------------------------------- the claim
+
+
+def _winner_changes(ask: Ask) -> Iterator[tuple[str, bool]]:
+    """Some type is ahead of another at one amount of data, and behind it at another."""
+    types = ("linear-probe", "layer4-head", "full")
+    for place, amounts in AMOUNTS.items():
+        found = False
+        for one, other in combinations(types, 2):
+            gaps = [
+                ask(f"amount/{place}-{n}/{one}", f"amount/{place}-{n}/{other}") for n in amounts
+            ]
+            found |= any(gap.low > 0 for gap in gaps) and any(gap.high < 0 for gap in gaps)
+        yield place, found
+
+
+CLAIMS = (
+    Claim(
+        13,
+        "Which of the three types wins depends on the amount of data.",
+        "Among head alone, layer4 and head, and everything there are two of which one is more accurate at one amount "
+        "of data and the other at another; with 1, 3, 10 and 50 labels a class of digits, and with 5, 20 and all "
+        "photographs a class of ants and bees.",
+        _winner_changes,
+    ),
+)
