@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from labkit import runtime
 from labkit.data import Split
@@ -90,6 +91,7 @@ def courses(place: str, plans: Sequence[str] = LEVELS) -> Picture:
     tables, entries, said = [], [], []
     for axes, split in zip(panels, ("training", "validation"), strict=True):
         dress(axes, "epoch", "", f"{split.capitalize()} loss")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         for number, plan in enumerate(plans):
             course = _course(f"{RECORD}/{place}/{plan}/{split}-loss")
             entry = _band(axes, course, look(number), plan.replace("-", " "))

@@ -402,7 +402,7 @@ learn.reveal("09-evening", gains["digits-10"], bounds=(-0.01, 0.01))
 #
 # - **Watching validation picks a better model than training to the end: {verdict:8}.** It depends on the labels.
 #   Where some were wrong, the best epoch beat the last one by far, at either rate.
-# - **With right labels it gained nothing that shows, and it cost nothing that shows.** Every training image was
+# - **With right labels it gained nothing that shows, and it cost nothing that shows.** Nearly every training image was
 #   learned by heart there too. That alone does no harm: all those intervals hold zero.
 # - **A rate that falls to zero is no cure.** It leaves the network where learning by heart has brought it.
 # - **Patience saves time.** With wrong labels, a patience of three ended the runs at a constant rate after
