@@ -19,8 +19,9 @@ endif
 
 heading = @printf '\n\033[1m== %s ==\033[0m\n' "$(1)"
 pytest  = $(BIN)/python -m pytest
-# Two tests at a time, each on one thread: networks this small gain little from a second one.
-paired  = OMP_NUM_THREADS=1 $(pytest) --numprocesses=2 --dist=loadgroup
+# Two tests at a time, each on one thread: networks this small gain little from a second one. Those of a file stay
+# together, as they share what is slow to make; those in the browser share nothing.
+paired  = OMP_NUM_THREADS=1 $(pytest) --numprocesses=2 --dist=loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help lab test install browser lint types arrows fast kernel page lessons bench-console notebooks format pins clean
@@ -89,12 +90,12 @@ kernel: $(STAMP) ## Widget messages over a live kernel
 
 page: $(STAMP) browser ## A real browser on a real JupyterLab
 	$(call heading,A real browser)
-	@$(paired) tests/browser --durations=5
+	@$(paired) --dist=worksteal tests/browser --durations=5
 
 lessons: $(STAMP) ## Build the lessons again and run their solutions; `make page` runs them as a learner does
 	$(call heading,The lessons)
 	@$(paired) tests/notebooks --durations=5
-	@$(paired) --dist=loadfile -p tests.notebooks.promises --nbval-lax --nbval-cell-timeout=200 \
+	@$(paired) -p tests.notebooks.promises --nbval-lax --nbval-cell-timeout=200 \
 	  notebooks/solutions --durations=5
 
 # ---------------------------------------------------------------- measuring

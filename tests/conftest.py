@@ -18,18 +18,6 @@ NO_NETWORK = ROOT / "tests" / "offline" / "no_network"
 PHOTOS = "hymenoptera_data"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where tests run side by side, those of a file stay together, as they share what is slow to make.
-
-    A lesson's stay together instead, so that two lessons can run at once.
-    """
-    for item in items if config.pluginmanager.hasplugin("xdist") else ():
-        call = getattr(item, "callspec", None)
-        lesson = call and call.params.get("lesson")
-        item.add_marker(pytest.mark.xdist_group(str(lesson or item.path)))
-
-
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The checkout."""

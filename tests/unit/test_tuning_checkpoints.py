@@ -22,6 +22,12 @@ def checkpoint(step: int) -> Checkpoint:
     return Checkpoint(step, {"head": {"w": weights}}, {"head": {}}, f"state {step}", weights.nbytes)
 
 
+@pytest.fixture(autouse=True)
+def own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A folder of the test's own: runs of other tests may still keep checkpoints in that of this process."""
+    monkeypatch.setattr(checkpoints, "_folder", lambda: str(tmp_path))
+
+
 def spooled_files() -> list[Path]:
     return sorted(Path(checkpoints._folder()).glob("*.pt"))
 
