@@ -323,10 +323,10 @@ learn.check("05-thaw", thaw)
 # - **On ants and bees neither shows.** `layer4` and head, against the head alone, make
 #   {evidence:types/ants-bees/layer4-head against types/ants-bees/linear-probe}.
 # - **BatchNorm statistics left running change a frozen network: {verdict:20}.** What the head sees of the validation
-#   images moved by {evidence:batchnorm-seen/digits-10-batch-4/statistics-running/features} of its length on digits in
-#   batches of 4, by {evidence:batchnorm-seen/digits-10-batch-20/statistics-running/features} in batches of 20, and by
-#   {evidence:batchnorm-seen/ants-bees-batch-8/statistics-running/features} on ants and bees. With fixed statistics it
-#   did not move at all.
+#   images moved, and the numbers say by how much of its length. On digits in batches of 4 it was
+#   {evidence:batchnorm-seen/digits-10-batch-4/statistics-running/features}. In batches of 20 it was
+#   {evidence:batchnorm-seen/digits-10-batch-20/statistics-running/features}. On ants and bees it was
+#   {evidence:batchnorm-seen/ants-bees-batch-8/statistics-running/features}. With fixed statistics nothing moved.
 #
 # What that costs in accuracy is another question. Only the head learns here, and only the statistics differ.
 #

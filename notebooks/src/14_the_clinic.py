@@ -215,7 +215,7 @@ figures.audit(one)
 # %%
 from labkit.insight import probes
 
-probes.memory(one).table()
+probes.memory(one).table().reset_index().style.hide(axis="index")
 
 # %%
 from labkit import insight
@@ -389,7 +389,7 @@ learn.check("14-copies", copies)
 
 # %%
 clinic = learn.Clinic()
-clinic.diseases
+clinic.diseases.reset_index().style.hide(axis="index")
 
 # %% [markdown]
 # Choose a patient, order examinations, commit to a diagnosis. The first word on a patient counts.
