@@ -322,6 +322,8 @@ del noisy_run, mended_run
 # %%
 import warnings
 
+from IPython.utils.capture import capture_output
+
 warnings.simplefilter("ignore", FutureWarning)  # fastai uses what torch is about to drop
 try:
     from fastai.callback.progress import ProgressCallback  # it brings Learner.no_bar
@@ -341,7 +343,7 @@ if ImageClassifierCleaner:
     learner = Learner(
         loaders, net.build(len(data.classes), seed=0), loss_func=CrossEntropyLossFlat()
     )
-    with learner.no_bar(), learner.no_logging():
+    with learner.no_bar(), learner.no_logging(), capture_output():  # it shows a picture without words
         learner.fit(4, 1e-3)
         cleaner = ImageClassifierCleaner(learner, max_n=9, height=64, width=64)
     print("of class", cleaner.dd_cats.value, "it shows first:")
