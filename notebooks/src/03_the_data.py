@@ -343,7 +343,8 @@ if ImageClassifierCleaner:
     learner = Learner(
         loaders, net.build(len(data.classes), seed=0), loss_func=CrossEntropyLossFlat()
     )
-    with learner.no_bar(), learner.no_logging(), capture_output():  # it shows a picture without words
+    # the output is kept back, because the cleaner shows a picture without words
+    with learner.no_bar(), learner.no_logging(), capture_output():
         learner.fit(4, 1e-3)
         cleaner = ImageClassifierCleaner(learner, max_n=9, height=64, width=64)
     print("of class", cleaner.dd_cats.value, "it shows first:")
