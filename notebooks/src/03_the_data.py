@@ -322,8 +322,6 @@ del noisy_run, mended_run
 # %%
 import warnings
 
-from IPython.utils.capture import capture_output
-
 warnings.simplefilter("ignore", FutureWarning)  # fastai uses what torch is about to drop
 try:
     from fastai.callback.progress import ProgressCallback  # it brings Learner.no_bar
@@ -343,9 +341,9 @@ if ImageClassifierCleaner:
     learner = Learner(
         loaders, net.build(len(data.classes), seed=0), loss_func=CrossEntropyLossFlat()
     )
-    # the output is kept back, because the cleaner shows a picture without words
-    with learner.no_bar(), learner.no_logging(), capture_output():
+    with learner.no_bar(), learner.no_logging():
         learner.fit(4, 1e-3)
+        # what it draws stays inside a widget that is not shown
         cleaner = ImageClassifierCleaner(learner, max_n=9, height=64, width=64)
     print("of class", cleaner.dd_cats.value, "it shows first:")
     print("  ".join(Path(file).name for file in cleaner.iw.fns[:4]))

@@ -21,6 +21,7 @@ CORES, SECONDS, FIRST_STEP = 2, 90, 15
 # Bytes, resident, at the peak. The aim is 1.2 GB; with a CUDA build of torch, whose libraries take
 # 0.8 GB before any work, lesson 06 on photographs was seen to need 1.36 GB.
 MEMORY = 1.4 * 2**30
+UNSEEN = "stays inside a widget that is not shown"  # in a cell's comment: nbval sees it, and no learner does
 PATIENCE = 60  # seconds for an answer of the kernel
 
 MEASURE = """
@@ -59,6 +60,8 @@ def _a_check_says_that_the_solution_is_right(cell: Any) -> None:
 
 
 def _a_picture_has_words(cell: Any) -> None:
+    if UNSEEN in cell.cell.source:
+        return
     for out in _shown(cell):
         if "image/png" in out.data:
             assert len(out.data["text/plain"].split()) >= 5, out.data["text/plain"]
