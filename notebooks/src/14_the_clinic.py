@@ -493,7 +493,8 @@ clinic_charts.coach()
 
 # %%
 alarms = exam.confusion().loc["sound"]
-alarms[alarms > 0].rename("sound runs").rename_axis("first word").to_frame()
+counts = alarms[alarms > 0].rename("sound runs").rename_axis("first word")
+counts.reset_index().style.hide(axis="index")
 
 # %% [markdown]
 # ## Pitfalls
