@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from labkit import runtime
 from labkit.errors import BackboneError, DataError
-from labkit.insight.inside import looking_at, start_of
+from labkit.insight.inside import given_to, looking_at, start_of
 from labkit.insight.moments import epoch_ends, epochs_done, moments, spread_out
 from labkit.tuning.evaluation import evaluate, forward
 from labkit.tuning.precision import laid_out
@@ -144,7 +144,7 @@ def _answers(
         laid = laid_out(inputs, run.precision, runtime.device())
         if head is None:
             return forward(model, laid)
-        return head(_below_the_head(model, run.stages[-1], laid))
+        return head(given_to(model.get_submodule(run.stages[-1]), model, laid))
 
     return scores
 
@@ -171,19 +171,6 @@ def _old_head(run: Run) -> nn.Module:
             "came with their head, and a plan that starts from them."
         )
     return head.to(runtime.device())
-
-
-def _below_the_head(model: nn.Module, head: str, inputs: Any) -> Tensor:
-    """What the head of a network is given, whatever the network does on the way there."""
-    seen: list[Tensor] = []
-    hook = model.get_submodule(head).register_forward_pre_hook(
-        lambda _, given: seen.append(given[0])
-    )
-    try:
-        forward(model, inputs)
-    finally:
-        hook.remove()
-    return seen[0]
 
 
 @lru_cache(maxsize=2)

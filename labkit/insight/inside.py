@@ -53,6 +53,17 @@ def hooked(model: nn.Module, hooks: dict[str, Hook]) -> Iterator[None]:
         yield
 
 
+def given_to(layer: nn.Module, model: nn.Module, inputs: Any) -> Tensor:
+    """What a layer is given while a network sees a batch, whatever the network does on the way there."""
+    seen: list[Tensor] = []
+    hook = layer.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    try:
+        forward(model, inputs)
+    finally:
+        hook.remove()
+    return seen[0]
+
+
 def check_stage(run: Run, stage: str) -> str:
     """The stage, if the network has it; StageError otherwise."""
     if stage not in run.stages:

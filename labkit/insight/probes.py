@@ -18,9 +18,8 @@ from torch.nn import functional as F
 
 from labkit import runtime
 from labkit.insight.coach import trace_of
-from labkit.insight.inside import start_of
+from labkit.insight.inside import given_to, start_of
 from labkit.tuning import EpochDone, StepDone
-from labkit.tuning.evaluation import forward
 from labkit.tuning.precision import laid_out
 
 if TYPE_CHECKING:
@@ -317,11 +316,7 @@ def _sample(split: Any) -> Any:
 @torch.no_grad()
 def _given(layer: nn.Module, net: nn.Module, batch: Any) -> Tensor:
     """What a layer of a network in eval mode is given of a batch, as (channels, values)."""
-    seen: list[Tensor] = []
-    handle = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    forward(net, batch)
-    handle.remove()
-    return seen[0].transpose(0, 1).flatten(1)
+    return given_to(layer, net, batch).transpose(0, 1).flatten(1)
 
 
 def _scale(name: str, batch: Tensor, given: Tensor, layer: Any) -> Scale:
