@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from labkit import runtime
 from labkit.errors import BackboneError, DataError
-from labkit.insight.inside import given_to, looking_at, start_of
+from labkit.insight.inside import given_to, looking_at, split_of, start_of
 from labkit.insight.moments import epoch_ends, epochs_done, moments, spread_out
 from labkit.tuning.evaluation import evaluate, forward
 from labkit.tuning.precision import laid_out
@@ -99,15 +99,18 @@ def forgetting(run: Run, task: OldTask | None = None, moments_at_most: int = 9) 
 
 
 def between(
-    run: Run, shares: Sequence[float] = (0, 0.25, 0.5, 0.75, 1), task: OldTask | None = None
+    run: Run,
+    shares: Sequence[float] = (0, 0.25, 0.5, 0.75, 1),
+    task: OldTask | None = None,
+    split: str = "valid",
 ) -> pd.DataFrame:
     """Networks on the straight line between the start of a run and now: one row a share of the way.
 
     Each has the old head for the old task and the new one for the new, on layers in between (Wortsman et al., "Robust
     fine-tuning of zero-shot models", 2022). Columns: share (0 is the start, 1 is now), old, new (accuracies; new on
-    validation). The run is not changed.
+    `split`). The run is not changed.
     """
-    task, head = task or old_task(run.net), _old_head(run)
+    task, head, questions = task or old_task(run.net), _old_head(run), split_of(run, split)
     with looking_at(run) as model:
         now = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     start, last = start_of(run), f"{run.stages[-1]}."
@@ -121,7 +124,7 @@ def between(
             }
         )
         old = evaluate(task, task.name, _answers(start, run, task, head))
-        new = evaluate(run.data.valid, "valid", _answers(start, run, run.data.valid))
+        new = evaluate(questions, split, _answers(start, run, questions))
         rows.append({"share": share, "old": old.accuracy, "new": new.accuracy})
     return pd.DataFrame(rows)
 

@@ -2,38 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from labkit.insight.evidence.claim import Ask, Claim
 from labkit.insight.evidence.readings import REMEMBERED
 from labkit.insight.evidence.setting import ANTS_BEES, FRESH_SEEDS, Experiment, Setting, digits
-from labkit.tuning import full, gradual
+from labkit.tuning import feature_extraction, full, gradual, partial
 
 STAGES = 6  # stem, four layers and the head: a phase for each
-RATES = (3e-4, 1e-3, 3e-3, 1e-2)
+PHASE = 2  # epochs
+HEAD = (1e-3, 3e-3, 1e-2, 3e-2)
+ON_DIGITS, ON_PHOTOGRAPHS = (3e-4, 1e-3, 3e-3, 1e-2), (1e-4, 3e-4, 1e-3, 3e-3)
 
 
 def _orders(
-    place: Mapping[str, Any], rates: tuple[float, ...], phase: int, **plan: Any
+    place: Mapping[str, Any], tried: Sequence[float], rates: Sequence[float], **plan: Any
 ) -> list[Setting]:
-    """Everything at once, and as many epochs as phases from the head downward, with one rate and with decaying ones."""
-    at_once, one_rate, decaying = rates
-    own = {"schedule": "cosine", "warmup": 0.1, **plan}
+    """The plain three, the head first and then everything, and a phase a stage: all for as many epochs."""
+    epochs, own = STAGES * PHASE, {"schedule": "cosine", "warmup": 0.1, **plan}
+    head, layer4, at_once, first, one_rate, decaying = rates
+    two = (["head", "all"], first, epochs // 2)
     plans = (
-        full(at_once, STAGES * phase, **own, name="at once"),
-        gradual(STAGES, one_rate, phase, lr_decay=1.0, **own, name="gradual"),
-        gradual(STAGES, decaying, phase, lr_decay=0.5, **own, name="gradual, rates decaying"),
+        (feature_extraction(head, epochs, **own, name="head alone"), HEAD),
+        (partial("layer4", layer4, epochs, **own, name="layer4 + head"), tried),
+        (full(at_once, epochs, **own, name="at once"), tried),
+        (gradual(*two, lr_decay=1.0, **own, name="head first"), tried),
+        (gradual(STAGES, one_rate, PHASE, lr_decay=1.0, **own, name="gradual"), tried),
+        (
+            gradual(STAGES, decaying, PHASE, lr_decay=0.5, **own, name="gradual, rates decaying"),
+            tried,
+        ),
     )
-    return [Setting(**place, plan=one, rates=RATES, readings={"old": REMEMBERED}) for one in plans]
+    return [
+        Setting(**place, plan=one, rates=tuple(those), readings={"old": REMEMBERED})
+        for one, those in plans
+    ]
 
 
 GRADUAL = Experiment(
     name="gradual",
     question="Does thawing one stage after the other forget less, and does it reach more?",
     settings=(
-        *_orders(digits(10), (1e-3, 1e-3, 1e-3), 2, batch_size=20),
-        *_orders(ANTS_BEES, (3e-4, 3e-4, 3e-4), 2, augment="light"),
+        *_orders(digits(10), ON_DIGITS, (1e-2, *5 * (1e-3,)), batch_size=20),
+        *_orders(ANTS_BEES, ON_PHOTOGRAPHS, (1e-2, *5 * (3e-4,)), augment="light"),
     ),
     seeds=FRESH_SEEDS,
     notes="Each order has the rate that did best when tried on examples that are not counted. `old` is the accuracy on "

@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from labkit.insight.evidence.claim import Ask, Claim
 from labkit.insight.evidence.readings import REMEMBERED
-from labkit.insight.evidence.setting import ANTS_BEES, FRESH_SEEDS, Experiment, Setting, digits
-from labkit.tuning import feature_extraction, full, partial
+from labkit.insight.evidence.setting import (
+    ANTS_BEES,
+    FRESH_SEEDS,
+    Experiment,
+    Reading,
+    Setting,
+    digits,
+)
+from labkit.insight.forgetting import between
+from labkit.tuning import Run, feature_extraction, full, partial
+
+
+@dataclass(frozen=True)
+class Halfway:
+    """How well the network halfway between before and after does one of the tasks; the new one is asked on `split`."""
+
+    task: Literal["old", "new"]
+    split: str
+
+    def __call__(self, run: Run) -> float:
+        return float(between(run, [0.5], split=self.split)[self.task].iloc[0])
 
 
 def _how_hard(
@@ -26,7 +46,17 @@ def _how_hard(
             for name, times in (("gentle", 0.1), ("usual", 1), ("aggressive", 10))
         ),
     )
-    return [Setting(**place, plan=one, readings={"old": REMEMBERED}) for one in plans]
+    halfway = {
+        f"halfway-{task}": Reading(Halfway(task, place["split"])) for task in ("old", "new")
+    }
+    return [
+        Setting(
+            **place,
+            plan=one,
+            readings={"old": REMEMBERED} | (halfway if one.name in ("usual", "aggressive") else {}),
+        )
+        for one in plans
+    ]
 
 
 FORGETTING = Experiment(
@@ -38,7 +68,8 @@ FORGETTING = Experiment(
     ),
     seeds=FRESH_SEEDS,
     notes="The usual rates are those of `types`. `old` is the accuracy on 1,000 questions of the task that the weights "
-    "come from, with their old head: printed letters for digits, Tiny ImageNet for ants and bees.",
+    "come from, with their old head: printed letters for digits, Tiny ImageNet for ants and bees. `halfway-old` and "
+    "`halfway-new` are of the network in the middle between the weights before and after.",
 )
 
 EXPERIMENTS = (FORGETTING,)
