@@ -33,6 +33,10 @@ class SplitError(DataError):
     """A split that does not exist, is empty or cannot be made."""
 
 
+class SealError(LabkitError):
+    """A test split that has been opened already."""
+
+
 class FetchError(LabkitError):
     """Something that had to be fetched could not be, or was not what it should be."""
 
@@ -43,6 +47,10 @@ class BackboneError(LabkitError, ValueError):
 
 class WeightsError(LabkitError):
     """Weights that are missing, damaged or made for another network."""
+
+
+class ExportError(LabkitError):
+    """A network that cannot be exported here, or whose export does not say what it says."""
 
 
 class ShareError(LabkitError, ValueError):
@@ -63,3 +71,7 @@ class SweepError(LabkitError):
 
 class BenchError(LabkitError, ValueError):
     """A measurement that does not exist, or that went wrong."""
+
+
+class PriceError(LabkitError, ValueError):
+    """A row of a price table that lacks what a reader needs to judge it, or holds what is no price."""

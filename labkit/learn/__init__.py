@@ -17,7 +17,10 @@ _NAMES = {
     "hint": "exercises",
     "photographs": "material",
     "atlas_card": "atlas_panel",
+    "classify": "predict_card",
+    "predict_panel": "predict_card",
     "Clinic": "clinic",
+    "seal": "sealed",
 }
 
 __all__ = sorted(_NAMES)

@@ -1,4 +1,4 @@
-"""What the learner guessed and solved, kept in one local JSON file and sent nowhere.
+"""What the learner guessed, solved and opened, kept in one local JSON file and sent nowhere.
 
 The file is read again before each change and written whole or not at all, so two notebooks can share it and a crash
 leaves the last good state. A file that cannot be read is set aside under another name, never overwritten.
@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import platformdirs
 
 from labkit.runtime import write_atomic
 
-Drawer = Literal["predictions", "exercises"]
+Drawer = Literal["predictions", "exercises", "seals"]
 Record = dict[str, dict[str, dict[str, Any]]]
 
 _VERSION = 1
@@ -58,7 +58,7 @@ def _load() -> Record:
     try:
         return _understood(json.loads(file.read_text(encoding="utf-8")))
     except (FileNotFoundError, NotADirectoryError):
-        return {"predictions": {}, "exercises": {}}
+        return _understood({"version": _VERSION})
     except ValueError as problem:  # not UTF-8, not JSON, or not ours
         aside = _set_aside(file)
         warnings.warn(
@@ -66,13 +66,13 @@ def _load() -> Record:
             f"It was kept as {aside.name}, and a new one begins.",
             stacklevel=4,
         )
-        return {"predictions": {}, "exercises": {}}
+        return _understood({"version": _VERSION})
 
 
 def _understood(content: Any) -> Record:
     if not isinstance(content, dict) or content.get("version") != _VERSION:
         raise ValueError(f"it is not a labkit progress file of version {_VERSION}")
-    drawers = {name: content.get(name, {}) for name in ("predictions", "exercises")}
+    drawers = {name: content.get(name, {}) for name in get_args(Drawer)}
     for drawer in drawers.values():
         if not isinstance(drawer, dict) or not all(isinstance(e, dict) for e in drawer.values()):
             raise ValueError("its entries are damaged")
