@@ -8,6 +8,17 @@ came of them.
 from labkit.insight.calibration import Calibration, Temperature, calibration, fit_temperature
 from labkit.insight.coach import sentence
 from labkit.insight.confusion import Confusion, confusion
+from labkit.insight.cost import (
+    Cost,
+    Memory,
+    StepCost,
+    cost,
+    cost_table,
+    count_step,
+    step_costs,
+    step_seconds,
+    step_table,
+)
 from labkit.insight.diagnosis import Diagnosis, Finding, diagnose
 from labkit.insight.drift import drift_table, layers_drift
 from labkit.insight.feature_map import FeatureMap, feature_map
@@ -15,8 +26,10 @@ from labkit.insight.forgetting import OldTask, between, forgetting, old_task, re
 from labkit.insight.gradients import gradient_norms
 from labkit.insight.labels import Suspect, SuspectLabels, suspect_labels
 from labkit.insight.looking import Activations, Filters, GradCam, activations, filters, grad_cam
+from labkit.insight.meter import Spent, meter
 from labkit.insight.metrics import Estimate, mean_interval, paired_difference
 from labkit.insight.neighbours import Neighbours, neighbours
+from labkit.insight.prices import Machine, machines, price_table
 from labkit.insight.similarity import Similarity, linear_cka, similarity
 from labkit.insight.speed import epoch_seconds
 from labkit.insight.worst import Guess, uncertain, worst
@@ -26,6 +39,7 @@ __all__ = [
     "Activations",
     "Calibration",
     "Confusion",
+    "Cost",
     "Diagnosis",
     "Estimate",
     "FeatureMap",
@@ -33,9 +47,13 @@ __all__ = [
     "Finding",
     "GradCam",
     "Guess",
+    "Machine",
+    "Memory",
     "Neighbours",
     "OldTask",
     "Similarity",
+    "Spent",
+    "StepCost",
     "Suspect",
     "SuspectLabels",
     "Temperature",
@@ -43,6 +61,9 @@ __all__ = [
     "between",
     "calibration",
     "confusion",
+    "cost",
+    "cost_table",
+    "count_step",
     "diagnose",
     "drift_table",
     "epoch_seconds",
@@ -54,13 +75,19 @@ __all__ = [
     "gradient_norms",
     "layers_drift",
     "linear_cka",
+    "machines",
     "mean_interval",
+    "meter",
     "neighbours",
     "old_task",
     "paired_difference",
+    "price_table",
     "remembered",
     "sentence",
     "similarity",
+    "step_costs",
+    "step_seconds",
+    "step_table",
     "suspect_labels",
     "uncertain",
     "worst",

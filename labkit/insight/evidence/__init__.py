@@ -22,7 +22,13 @@ from labkit.insight.evidence.setting import Experiment, Setting
 from labkit.insight.metrics import Estimate, mean_interval, paired_difference
 from labkit.runtime import wilson
 
-COLUMNS = {"": "accuracy", "drift": "drift", "statistics": "statistics", "steps": "steps"}
+COLUMNS = {
+    "": "accuracy",
+    "drift": "drift",
+    "statistics": "statistics",
+    "steps": "steps",
+    "seconds": "cpu_seconds",
+}
 
 __all__ = [
     "build",
@@ -71,9 +77,10 @@ def estimate(key: str, against: str | None = None, out: Path | None = None) -> E
     """The mean accuracy of `experiment/group/plan`, or by how much it exceeds another's.
 
     With `/drift` behind it, a key means how far the layers below the head have moved, with `/statistics` the same of
-    the BatchNorm statistics of frozen stages, with `/steps` how many steps were made, with the name of a reading what
-    that gave; with the name of a spread in place of the plan, the best accuracy of a set of settings less the worst;
-    with that of a race, the steps until it was won, or with `/seconds` behind it the processor seconds.
+    the BatchNorm statistics of frozen stages, with `/steps` how many steps were made, with `/seconds` the processor
+    seconds of the training, with the name of a reading what that gave; with the name of a spread in place of the plan,
+    the best accuracy of a set of settings less the worst; with that of a race, the steps until it was won, or with
+    `/seconds` behind it the processor seconds.
 
     Raises EvidenceError when nothing is on record for a key, with the keys there are.
     """
