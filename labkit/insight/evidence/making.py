@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -10,6 +10,7 @@ from time import perf_counter, process_time
 from typing import Any
 
 import labkit
+from labkit.errors import EvidenceError
 from labkit.insight.drift import layers_drift, statistics_drift
 from labkit.insight.evidence import record
 from labkit.insight.evidence.experiments import find
@@ -18,15 +19,23 @@ from labkit.insight.evidence.setting import TRIAL_SEEDS, Experiment, Setting
 from labkit.tuning import Run
 
 Tell = Callable[[str], None]
+Trainer = Callable[..., Any]  # network, data, plan and seed to a run that has not begun
 
 
 def build(
-    name: str | Experiment, resume: bool = True, out: Path | None = None, tell: Tell | None = None
+    name: str | Experiment,
+    resume: bool = True,
+    out: Path | None = None,
+    tell: Tell | None = None,
+    trainers: Mapping[str, Trainer] | None = None,
 ) -> Path:
     """Run an experiment and keep what came of it; returns the CSV.
 
     With `resume`, runs on record by the same recipe are kept and only the others are made. `out` is
-    a folder to write to instead of the package's own; `tell` gets a line for every run.
+    a folder to write to instead of the package's own; `tell` gets a line for every run. `trainers` are those that train
+    where labkit does not, by the name that a setting has in `by`.
+
+    Raises EvidenceError for a setting whose trainer was not given.
     """
     experiment, folder = find(name), out or RECORDS
     path = folder / f"{experiment.name}.csv"
@@ -35,7 +44,7 @@ def build(
         old = next((row for row in rows if row.belongs_to(setting, seed)), None)
         if old and old.recipe == now:
             continue
-        row = _run(setting, seed, now)
+        row = _run(setting, seed, now, _trainer(setting, trainers or {}))
         rows = [*(row for row in rows if not row.belongs_to(setting, seed)), row]
         record.write(path, _ordered(experiment, rows))
         if tell:
@@ -91,9 +100,18 @@ def _candidates(experiment: Experiment) -> Iterator[tuple[Setting, float, int]]:
         yield from ((setting, *one) for one in product(setting.rates, TRIAL_SEEDS))
 
 
-def _run(setting: Setting, seed: int, recipe: str) -> Row:
+def _trainer(setting: Setting, trainers: Mapping[str, Trainer]) -> Trainer:
+    if setting.by and setting.by not in trainers:
+        raise EvidenceError(
+            f"{setting.key} is trained by {setting.by}, which labkit.insight does not know. "
+            "`labkit evidence build` brings it along."
+        )
+    return trainers[setting.by] if setting.by else Run
+
+
+def _run(setting: Setting, seed: int, recipe: str, trainer: Trainer) -> Row:
     """Train once and count."""
-    run = Run(setting.backbone(), setting.load(seed), setting.plan, seed)
+    run = trainer(setting.backbone(), setting.load(seed), setting.plan, seed)
     began, cpu_began = perf_counter(), process_time()
     run.fit()
     seconds, cpu_seconds = perf_counter() - began, process_time() - cpu_began

@@ -48,6 +48,9 @@ class Setting:
     `change` is done to the data of a run, with its seed; `start` to the backbone it begins from. Both are functions at
     the top of a module or frozen dataclasses, so that their names or fields tell a recipe from another. `readings`
     are what else is on record, each cited by its name behind the key: `digits-3/linear-probe/forgotten`.
+
+    `by` names who trains, where it is not labkit: then the plan says what is asked of them, and whoever builds the
+    record brings them along (`making.build`), because this room knows no framework.
     """
 
     group: str
@@ -62,6 +65,7 @@ class Setting:
     change: Callable[[Any, int], Any] | None = None
     start: Callable[[Backbone], Backbone] | None = None
     readings: Mapping[str, Reading] = field(default_factory=dict)
+    by: str = ""
 
     @property
     def key(self) -> str:
@@ -87,6 +91,7 @@ class Setting:
             "change": self.change and _told(self.change),
             "start": self.start and _told(self.start),
             "readings": sorted(self.readings),
+            "by": self.by,
         }
         return {name: value for name, value in asked.items() if value}
 
