@@ -337,7 +337,7 @@ def _saved(model: nn.Module) -> Iterator[dict[int, int]]:
 
 
 def step_table(steps: Sequence[StepCost]) -> pd.DataFrame:
-    """One row a depth: billions of operations of a step in its three parts, and megabytes in their four."""
+    """One row a depth: billions of operations of a step in its three parts, and megabytes in their five."""
     rows = {
         step.trainable_from: {
             "frozen forward (GFLOP)": step.frozen / GIGA,
@@ -347,6 +347,7 @@ def step_table(steps: Sequence[StepCost]) -> pd.DataFrame:
             "gradients (MB)": step.memory.gradients / MEGA,
             "optimiser (MB)": step.memory.optimiser / MEGA,
             "activations (MB)": step.memory.activations / MEGA,
+            "kept outputs (MB)": step.memory.kept / MEGA,
         }
         for step in steps
     }

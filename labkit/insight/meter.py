@@ -7,6 +7,7 @@ else the processor's rated power times the share of it that this process used. N
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -41,21 +42,21 @@ def meter(energy: bool = True) -> Iterator[Spent]:
     `energy=False` leaves codecarbon out, which takes about a second to start.
     """
     spent, tracker = Spent(), _tracker() if energy else None
-    held = _begin_peak()
-    began, processor = time.perf_counter(), time.process_time()
     if tracker is not None:
         tracker.start()
+    held = _begin_peak()
+    began, processor = time.perf_counter(), time.process_time()
     try:
         yield spent
     finally:
-        if tracker is not None:
-            tracker.stop()
-            spent.watt_hours, spent.energy_by = _energy(tracker)
         spent.seconds = time.perf_counter() - began
         spent.processor_seconds = time.process_time() - processor
         peak = _kilobytes("VmHWM")
         if held is not None and peak is not None:
             spent.peak = max(0, peak - held) * KIBI
+        if tracker is not None:
+            tracker.stop()
+            spent.watt_hours, spent.energy_by = _energy(tracker)
 
 
 # ---------------------------------------------------------------- energy
@@ -67,6 +68,9 @@ def _tracker() -> Any:
         return None
     from codecarbon import OfflineEmissionsTracker
 
+    logging.getLogger("codecarbon").setLevel(
+        logging.CRITICAL
+    )  # else it tells a lesson of its setup
     return OfflineEmissionsTracker(
         country_iso_code=WORLD,
         tracking_mode="process",

@@ -27,7 +27,7 @@ from labkit.tuning import Plan, Run, feature_extraction, from_scratch, full, par
 from labkit.tuning.cache import shared
 
 DEPTHS = ("stem", "layer1", "layer2", "layer3", "layer4", "head")
-TURNS = 5
+TURNS = 11
 MILLI = 1e-3
 
 # ---------------------------------------------------------------- what is asked of a run
@@ -141,7 +141,7 @@ COST = Experiment(
     ),
     seeds=FRESH_SEEDS,
     notes="Rates are those of `types`. Every run begins with an empty cache. Steps are timed in processor seconds on "
-    "one thread, the depths in turns, and a seed's number is the median of five turns; operations are counted. On "
+    "one thread, the depths in turns, and a seed's number is the median of eleven turns; operations are counted. On "
     "ants and bees nothing is augmented.",
 )
 
