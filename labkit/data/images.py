@@ -15,6 +15,7 @@ from labkit.data.augment import LEVELS, change, check_level, draw
 from labkit.data.cards import Card
 from labkit.data.mislabel import check_share, mislabelled, where
 from labkit.data.report import Report
+from labkit.data.shift import check_shift, shifted
 from labkit.data.splits import per_class as choose
 from labkit.errors import DataError, SplitError
 
@@ -132,6 +133,29 @@ class ImageData:
         """The positions in the training split whose labels `mislabel` made wrong: int64, sorted, none by default."""
         share, seed = self.recipe.get("mislabelled", 0.0), self.recipe.get("mislabel_seed", 0)
         return where(len(self.train), share, seed)
+
+    def shift(self, kind: str, strength: float = 1.0, seed: int = 0) -> ImageData:
+        """The same data as another camera or another clinic would have seen them; labels and splits stay.
+
+        kind: one of `labkit.data.KINDS`: noise, blur, contrast, dark, negative, stain.
+        strength: from 0, the pictures as they are, to 1.
+        seed: of the noise.
+
+        The changed pictures lie in memory. Raises `DataError` for a kind or a strength that is none, and for pictures
+        that are shifted already.
+        """
+        kind, strength = check_shift(kind, strength)
+        if "shifted" in self.recipe:
+            raise DataError(
+                f"These pictures are shifted already ({self.recipe['shifted']}). Begin again from the data as they "
+                "were loaded."
+            )
+        store = shifted(self.train.store, kind, strength, seed)
+        parts = {
+            part: replace(getattr(self, part), store=store) for part in ("train", "valid", "test")
+        }
+        recipe = {**self.recipe, "shifted": kind, "strength": strength, "shift_seed": seed}
+        return replace(self, **parts, recipe=recipe)
 
     def _check_labels_are_right(self, advice: str) -> None:
         if "mislabelled" in self.recipe:

@@ -38,6 +38,9 @@ def load_data(
     subset_seed: int = 0,
     mislabelled: float | None = None,
     mislabel_seed: int = 0,
+    shifted: str | None = None,
+    strength: float = 1.0,
+    shift_seed: int = 0,
     memory: int | None = None,
 ) -> ImageData:
     """Load a data set by name, a folder of pictures by path, or a pair of folders (train, valid).
@@ -48,6 +51,7 @@ def load_data(
     flip: whether augmentation may mirror pictures; by default what the card says, and yes for a folder.
     per_class, subset_seed: as `data.subset(per_class, seed)`.
     mislabelled, mislabel_seed: as `data.mislabel(share, seed)`, after the subset is taken.
+    shifted, strength, shift_seed: as `data.shift(kind, strength, seed)`.
     memory: bytes of pixels that may stay in memory; by default a quarter of what this process may use.
 
     Raises `DataError` for a name, folder or value that cannot be used, `SplitError` where a class has too few
@@ -66,7 +70,8 @@ def load_data(
     report = Report(tuple(findings))
     data = ImageData(about.name, size, listing.classes, about, report, **parts, recipe=recipe)
     data = data if per_class is None else data.subset(per_class, subset_seed)
-    return data if mislabelled is None else data.mislabel(mislabelled, mislabel_seed)
+    data = data if mislabelled is None else data.mislabel(mislabelled, mislabel_seed)
+    return data if shifted is None else data.shift(shifted, strength, shift_seed)
 
 
 def _check(size: Any, seed: Any, test: Any) -> None:

@@ -5,6 +5,7 @@ Everything here reads runs and trains none, but for `evidence`, which trains man
 came of them.
 """
 
+from labkit.insight.adapting import Adapted, adapt, carried_on, statistics_gap
 from labkit.insight.calibration import Calibration, Temperature, calibration, fit_temperature
 from labkit.insight.coach import sentence
 from labkit.insight.confusion import Confusion, confusion
@@ -37,6 +38,7 @@ from labkit.insight.zero_shot import zero_shot
 
 __all__ = [
     "Activations",
+    "Adapted",
     "Calibration",
     "Confusion",
     "Cost",
@@ -58,8 +60,10 @@ __all__ = [
     "SuspectLabels",
     "Temperature",
     "activations",
+    "adapt",
     "between",
     "calibration",
+    "carried_on",
     "confusion",
     "cost",
     "cost_table",
@@ -85,6 +89,7 @@ __all__ = [
     "remembered",
     "sentence",
     "similarity",
+    "statistics_gap",
     "step_costs",
     "step_seconds",
     "step_table",
