@@ -16,22 +16,24 @@ from labkit.errors import CommandError
 from labkit.show.console_session import Session
 from labkit.show.console_wire import answer_quietly, answer_where_asked
 from labkit.tuning import Run
+from labkit.tuning.engine import Engine
 
 HERE = Path(__file__).parent
 
 
-def console(run: Run | Sequence[Run], autostart: bool = False) -> Console:
+def console(run: Engine | Sequence[Engine], autostart: bool = False) -> Console:
     """The live panel for a run, or for several runs in one picture; training starts when the learner says so.
 
     Args:
-        run: what to show and steer; of several the first is active.
+        run: what to show and steer, a `labkit.Run` or what a bridge makes one of; of several the first is active.
         autostart: start training in the background at once.
 
     Raises:
         CommandError: what was given is not a run.
     """
-    runs = [run] if isinstance(run, Run) else list(run) if isinstance(run, Sequence) else []
-    if not runs or not all(isinstance(each, Run) for each in runs):
+    runs: list[Any] = [run] if isinstance(run, Engine) else []
+    runs += run if isinstance(run, Sequence) else []
+    if not runs or not all(isinstance(each, Engine) for each in runs):
         kind = type(run).__name__
         raise CommandError(f"console() shows a labkit.Run or a list of them, not {kind}.")
     panel = Console(Session(runs))

@@ -12,6 +12,7 @@ import weakref
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 from labkit.errors import CommandError
@@ -63,6 +64,8 @@ class Engine:
 
     status: str
     journal: Journal
+    refuses: Mapping[str, str] = MappingProxyType({})
+    """What it cannot do, commands and settings by name, and why: a run of ours can do all of it."""
 
     def __init__(self) -> None:
         self._lock = FairLock()
