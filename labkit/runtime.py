@@ -108,6 +108,23 @@ def limit_threads() -> int:
     return torch.get_num_threads()
 
 
+@lru_cache(maxsize=1)
+def settle() -> None:
+    """Spare the garbage collector what is loaded for good, once: it then no longer looks through it again and again.
+
+    With torch and its like loaded, a full pass took 0.3 s, at a moment of its own choice, and no slider was answered
+    meanwhile. What every optimiser loads on first use is a third of it and is loaded before.
+    """
+    import atexit
+    import gc
+
+    import torch._dynamo  # noqa: F401
+
+    gc.collect()  # what is garbage now would never be found again
+    gc.freeze()
+    atexit.register(gc.unfreeze)  # else Triton says at the end of Python that it was left behind
+
+
 # ---------------------------------------------------------------- chance
 
 _global_chance = RLock()  # torch's global generator is one per process, and engines are several

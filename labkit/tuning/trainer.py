@@ -59,6 +59,7 @@ class Trainer:
         self, net: Any, data: Any, plan: Plan, seed: int, precision: runtime.Precision | None
     ) -> None:
         runtime.limit_threads()
+        runtime.settle()
         self.stages: tuple[str, ...] = tuple(net.stages)
         self.train_split, self.plan, self.seed = data.train, plan, seed
         self.device = runtime.device()

@@ -258,6 +258,7 @@ def test_python_may_end_while_a_run_trains() -> None:
     )
     assert ended.returncode == 7, ended.stderr
     assert "terminate" not in ended.stderr
+    assert "leaked" not in ended.stderr
 
 
 def test_waiting_counts_the_command_that_is_being_carried_out(tiny_run: Callable[..., Run]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import stat
 import time
@@ -13,6 +14,11 @@ import torch
 
 from labkit import runtime
 from labkit.runtime import Precision
+
+
+def test_the_garbage_collector_is_spared_what_is_loaded_for_good() -> None:
+    runtime.settle()
+    assert gc.get_freeze_count() > 100_000
 
 
 def test_threads_never_exceed_what_this_process_may_use() -> None:
