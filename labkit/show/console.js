@@ -9,9 +9,10 @@
 // layer that is kept. A part is {el, update(story)}; a new panel is one more of them, listed in View.build.
 //
 // Messages        poll {client, n, since, probes, finder,   ->  delta {client, n, since, seq, more, points, state,
-//                       known, hidden}                                 known (when it changed), probes, finder (when new)}
+//                       look, known, hidden}                           known (when it changed), probes, finder, look (when new)}
 //                 command {client, id, command, args}       ->  ack {client, id, ok, pending, ticket, value, error}
 //                 images {client, keys}                     ->  images {client, images: [[key, data address], ...]}
+//                 figure {client}                           ->  figure {client, version, address}: what the look shows
 // Points          see POINTS below; the kernel writes them in console_session.py.
 //
 // Stable hooks (attribute data-labkit="...") for tests and lessons; they may grow, they do not change:
@@ -27,6 +28,7 @@
 //              data-marks, data-runs
 //   probes     strip (one strip-item an image: data-right, data-index), drift (one drift-row a stage: data-stage,
 //              data-value)
+//   look       look (what to draw), look-figure (data-step), look-note, look-error
 //   table      table-toggle, table
 //   share      share-line, share-copy, share-note, paste-line, paste-open, paste-error
 
@@ -59,7 +61,7 @@ class Link {
     this.waiting = new Map(); // commands without an answer: id -> {message, sent, resolve, settle}
     this.late = new Map(); // accepted commands not yet in force: "run:ticket" -> what to do if the engine refuses
     this.since = 0;
-    this.probes = this.finder = 0;
+    this.probes = this.finder = this.look = 0;
     this.known = ""; // the state's stamp: a state that is known is not sent again
     this.count = 0;
     this.asked = null; // the poll in flight: {n, sent}
@@ -101,8 +103,8 @@ class Link {
     this.asked = { n: ++this.count, sent: now };
     const period = this.period();
     this.due = Math.max(this.due, now - period) + period; // on schedule, so that 10 Hz is 10 Hz
-    const { since, probes, finder, known } = this;
-    this.send({ kind: "poll", n: this.count, since, probes, finder, known, hidden: !this.view.inSight() });
+    const { since, probes, finder, look, known } = this;
+    this.send({ kind: "poll", n: this.count, since, probes, finder, look, known, hidden: !this.view.inSight() });
     this.resend(now);
     this.plan(patience);
   }
@@ -134,6 +136,7 @@ class Link {
     if (message.kind === "delta") this.delta(message);
     else if (message.kind === "ack") this.ack(message);
     else if (message.kind === "images") this.images(message);
+    else if (message.kind === "figure") this.figure(message);
     else if (message.kind === "error") console.warn(`labkit: ${message.error}`);
   }
 
@@ -174,12 +177,23 @@ class Link {
       this.finder = message.finder.version;
       news = true;
     }
+    if (message.look) {
+      this.sketch = message.look; // shown once its figure is here, too
+      this.look = message.look.version;
+      this.send({ kind: "figure" });
+    }
     return news;
   }
 
   images(message) {
     for (const [key, address] of message.images) this.story.pictures.set(key, address);
     this.askForImages();
+    this.view.changed();
+  }
+
+  figure(message) {
+    if (message.version !== this.sketch?.version) return; // a newer one is on its way
+    this.story.look = { ...this.sketch, address: message.address };
     this.view.changed();
   }
 
@@ -245,6 +259,7 @@ class Story {
     this.state = null;
     this.probes = null;
     this.finder = null; // the last range test
+    this.look = null; // the last figure that was asked for
     this.pictures = new Map(); // "set:index" -> data address
     this.connected = true;
     this.edition = 0; // counts the points taken: what was drawn from the same edition is level
@@ -423,11 +438,21 @@ async function act(link, slot, command, args = {}, control = null) {
   return outcome;
 }
 
+// What the run cannot do, by the name of the command or setting, with the reason: fastai's loop, say, cannot go back.
+const refusal = (story, name) => story.active?.meta.refuses?.[name];
+
+// Show a control as not available, and why. A button can still be asked: the kernel answers with the reason.
+function offer(control, why, off = false) {
+  if (control.tagName !== "BUTTON") set(control, "disabled", Boolean(why));
+  else setAttribute(control, "aria-disabled", String(Boolean(why) || off));
+  set(control, "title", why ?? "");
+}
+
 // A setting in the learner's hand. While it is being moved it shows the learner's value, otherwise the kernel's; a
 // value that was refused stays, so that it can be mended, until another run is looked at.
 class Held {
-  constructor(link, slot, control, name) {
-    Object.assign(this, { link, slot, control, name, busy: false, refused: false, next: undefined, until: 0 });
+  constructor(link, slot, control, name, command = "set") {
+    Object.assign(this, { link, slot, control, name, command, busy: false, refused: false, next: undefined, until: 0 });
     control.addEventListener("blur", () => link.view.changed());
   }
 
@@ -440,7 +465,7 @@ class Held {
       return;
     }
     this.busy = true;
-    const { ok } = await act(this.link, this.slot, "set", { [this.name]: value }, this.control);
+    const { ok } = await act(this.link, this.slot, this.command, { [this.name]: value }, this.control);
     this.busy = false;
     this.refused = !ok;
     if (ok && "shown" in this.control.dataset) this.control.dataset.shown = this.control.value;
@@ -520,9 +545,10 @@ function epochTime(seconds, saved) {
 function failure(link) {
   const text = h("p");
   const error = problem("problem-error");
-  const back = button("", "problem-rewind", () => act(link, error, "rewind", { step: place }));
+  const goBack = () => (refusal(link.story, "rewind") ? act(link, error, "reset") : act(link, error, "rewind", { step: place }));
+  const back = button("", "problem-rewind", goBack);
   const gentler = button("", "problem-gentler", async () => {
-    const { ok } = await act(link, error, "rewind", { step: place });
+    const { ok } = await goBack();
     if (ok) act(link, error, "set", { lr });
   });
   const el = h("div", { class: "lk-problem", hook: "problem", role: "alert", hidden: true }, text, h("div", { class: "lk-line" }, gentler, back), error);
@@ -669,6 +695,7 @@ function finder(link, view) {
   function update(story) {
     const { finding, active } = story.state;
     setText(start, finding == null ? "Find a rate (f)" : `Stop: ${Math.round(100 * finding)} % tried`);
+    offer(start, refusal(story, "find_lr"));
     if (story.finder !== shown) {
       shown = story.finder;
       set(found, "hidden", !shown.lrs);
@@ -790,6 +817,7 @@ function setting(link, error, name, label, control) {
   function update(story) {
     const choices = name === "augment" ? story.active.meta.augmentations : null;
     if (choices && control.children.length !== choices.length) control.replaceChildren(...choices.map((text) => h("option", { value: text }, text)));
+    offer(control, refusal(story, name));
     if (!held.free(story)) return;
     const words = name === "weight_decay" ? rate(story.state.settings[name]) : String(story.state.settings[name]);
     set(control, "value", words);
@@ -818,6 +846,7 @@ function newRun(link) {
 
   function update(story) {
     const known = seed.control.dataset.shown;
+    offer(start, refusal(story, "plan"));
     if (known !== String(story.active.meta.seed)) seed.control.value = seed.control.dataset.shown = String(story.active.meta.seed);
   }
 
@@ -851,7 +880,8 @@ function transport(link, view) {
     const { status, step: now } = story.row;
     setAttribute(go, "aria-disabled", String(status === "running"));
     setAttribute(halt, "aria-disabled", String(status !== "running"));
-    setAttribute(back, "aria-disabled", String(view.cursor === null)); // a place on the timeline has to be chosen first
+    offer(back, refusal(story, "rewind"), view.cursor === null); // a place on the timeline has to be chosen first
+    offer(fork, refusal(story, "branch"));
     const end = Math.max(now, view.cursor ?? 0);
     if (Number(scrub.max) !== end) scrub.max = end;
     set(scrub, "value", String(view.cursor ?? now));
@@ -1320,6 +1350,35 @@ function strip() {
 }
 
 // Put `wanted` into `list` in order; what moves may glide there, so that the eye can follow it. Not while a run trains:
+// A figure of the learner's choice, drawn by the kernel again and again while the run trains.
+function closer(link) {
+  const choice = h("select", { hook: "look" });
+  const mine = field("Look closer at", choice, { hook: "look-error" });
+  const [image, note] = [h("img", { hook: "look-figure", alt: "", hidden: true }), h("p", { class: "lk-muted", hook: "look-note" })];
+  const held = new Held(link, mine.error, choice, "name", "look");
+  choice.addEventListener("change", () => held.send(choice.value));
+
+  function offer(looks) {
+    if (choice.children.length === looks.length + 1) return;
+    choice.replaceChildren(h("option", { value: "" }, "nothing more"), ...looks.map(([value, title]) => h("option", { value }, title)));
+  }
+
+  function update(story) {
+    offer(story.active.meta.looks);
+    const wanted = story.state.look;
+    if (held.free(story)) set(choice, "value", wanted);
+    const look = story.look?.name === wanted && story.look.run === story.state.active ? story.look : null;
+    set(image, "hidden", !look?.address);
+    if (look?.address && image.src !== look.address) image.src = look.address;
+    setAttribute(image, "alt", look?.words ?? "");
+    setAttribute(image, "data-step", String(look?.step ?? ""));
+    const told = look ? look.error || `at step ${look.step}` : "drawing …";
+    setText(note, wanted ? told : "");
+  }
+
+  return { el: h("section", { class: "lk-section lk-look" }, mine.el, image, note), update };
+}
+
 // fifteen frames for every move would be taken from it.
 function settleInto(list, wanted, glide) {
   const now = [...list.children];
@@ -1392,7 +1451,8 @@ function share(link) {
   given.addEventListener("keydown", (event) => event.key === "Enter" && open.click());
   line.after(h("span", { class: "lk-line" }, copy, note));
   given.after(h("span", { class: "lk-line" }, open));
-  return { el: h("div", { class: "lk-share", hook: "share" }, mine.el, theirs.el), update() {} };
+  const update = (story) => offer(copy, refusal(story, "share"));
+  return { el: h("div", { class: "lk-share", hook: "share" }, mine.el, theirs.el), update };
 }
 
 async function toClipboard(input) {
@@ -1430,14 +1490,15 @@ class View {
     const [top, bad, family] = [header(link), failure(link), runs(link, this)];
     const [lr, search, frozen] = [learningRate(link), finder(link, this), depth(link)];
     const [more, plan] = [moreSettings(link), newRun(link)];
-    const [tape, bars, images, grid, line] = [transport(link, this), drift(), strip(), table(this), share(link)];
+    const [tape, bars, images, sight] = [transport(link, this), drift(), strip(), closer(link)];
+    const [grid, line] = [table(this), share(link)];
     this.header = top;
-    this.parts = [top, bad, family, lr, search, frozen, more, plan, tape, bars, images, grid, line];
+    this.parts = [top, bad, family, lr, search, frozen, more, plan, tape, bars, images, sight, grid, line];
     this.family = family;
     const settings = h("div", { class: "lk-settings" }, lr.el, search.el, frozen.el, more.el, h("details", { class: "lk-more" }, h("summary", {}, "New run"), plan.el));
     const keys = h("div", { class: "lk-line" }, key(`train, mean of the last ${WINDOW} steps`, true), key("valid, each epoch", false));
     const charts = h("div", { class: "lk-stage" }, keys, h("div", { class: "lk-charts" }, ...this.charts.map((chart) => chart.el)), tape.el);
-    const work = h("div", { class: "lk-work" }, h("div", { class: "lk-column" }, charts, images.el), h("div", { class: "lk-column" }, settings, bars.el));
+    const work = h("div", { class: "lk-work" }, h("div", { class: "lk-column" }, charts, images.el, sight.el), h("div", { class: "lk-column" }, settings, bars.el));
     const foot = h("details", { class: "lk-more" }, h("summary", {}, "Share"), line.el);
     this.body = h("div", { class: "lk-body", hidden: true }, top.el, bad.el, family.el, work, h("div", { class: "lk-foot" }, grid.toggle, foot), grid.region);
     this.wait = h("p", { class: "lk-wait", role: "status" }, "Opening the console …");

@@ -1,5 +1,5 @@
 """Looks at the run that is shown, now and then: the sentence, what recorded runs with its settings came to, the drift
-of its stages, predictions on a few images.
+of its stages, predictions on a few images, and the figure that the learner has chosen.
 
 A look needs the model to stand still, so it costs training time. The prober measures what each look cost and waits
 so long that training loses at most `SHARE` of its time; where nobody watches, it does not look at all.
@@ -13,6 +13,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from labkit.errors import LabkitError
+from labkit.show.console_looks import Looks
 from labkit.show.strip import SHOWN, Sample, has_images
 from labkit.tuning import Run
 
@@ -27,6 +28,7 @@ class Prober:
     def __init__(self) -> None:
         self.sentence = self.expected = ""
         self.result: dict[str, Any] | None = None
+        self.looks = Looks()
         self._target: tuple[Run, str, str] | None = None
         self._watched = 0.0
         self._seen: tuple[str, int] | None = None
@@ -45,6 +47,7 @@ class Prober:
         with self._door:
             now = run.settings
             stage = (identity, run.status, len(run.journal) > 0, now.lr, now.trainable_from)
+            stage += (self.looks.wanted,)
             if stage != self._stage:
                 self._news.set()  # another run or setting, or this one began, paused or ended: look at once
             self._stage = stage
@@ -54,6 +57,14 @@ class Prober:
                     target=self._serve, name="labkit-probe", daemon=True
                 )
                 self._thread.start()
+
+    def look_now(self, run: Run, identity: str, owner: str) -> None:
+        """Look here and now, whatever it costs: for a recording, in whose time looking does not count."""
+        from labkit.insight import sentence
+
+        self.expected, self.sentence = _expected(run), sentence(run)
+        self._due = 0.0
+        self._probe(run, identity, owner)
 
     @property
     def ever_watched(self) -> bool:
@@ -71,6 +82,7 @@ class Prober:
                 self.expected = _expected(run)
                 self.sentence = sentence(run)
                 self._probe(run, identity, owner)
+                self.looks.refresh(run, identity)
             except Exception as trouble:  # a probe that fails must not silence the panel
                 self.sentence = f"This run cannot be looked at: {trouble!r}"
             self._news.wait(PAUSE)

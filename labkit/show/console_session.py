@@ -18,6 +18,7 @@ from typing import Any
 
 from labkit.errors import CommandError, LabkitError, PlanError
 from labkit.show.console_finder import RateSearch
+from labkit.show.console_looks import looks_of
 from labkit.show.console_probe import Prober
 from labkit.show.strip import has_images, thumbnail
 from labkit.tuning import (
@@ -180,7 +181,8 @@ class Member:
         run = self.run
         stages = [[name, _size(stage)] for name, stage in run.model.named_children()]
         augmentations = list(getattr(run.data, "augmentations", ("none",)))
-        return {"stages": stages, "seed": run.seed, "augmentations": augmentations}
+        about = {"stages": stages, "seed": run.seed, "augmentations": augmentations}
+        return {**about, "looks": looks_of(run), "refuses": dict(run.refuses)}
 
 
 def _size(module: Any) -> int:
@@ -223,8 +225,17 @@ class Session:
         """The reply to a message. A message that makes no sense gets an error as its reply, never an exception."""
         client = message.get("client") if isinstance(message, dict) else None
         try:
+    def look_now(self) -> None:
+        """Bring what a look tells of the active run up to date, in this thread."""
+        self.prober.look_now(self.run, self._active, self._owner(self.run))
+
             kind = message.get("kind") if isinstance(message, dict) else None
-            handlers = {"poll": self._poll, "command": self._command, "images": self._images}
+            handlers = {
+                "poll": self._poll,
+                "command": self._command,
+                "images": self._images,
+                "figure": self._figure,
+            }
             if not isinstance(message, dict) or not isinstance(kind, str) or kind not in handlers:
                 raise CommandError(f"A message needs a kind, one of {', '.join(handlers)}.")
             return {"client": client, **handlers[kind](message)}
@@ -232,7 +243,8 @@ class Session:
             return {"client": client, "kind": "error", "error": clip(error, TEXT)}
 
     def _poll(self, message: Message) -> Message:
-        since, seen, found = (_whole(message, name) for name in ("since", "probes", "finder"))
+        names = ("since", "probes", "finder", "look")
+        since, seen, found, looked = (_whole(message, name) for name in names)
         with self._lock:
             unread = self._read_journals()
             if since > len(self._tape):
@@ -253,6 +265,9 @@ class Session:
 
     def _owner(self, run: Run) -> str:
         """The first member with the same data: what its pictures are called after."""
+            look = self.prober.looks.result
+            if look is not None and look["version"] != looked:
+                reply["look"] = look
         return next(member.id for member in self._members.values() if member.run.data is run.data)
 
     def _read_journals(self) -> bool:
@@ -296,6 +311,7 @@ class Session:
             "saved_seconds": short(member.saved_seconds),
             "failure": member.failed(),
         }
+            "look": self.prober.looks.wanted,
 
     def _images(self, message: Message) -> Message:
         """The next thumbnails of those asked for, as many as fit; the browser asks again for the rest."""
@@ -319,6 +335,11 @@ class Session:
             if not has_images(split) or not number.isdecimal() or int(number) >= len(split):
                 raise CommandError(f"There is no picture {clip(key)!r}.")
             self._pictures[key] = thumbnail(split.images[int(number)])
+    def _figure(self, _: Message) -> Message:
+        """The figure of the last look. It is larger than a delta may be, so it only travels when it is asked for."""
+        version, address = self.prober.looks.figure
+        return {"kind": "figure", "version": version, "address": address}
+
         return self._pictures[key]
 
     # ------------------------------------------------------------ commands
@@ -350,6 +371,8 @@ class Session:
 
     def _submit(self, kind: str, args: Mapping[str, Any]) -> Message:
         ticket = self.run.submit(kind, **args)
+            if command in self.run.refuses:
+                raise CommandError(self.run.refuses[command])
         return {"ticket": f"{self._active}:{ticket.id}"}
 
     def _find_lr(self, args: Mapping[str, Any]) -> None:
@@ -365,6 +388,10 @@ class Session:
             known = ", ".join(self._members)
             raise CommandError(f"There is no run {clip(chosen)!r}. There are {known}.")
         self._activate(str(chosen))
+
+    def _look(self, args: Mapping[str, Any]) -> None:
+        """Draw another figure of the run that is shown, or none."""
+        self.prober.looks.choose(str(args.get("name", "")), self.run)
 
     def _rename(self, args: Mapping[str, Any]) -> None:
         member, name = self._members.get(str(args.get("run"))), str(args.get("name", "")).strip()
@@ -485,3 +512,4 @@ COMMANDS: dict[str, Command] = {
     "plan": lambda session, args, identity: session._plan(args, identity),
     "paste": lambda session, args, identity: session._paste(args, identity),
 }
+    "look": lambda session, args, _: session._look(args),

@@ -88,6 +88,14 @@ def feature_map(run: Run, found: FeatureMap | None = None, **how: Any) -> Frames
     return picture.told(_words(found), found.table)
 
 
+def feature_map_now(run: Run) -> Picture:
+    """Where the samples lie now, large, on the axes of step 0: those hold for every later look and every branch."""
+    with run.frozen_world():
+        now = run.step_number
+    drawn = feature_map(run, steps=(0, now), fitted_at=0)
+    return drawn.frames[-1] if drawn.frames else drawn
+
+
 def _alone(found: FeatureMap, frame: Frame, split: Any, limits: Tensor) -> Picture:
     picture = Picture(WIDTH, LARGE)
     _large(picture.subplots(), found, frame, split, limits)

@@ -74,6 +74,7 @@ def steer(console: Console) -> None:
     move_the_learning_rate(console)
     steer_while_a_cell_runs(console)
     freeze_a_stage(console)
+    look_closer(console)
     find_a_rate(console)
     pause(console)
     rewind(console)
@@ -121,6 +122,18 @@ def freeze_a_stage(console: Console) -> None:
     console.wait_steps(5)
     assert evaluate(f"fingerprint({run}, 'layer4')") == frozen
     assert evaluate(f"fingerprint({run}, 'head')") != head
+
+
+def look_closer(console: Console) -> None:
+    """A figure of the learner's choice is drawn, and drawn again as training goes on."""
+    console.press("look", "ArrowDown")
+    figure = console.hook("look-figure")
+    expect(figure).to_be_visible()
+    assert figure.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
+    assert len(figure.get_attribute("alt").split()) >= 5
+    expect(figure).not_to_have_attribute("data-step", figure.get_attribute("data-step"))
+    console.press("look", "ArrowUp")
+    expect(figure).to_be_hidden()
 
 
 def find_a_rate(console: Console) -> None:
@@ -277,6 +290,8 @@ def test_nobody_is_shut_out(open_console, write_notebook, shots):
     expect(console.hook("strip-item").first).to_be_visible()
     console.press("find-lr", "Enter")
     expect(console.hook("found")).to_be_visible(timeout=60_000)
+    console.press("look", "ArrowDown", times=3)
+    expect(console.hook("look-figure")).to_be_visible()
     console.table()
     assert console.notebook.barriers(console.root, shots, "console") == []
 

@@ -1,0 +1,96 @@
+"""A closer look at the run that is shown: one figure of the learner's choice, drawn again as training goes on.
+
+A figure costs a good deal more than the drift and the strip of images that are always there. So there is one at a time,
+it is drawn in the prober's thread, and the next waits until training has had its share of the time.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from importlib import import_module
+from typing import Any
+
+from labkit.errors import CommandError, LabkitError
+from labkit.show.strip import has_images
+from labkit.tuning import Run
+
+SHARE = 0.1  # of training time that a figure which was asked for may cost
+WORDS = 1500  # characters of a text that travels
+OF_PICTURES = ("grad_cam", "filters")  # looks that make no sense for text
+
+
+# name -> its title and the function of this room that draws it. Imported when it draws: opening a console does not
+# wait for matplotlib.
+LOOKS = {
+    "confusion": ("Which class is taken for which", "predicted.confusion"),
+    "calibration": ("How sure it is, and how often right", "predicted.calibration"),
+    "feature_map": ("Where the samples lie: a map of the features", "feature_map.feature_map_now"),
+    "grad_cam": ("Where it looks: Grad-CAM", "inside.grad_cam"),
+    "similarity": ("How far each stage sees as it did at the start", "stages.similarity"),
+    "gradient_norms": ("How long the gradients are, stage by stage", "stages.gradient_norms"),
+    "filters": ("The filters of the first layer", "inside.filters"),
+}
+
+
+def looks_of(run: Run) -> list[tuple[str, str]]:
+    """The looks that make sense for a run, as name and title."""
+    pictures = has_images(run.data.valid)
+    return [(n, title) for n, (title, _) in LOOKS.items() if pictures or n not in OF_PICTURES]
+
+
+class Looks:
+    """What was drawn last. `result` says what it is and in words what it shows, `figure` is its version and itself.
+
+    Both are replaced whole, so reading is free.
+    """
+
+    def __init__(self) -> None:
+        self.wanted = ""
+        self.result: dict[str, Any] | None = None
+        self.figure = (0, "")
+        self._seen: tuple[str, str, int] | None = None
+        self._due = 0.0
+
+    def choose(self, name: str, run: Run) -> None:
+        """Look at something else from now on; an empty name ends it.
+
+        Raises:
+            CommandError: there is no such look, or none at this run.
+        """
+        known = dict(looks_of(run))
+        if name and name not in known:
+            raise CommandError(
+                f"There is no look {name[:40]!r} at this run. There are {', '.join(known)}."
+            )
+        self.wanted, self._due = name, 0.0
+
+    def refresh(self, run: Run, identity: str) -> None:
+        """Draw what is wanted, if the run has moved since and training has had its share."""
+        name = self.wanted
+        now = (identity, name, len(run.journal))
+        another = self._seen is None or self._seen[:2] != now[:2]
+        early = run.status == "running" and time.monotonic() < self._due
+        if not name or now == self._seen or (early and not another):
+            return
+        began, step = time.monotonic(), run.step_number
+        address, words, error = _drawn(name, run)
+        self._due = time.monotonic() + (time.monotonic() - began) / SHARE
+        self._seen = now
+        version = self.figure[0] + 1
+        self.figure = (version, address)
+        about = {"version": version, "run": identity, "name": name, "step": step}
+        self.result = {**about, "words": words[:WORDS], "error": error[:WORDS]}
+
+
+def _drawn(name: str, run: Run) -> tuple[str, str, str]:
+    """The figure as a `data:` address and in words; of one that cannot be drawn, why."""
+    module, _, draw = LOOKS[name][1].partition(".")
+    try:
+        picture = getattr(import_module(f"labkit.show.{module}"), draw)(run)
+        data = base64.b64encode(picture.png()).decode()
+        return f"data:image/png;base64,{data}", picture.alt, ""
+    except LabkitError as reason:
+        return "", "", str(reason)
+    except Exception as trouble:  # a figure that fails must not silence the panel
+        return "", "", f"This cannot be drawn: {trouble!r}"
