@@ -531,6 +531,7 @@ function timing(state) {
   const parts = [];
   if (state.rate) parts.push(`${state.rate < 10 ? state.rate.toFixed(1) : Math.round(state.rate)} steps/s`);
   if (state.epoch_seconds != null) parts.push(epochTime(state.epoch_seconds, state.saved_seconds));
+  if (state.budget) parts.push(`${Math.min(...state.budget).toFixed(1)} of ${state.budget[1]} processor seconds spent`);
   return parts.join(" · ");
 }
 
@@ -694,8 +695,8 @@ function finder(link, view) {
 
   function update(story) {
     const { finding, active } = story.state;
-    setText(start, finding == null ? "Find a rate (f)" : `Stop: ${Math.round(100 * finding)} % tried`);
     offer(start, refusal(story, "find_lr"));
+    setText(start, finding == null ? "Find a rate (f)" : `Stop: ${Math.round(100 * finding)} % tried`);
     if (story.finder !== shown) {
       shown = story.finder;
       set(found, "hidden", !shown.lrs);
@@ -816,8 +817,8 @@ function setting(link, error, name, label, control) {
 
   function update(story) {
     const choices = name === "augment" ? story.active.meta.augmentations : null;
-    if (choices && control.children.length !== choices.length) control.replaceChildren(...choices.map((text) => h("option", { value: text }, text)));
     offer(control, refusal(story, name));
+    if (choices && control.children.length !== choices.length) control.replaceChildren(...choices.map((text) => h("option", { value: text }, text)));
     if (!held.free(story)) return;
     const words = name === "weight_decay" ? rate(story.state.settings[name]) : String(story.state.settings[name]);
     set(control, "value", words);
@@ -845,8 +846,8 @@ function newRun(link) {
   });
 
   function update(story) {
-    const known = seed.control.dataset.shown;
     offer(start, refusal(story, "plan"));
+    const known = seed.control.dataset.shown;
     if (known !== String(story.active.meta.seed)) seed.control.value = seed.control.dataset.shown = String(story.active.meta.seed);
   }
 
@@ -1349,7 +1350,6 @@ function strip() {
   return { el, update };
 }
 
-// Put `wanted` into `list` in order; what moves may glide there, so that the eye can follow it. Not while a run trains:
 // A figure of the learner's choice, drawn by the kernel again and again while the run trains.
 function closer(link) {
   const choice = h("select", { hook: "look" });
@@ -1379,6 +1379,7 @@ function closer(link) {
   return { el: h("section", { class: "lk-section lk-look" }, mine.el, image, note), update };
 }
 
+// Put `wanted` into `list` in order; what moves may glide there, so that the eye can follow it. Not while a run trains:
 // fifteen frames for every move would be taken from it.
 function settleInto(list, wanted, glide) {
   const now = [...list.children];

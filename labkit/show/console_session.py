@@ -189,6 +189,12 @@ def _size(module: Any) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
+def _spent(run: Any) -> list[float | None] | None:
+    """Processor seconds spent and given, where a run has a budget."""
+    budget = getattr(run, "budget", None)
+    return [short(budget.spent), budget.seconds] if budget else None
+
+
 class Session:
     """A console without its widget: `answer(message)` gives the replies to a message of the browser.
 
@@ -219,16 +225,16 @@ class Session:
         """All runs of the family, in the order in which they came."""
         return tuple(member.run for member in self._members.values())
 
+    def look_now(self) -> None:
+        """Bring what a look tells of the active run up to date, in this thread."""
+        self.prober.look_now(self.run, self._active, self._owner(self.run))
+
     # ------------------------------------------------------------ messages
 
     def answer(self, message: object) -> Message:
         """The reply to a message. A message that makes no sense gets an error as its reply, never an exception."""
         client = message.get("client") if isinstance(message, dict) else None
         try:
-    def look_now(self) -> None:
-        """Bring what a look tells of the active run up to date, in this thread."""
-        self.prober.look_now(self.run, self._active, self._owner(self.run))
-
             kind = message.get("kind") if isinstance(message, dict) else None
             handlers = {
                 "poll": self._poll,
@@ -259,15 +265,15 @@ class Session:
             rates = self.rate_search.result
             if rates is not None and rates["version"] != found:
                 reply["finder"] = rates
+            look = self.prober.looks.result
+            if look is not None and look["version"] != looked:
+                reply["look"] = look
             points = self._tape.chunk(since, DELTA_BYTES - size_of(reply) - 100)
             end = since + len(points)
             return reply | {"points": points, "seq": end, "more": unread or end < len(self._tape)}
 
     def _owner(self, run: Run) -> str:
         """The first member with the same data: what its pictures are called after."""
-            look = self.prober.looks.result
-            if look is not None and look["version"] != looked:
-                reply["look"] = look
         return next(member.id for member in self._members.values() if member.run.data is run.data)
 
     def _read_journals(self) -> bool:
@@ -305,13 +311,14 @@ class Session:
             "settings": {name: getattr(now, name) for name in names},
             "sentence": clip(self.prober.sentence, TEXT),
             "expected": clip(self.prober.expected, TEXT),
+            "look": self.prober.looks.wanted,
             "finding": short(self.rate_search.progress),
             "rate": short(rate) if run.status == "running" else None,
             "epoch_seconds": short(member.epoch_seconds),
             "saved_seconds": short(member.saved_seconds),
+            "budget": _spent(run),
             "failure": member.failed(),
         }
-            "look": self.prober.looks.wanted,
 
     def _images(self, message: Message) -> Message:
         """The next thumbnails of those asked for, as many as fit; the browser asks again for the rest."""
@@ -328,6 +335,11 @@ class Session:
             images.append([str(key), picture])
         return {"kind": "images", "images": images}
 
+    def _figure(self, _: Message) -> Message:
+        """The figure of the last look. It is larger than a delta may be, so it only travels when it is asked for."""
+        version, address = self.prober.looks.figure
+        return {"kind": "figure", "version": version, "address": address}
+
     def _picture(self, key: str) -> str:
         if key not in self._pictures:
             owner, _, number = key.partition(":")
@@ -335,11 +347,6 @@ class Session:
             if not has_images(split) or not number.isdecimal() or int(number) >= len(split):
                 raise CommandError(f"There is no picture {clip(key)!r}.")
             self._pictures[key] = thumbnail(split.images[int(number)])
-    def _figure(self, _: Message) -> Message:
-        """The figure of the last look. It is larger than a delta may be, so it only travels when it is asked for."""
-        version, address = self.prober.looks.figure
-        return {"kind": "figure", "version": version, "address": address}
-
         return self._pictures[key]
 
     # ------------------------------------------------------------ commands
@@ -364,6 +371,8 @@ class Session:
             if command not in COMMANDS or not isinstance(args, dict):
                 known = ", ".join(COMMANDS)
                 raise CommandError(f"The console cannot {clip(command)!r}. It takes {known}.")
+            if command in self.run.refuses:
+                raise CommandError(self.run.refuses[command])
             ack |= COMMANDS[command](self, args, identity) or {}
         except (LabkitError, TypeError, ValueError) as error:
             ack |= {"ok": False, "error": clip(error, TEXT), "type": type(error).__name__}
@@ -371,8 +380,6 @@ class Session:
 
     def _submit(self, kind: str, args: Mapping[str, Any]) -> Message:
         ticket = self.run.submit(kind, **args)
-            if command in self.run.refuses:
-                raise CommandError(self.run.refuses[command])
         return {"ticket": f"{self._active}:{ticket.id}"}
 
     def _find_lr(self, args: Mapping[str, Any]) -> None:
@@ -382,16 +389,16 @@ class Session:
         else:
             self.rate_search.start(self.run, self._active)
 
+    def _look(self, args: Mapping[str, Any]) -> None:
+        """Draw another figure of the run that is shown, or none."""
+        self.prober.looks.choose(str(args.get("name", "")), self.run)
+
     def _select(self, args: Mapping[str, Any]) -> None:
         chosen = args.get("run")
         if chosen not in self._members:
             known = ", ".join(self._members)
             raise CommandError(f"There is no run {clip(chosen)!r}. There are {known}.")
         self._activate(str(chosen))
-
-    def _look(self, args: Mapping[str, Any]) -> None:
-        """Draw another figure of the run that is shown, or none."""
-        self.prober.looks.choose(str(args.get("name", "")), self.run)
 
     def _rename(self, args: Mapping[str, Any]) -> None:
         member, name = self._members.get(str(args.get("run"))), str(args.get("name", "")).strip()
@@ -432,7 +439,9 @@ class Session:
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise PlanError(f"seed={seed!r} must be a whole number from 0 on.")
         plan = preset(str(args.get("preset")), parent)
-        return self._slowly(identity, lambda: Run(parent.net, parent.data, plan, seed))
+        return self._slowly(
+            identity, lambda: Run(parent.net, parent.data, plan, seed, budget=parent.budget)
+        )
 
     def _paste(self, args: Mapping[str, Any], identity: str) -> Message:
         line = str(args.get("line", ""))
@@ -505,6 +514,7 @@ COMMANDS: dict[str, Command] = {
     "rewind": lambda session, args, _: session._submit("rewind", args),
     "reset": lambda session, args, _: session._submit("reset", args),
     "find_lr": lambda session, args, _: session._find_lr(args),
+    "look": lambda session, args, _: session._look(args),
     "select": lambda session, args, _: session._select(args),
     "rename": lambda session, args, _: session._rename(args),
     "share": lambda session, _, __: session._share(),
@@ -512,4 +522,3 @@ COMMANDS: dict[str, Command] = {
     "plan": lambda session, args, identity: session._plan(args, identity),
     "paste": lambda session, args, identity: session._paste(args, identity),
 }
-    "look": lambda session, args, _: session._look(args),
