@@ -24,7 +24,7 @@ pytest  = $(BIN)/python -m pytest
 paired  = OMP_NUM_THREADS=1 $(pytest) --numprocesses=2 --dist=loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test install browser lint types arrows fast kernel page lessons bench-console notebooks format pins clean
+.PHONY: help lab test install browser lint types arrows fast kernel lessons page bench-console notebooks book format pins clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,7 +33,7 @@ lab: $(STAMP) ## Open JupyterLab on the first lesson; without a display, print t
 	@$(BIN)/labkit lab
 
 test: $(STAMP) ## Run every check and every test, cheapest first; go on after a failure
-	@$(MAKE) --no-print-directory --keep-going lint types arrows fast kernel page lessons
+	@$(MAKE) --no-print-directory --keep-going lint types arrows fast kernel lessons page
 
 # ---------------------------------------------------------------- the environment
 
@@ -88,15 +88,15 @@ kernel: $(STAMP) ## Widget messages over a live kernel
 	$(call heading,A live kernel)
 	@$(pytest) tests/kernel --durations=5
 
-page: $(STAMP) browser ## A real browser on a real JupyterLab
-	$(call heading,A real browser)
-	@$(paired) --dist=worksteal tests/browser --durations=5
-
-lessons: $(STAMP) ## Build the lessons again and run their solutions; `make page` runs them as a learner does
+lessons: $(STAMP) browser ## Build the lessons again and run their solutions
 	$(call heading,The lessons)
 	@$(paired) tests/notebooks --durations=5
 	@$(paired) -p tests.notebooks.promises --nbval-lax --nbval-cell-timeout=200 \
 	  notebooks/solutions --durations=5
+
+page: $(STAMP) browser ## A real browser on a real JupyterLab; what `make lessons` has run is looked at, not run again
+	$(call heading,A real browser)
+	@$(paired) --dist=worksteal tests/browser --durations=5
 
 # ---------------------------------------------------------------- measuring
 
@@ -108,6 +108,12 @@ bench-console: $(STAMP) browser ## Measure the console in a real page while ResN
 
 notebooks: $(STAMP) ## Build the notebooks from notebooks/src
 	@$(BIN)/labkit build-lessons
+
+book: $(STAMP) ## Build the reading edition: the course as a site, from executed lessons
+	@$(BIN)/python -c "import myst_nb, sphinx_book_theme" 2>/dev/null \
+	  || $(BIN)/uv pip install --quiet --python $(BIN)/python --editable ".[book]" \
+	  || $(BIN)/python -m pip install --quiet --editable ".[book]"
+	@$(BIN)/labkit book
 
 format: $(STAMP) ## Put the code into its format
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
