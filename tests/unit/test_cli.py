@@ -21,7 +21,7 @@ from PIL import Image
 from labkit import cli
 
 COMMANDS = {
-    "lab", "doctor", "build-lessons",
+    "lab", "doctor", "build-lessons", "book",
     "data", "data fetch", "data report",
     "sweep",
     "pretrain", "pretrain photos", "pretrain glyphs",
