@@ -23,6 +23,7 @@ _ROOMS = {
     "gradual": "tuning",
     "from_scratch": "tuning",
     "Run": "tuning",
+    "Budget": "tuning",
     "compare": "show.compare",
     "sweep": "show.heatmap",
     "heat_map": "show.heatmap",

@@ -19,7 +19,8 @@ def moments(run: Run, steps: Iterable[int]) -> Iterator[tuple[int, Run]]:
     Raises CommandError for a step that has not happened.
     """
     wanted = sorted({_past(run, step) for step in steps}, reverse=True)
-    log, twin = run.log, run.branch()
+    log, twin = [c for c in run.log if c.kind == "set"], run.branch()
+    twin.budget = None  # looking is free
     for step in wanted:
         if step < twin.step_number:
             twin.rewind(step)

@@ -4,6 +4,7 @@ Knows neither Jupyter nor images. A network is anything with ordered named stage
 """
 
 from labkit.runtime import wilson
+from labkit.tuning.budget import Budget
 from labkit.tuning.commands import LoggedCommand, Settings, Ticket
 from labkit.tuning.evaluation import Evaluation
 from labkit.tuning.events import (
@@ -34,6 +35,7 @@ from labkit.tuning.sweeps import Sweep, sweep
 
 __all__ = [
     "Audit",
+    "Budget",
     "CommandApplied",
     "EpochDone",
     "Evaluation",

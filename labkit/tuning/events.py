@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any
+from typing import Any, Literal
+
+EndReason = Literal["plan", "budget"]
 
 
 @dataclass(frozen=True)
@@ -80,10 +82,11 @@ class RunFailed:
 
 @dataclass(frozen=True)
 class RunEnded:
-    """The plan is done."""
+    """The plan is done, or the budget is spent."""
 
     step: int
     epoch: int
+    reason: EndReason = "plan"
 
 
 Event = StepDone | EpochDone | PhaseChanged | CommandApplied | Rewound | RunFailed | RunEnded

@@ -11,7 +11,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 from torch import nn
@@ -19,6 +19,7 @@ from torch import nn
 from labkit import runtime
 from labkit.errors import BackboneError, CommandError, PlanError, SplitError
 from labkit.tuning import freezing
+from labkit.tuning.budget import Budget
 from labkit.tuning.checkpoints import CheckpointStore
 from labkit.tuning.commands import (
     LoggedCommand,
@@ -32,6 +33,7 @@ from labkit.tuning.engine import Engine
 from labkit.tuning.evaluation import Evaluation
 from labkit.tuning.events import (
     CommandApplied,
+    EndReason,
     EpochDone,
     Event,
     Journal,
@@ -62,6 +64,8 @@ class Run(Engine):
         seed: of everything that chance decides.
         name: what figures and tables call it.
         precision: arithmetic and memory layout; by default the fastest on this machine, by measurement.
+        budget: processor seconds that training may take, or a `Budget` that several runs share. Between two steps the
+            engine looks whether it is spent; then the run ends where it is. Branches share it.
 
     Raises:
         PlanError, StageError, CommandError, SplitError: at once, where the parts do not fit.
@@ -75,9 +79,11 @@ class Run(Engine):
         seed: int = 0,
         name: str | None = None,
         precision: runtime.Precision | Literal["auto"] = "auto",
+        budget: Budget | float | None = None,
     ) -> None:
         super().__init__()
         _check_parts(net, data, plan, seed)
+        self.budget = Budget.of(budget)
         self.net, self.data, self.plan, self.seed = net, data, plan, seed
         self.name = name or plan.name
         self.origin: tuple[str, int] | None = None  # of a branch: its parent's name and the step
@@ -99,8 +105,18 @@ class Run(Engine):
         """Commands that wait, then one optimiser step and whatever it completes."""
         with self._lock:
             self._apply_commands()
-            if self.status == "running":
+            if self.status != "running":
+                return
+            if self._is_spent:
+                self._end("budget")
+            else:
                 self._guarded_step()
+
+    def _end(self, reason: EndReason) -> None:
+        """Over before the plan is. Logged with its step, so that a replay ends there whatever the clock says."""
+        self._log.append(LoggedCommand(self.step_number, "end", {"reason": reason}))
+        self.status = "ended"
+        self._tell(RunEnded(self.step_number, self.epoch, reason))
 
     def _step_and_what_follows(self) -> None:
         if not (self.step_number or any(isinstance(event, EpochDone) for event in self._told)):
@@ -126,7 +142,8 @@ class Run(Engine):
         if self._trainer.half_done:
             self._go_back_to(self.step_number)
         try:
-            self._step_and_what_follows()
+            with self.budget.spending() if self.budget else nullcontext():
+                self._step_and_what_follows()
         except DivergedError as trouble:
             self.status = "failed"
             self._go_back_to(self.step_number)
@@ -157,6 +174,18 @@ class Run(Engine):
         """Steps at the end of the plan, if nothing is changed any more."""
         left = (self.settings.epochs - self.epoch) * len(self.data.train) - self._trainer.at.offset
         return self.step_number + max(0, math.ceil(left / self.settings.batch_size))
+
+    @property
+    def ended_by(self) -> EndReason | None:
+        """What ended the run: "plan" or "budget"; None while it is not over."""
+        if self.status != "ended":
+            return None
+        last = self._log[-1] if self._log else None
+        return last.args["reason"] if last and last.kind == "end" else "plan"
+
+    @property
+    def _is_spent(self) -> bool:
+        return self.budget is not None and self.budget.left == 0
 
     @property
     def log(self) -> tuple[LoggedCommand, ...]:
@@ -201,9 +230,13 @@ class Run(Engine):
         with self._lock:
             at = self._check_past(self.step_number if step is None else step)
             twin = self._twin(name or _branch_name(self.name, at, changes))
-            twin.origin = (self.name, at)
+            twin.origin, twin.budget = (self.name, at), self.budget
             twin._checkpoints = self._checkpoints.share(at)
-            twin._log = [c for c in self._log if c.step < at or (step is None and c.step == at)]
+            twin._log = [
+                c
+                for c in self._log
+                if c.kind != "end" and (c.step < at or (step is None and c.step == at))
+            ]
             for event in self._told:
                 if _happened_by(event, at) or (step is None and event.step == at):
                     twin._tell(event)
@@ -214,7 +247,7 @@ class Run(Engine):
         return twin
 
     def replay(self) -> Run:
-        """A new run trained again from model, data, plan, seed and log, to where this one is."""
+        """A new run trained again from model, data, plan, seed and log, to where this one is. It has no budget."""
         twin = self._twin(f"{self.name}, replayed")
         twin._script = deque(self._log)
         while twin.step_number < self.step_number:
@@ -237,7 +270,10 @@ class Run(Engine):
     def _apply_commands(self) -> None:
         while self._script and self._script[0].step <= self.step_number:
             again = self._script.popleft()
-            self._apply(Ticket(again.kind, dict(again.args)))
+            if again.kind == "end":
+                self._end(again.args["reason"])
+            else:
+                self._apply(Ticket(again.kind, dict(again.args)))
         while self._queue:
             self._apply(self._queue.popleft())
 
@@ -253,6 +289,8 @@ class Run(Engine):
         ticket.close(step, error)
 
     def _do_set(self, **changes: Any) -> None:
+        if self.ended_by == "budget":
+            raise CommandError(self._spent_words())
         begun = self.epoch + (self._trainer.at.offset > 0)
         if changes.get("epochs", begun) < begun:
             raise CommandError(
@@ -297,12 +335,21 @@ class Run(Engine):
             self.status = "running" if self.epoch < self.settings.epochs else "ended"
 
     def _refuse_if_over(self) -> None:
+        if self._is_spent or self.ended_by == "budget":
+            raise CommandError(self._spent_words())
         if self.status == "ended":
             raise CommandError(
                 f"The plan is done after {self.epoch} epochs. Set epochs higher to train on, or rewind."
             )
         if self.status == "failed":
             raise CommandError(f"The run failed at step {self.step_number}. Rewind it, then go on.")
+
+    def _spent_words(self) -> str:
+        of = f" of {self.budget.seconds:g} processor seconds" if self.budget else ""
+        return (
+            f"The budget{of} is spent, so the run stays at step {self.step_number}. It can be looked at, exported and "
+            "replayed; to train on, make a new run with a larger budget."
+        )
 
     def _check_past(self, step: int) -> int:
         if isinstance(step, bool) or not isinstance(step, int) or not 0 <= step <= self.step_number:
@@ -327,7 +374,7 @@ class Run(Engine):
         """The last checkpoint before `step`, then the steps since again, silently, with their commands."""
         trainer = self._trainer
         trainer.restore(self._checkpoints.latest(step))
-        commands = deque(command for command in self._log if command.step >= trainer.at.step)
+        commands = deque(c for c in self._log if c.kind == "set" and c.step >= trainer.at.step)
         while True:
             while commands and commands[0].step == trainer.at.step:
                 trainer.put_in_force(trainer.at.settings.changed(commands.popleft().args))

@@ -57,8 +57,7 @@ def from_line(line: str) -> Run:
             net, data, Plan.from_dict(content["plan"]), content["seed"], str(content["name"])[:200]
         )
         run._script = deque(
-            LoggedCommand(int(step), _only_set(kind), check_settings(args, run.stages, data))
-            for step, kind, args in content["log"]
+            _logged(int(step), kind, args, run) for step, kind, args in content["log"]
         )
     except LabkitError as error:
         raise ShareError(f"This line describes a run that cannot be made here. {error}") from error
@@ -94,7 +93,10 @@ def _refuse_files(net: dict[str, Any], data: dict[str, Any]) -> None:
         )
 
 
-def _only_set(kind: str) -> str:
+def _logged(step: int, kind: object, args: Any, run: Run) -> LoggedCommand:
+    """A command of a line: a change of settings, or the end that a budget made."""
+    if kind == "end" and args == {"reason": "budget"}:
+        return LoggedCommand(step, "end", args)
     if kind != "set":
         raise ShareError(f"A shared run may only set settings, not {kind!r}.")
-    return kind
+    return LoggedCommand(step, "set", check_settings(args, run.stages, run.data))

@@ -333,7 +333,9 @@ def differences(expected: Expectation, run: Run) -> tuple[str, ...]:
         for what, has, ours in pairs
         if has != ours
     ]
-    late = sorted({name for c in run.log if c.step for name in c.args} - {"epochs"})
+    late = sorted(
+        {name for c in run.log if c.step and c.kind == "set" for name in c.args} - {"epochs"}
+    )
     if late:
         told.append(f"the run was steered while it trained ({', '.join(late)})")
     if len(run.plan.phases) > 1:
