@@ -42,9 +42,11 @@ _ROOMS = {
     "feature_map": "show.feature_map",
     "journey": "show.neighbours",
     "neighbours": "show.neighbours",
+    "report": "show.report",
+    "export": "bridges.export",
     "LabkitError": "errors",
 }
-_MODULES = ("data", "models", "tuning", "insight", "show", "learn", "runtime", "errors")
+_MODULES = ("data", "models", "tuning", "insight", "show", "learn", "bridges", "runtime", "errors")
 
 __all__ = sorted(_ROOMS)
 

@@ -98,10 +98,23 @@ class Backbone:
         """The head the weights were trained with, or None: the way back to the old task."""
         if self.state is None or not any(map(self._in_head, self.state)):
             return None
-        last = [value for key, value in self.state.items() if self._in_head(key)][-1]
-        net = self.factory(len(last))
+        return self.trained().get_submodule(self.stages[-1]).requires_grad_(False)
+
+    def trained(self) -> nn.Module:
+        """The whole network as it was saved, with the head it was trained with, on the CPU and in evaluation mode.
+
+        Raises WeightsError where the weights are random or came without a head.
+        """
+        head = [value for key, value in (self.state or {}).items() if self._in_head(key)]
+        if self.state is None or not head:
+            raise WeightsError(
+                f"The weights of {self.name!r} have no head, so there is no task that it was trained for. "
+                "build(num_classes) makes a network with a new head."
+            )
+        with runtime.seeded_globals(0, "weights"):  # leaves the program's own random numbers alone
+            net = self.factory(len(head[-1]))
         net.load_state_dict(dict(self.state))
-        return net.get_submodule(self.stages[-1]).eval().requires_grad_(False)
+        return net.eval()
 
     @cached_property
     def num_features(self) -> int:

@@ -93,7 +93,8 @@ class Card:
             *(f"  measured  {measure}" for measure in self.measures),
         ]
         if self.seconds is not None:
-            lines.append(f"  made in   {self.seconds / 60:.0f} minutes on {self.machine}")
+            size, unit = (60, "minutes") if self.seconds >= 120 else (1, "seconds")
+            lines.append(f"  made in   {self.seconds / size:.0f} {unit} on {self.machine}")
         if self.made_with:
             lines.append(f"  made by   {self.made_with}")
         return "\n".join(lines)

@@ -18,16 +18,20 @@ from labkit.errors import WeightsError
 State = Mapping[str, Tensor]
 
 
-def save_weights(net: nn.Module, path: Path | str, name: str, classes: Sequence[str] = ()) -> Path:
+def save_weights(
+    net: nn.Module, path: Path | str, name: str, classes: Sequence[str] = (), exact: bool = False
+) -> Path:
     """Save a staged network as safetensors that `load_backbone(name, weights=path)` reads again.
 
     Matrices and kernels are kept in half precision, which halves the file; vectors (biases, normalisation statistics)
-    stay as they are, because they are few and some are tiny numbers.
+    stay as they are, because they are few and some are tiny numbers. `exact` keeps every number to the bit.
     """
-    state = {
-        key: (value.half() if value.is_floating_point() and value.ndim > 1 else value).contiguous()
-        for key, value in net.state_dict().items()
-    }
+
+    def kept(value: Tensor) -> Tensor:
+        halved = not exact and value.is_floating_point() and value.ndim > 1
+        return (value.half() if halved else value).contiguous()
+
+    state = {key: kept(value) for key, value in net.state_dict().items()}
     # one entry, because safetensors writes several in an order that changes from run to run
     metadata = {"labkit": json.dumps({"backbone": name, "classes": list(classes)})}
     return runtime.write_atomic(Path(path), save(state, metadata))
