@@ -130,8 +130,9 @@ def _reliability(upper: Axes, lower: Axes, found: Calibration, number: int, seve
     bins = [part for part in found.bins if part.count]
     x = [100 * part.confidence for part in bins]
     y = [100 * part.accuracy for part in bins]
-    below = [100 * (part.accuracy - part.accuracy_low) for part in bins]
-    above = [100 * (part.accuracy_high - part.accuracy) for part in bins]
+    # Where none is right or all are, the bound is the accuracy itself, or beyond it by a rounding error.
+    below = [max(0.0, 100 * (part.accuracy - part.accuracy_low)) for part in bins]
+    above = [max(0.0, 100 * (part.accuracy_high - part.accuracy)) for part in bins]
     line = upper.plot(x, y, color=way.colour, marker=way.marker, linestyle=way.style)[0]
     upper.errorbar(
         x, y, yerr=[below, above], fmt="none", ecolor=way.colour, capsize=3, elinewidth=1
