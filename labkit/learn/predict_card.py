@@ -1,0 +1,210 @@
+"""The predict panel: choose or drop a picture of your own, see what the trained network says, and where it looks.
+
+The page sends the file as it is, and the kernel judges it as it judges every file: what is no picture is refused with
+the reason. What the panel does is also a call: `learn.classify(run, "photo.jpg")`.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import anywidget
+import pandas as pd
+import torch
+import traitlets
+from torch import Tensor
+
+from labkit import insight, runtime
+from labkit.data.decode import SUFFIXES, read
+from labkit.errors import DataError, LabkitError, StageError
+from labkit.insight.inside import looking_at
+from labkit.show.console_wire import answer_where_asked
+from labkit.show.inside import grad_cam
+from labkit.show.picture import Picture, table_html
+from labkit.tuning import Run
+from labkit.tuning.evaluation import forward
+from labkit.tuning.precision import laid_out
+
+HERE = Path(__file__).parent
+MOST_BYTES = 8_000_000  # of a file from the page: Jupyter takes messages of up to 10 MB
+TOP = 5  # classes that are shown
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What a network makes of one picture: `table` has a row a class, `probability` as a share, largest first.
+
+    `picture` shows what the network was given, and where it speaks for the first class; None where the network has no
+    places to show. `remarks` say what had to be done to the file.
+    """
+
+    name: str
+    table: pd.DataFrame
+    picture: Picture | None
+    remarks: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        shares = ", ".join(f"{row[0]} {row[1]:.0%}" for row in self.table.itertuples(index=False))
+        return f"{self.name}: {shares}{''.join(f'; {remark}' for remark in self.remarks)}"
+
+    def _repr_html_(self) -> str:
+        image = self.picture.image() if self.picture is not None else ""
+        shown = self.table.assign(
+            probability=[f"{share:.1%}" for share in self.table["probability"]]
+        )
+        remarks = "".join(f"<p>{html.escape(remark)}</p>" for remark in self.remarks)
+        return f"<p>{html.escape(self.name)}</p>{image}{table_html(shown)}{remarks}"
+
+
+def classify(run: Run, file: Path | str | os.PathLike[str], top: int = TOP) -> Seen:
+    """What a run's network, as it is now, makes of a picture file: the likeliest classes, and Grad-CAM for the first.
+
+    Raises DataError for a file that is no picture, with the reason.
+    """
+    path = Path(file).expanduser()
+    return _seen(_checked(run), path, path.name, top)
+
+
+def _seen(run: Run, path: Path, name: str, top: int = TOP) -> Seen:
+    """What the network makes of the file at `path`, which people know by `name`."""
+    reading = read(path, run.data.size) if _known(name) else None
+    if reading is None or reading.pixels is None:
+        why = (
+            reading.problems[-1][0]
+            if reading
+            else f"its name ends in none of {', '.join(SUFFIXES)}"
+        )
+        raise DataError(f"{name!r} cannot be used: {why}. Choose a picture in another file.")
+    pixels = torch.from_numpy(reading.pixels).float().div(255).unsqueeze(0)
+    shares = _probabilities(run, pixels)
+    order = shares.argsort(descending=True, stable=True)[: max(1, top)].tolist()
+    rows = [(str(run.data.classes[number]), float(shares[number])) for number in order]
+    picture, remarks = _where(run, pixels, name)
+    found = [f"The file is {told}." for told, action in reading.problems if action == "converted"]
+    return Seen(
+        name, pd.DataFrame(rows, columns=["class", "probability"]), picture, (*found, *remarks)
+    )
+
+
+def _checked(run: Run) -> Run:
+    if not isinstance(getattr(run.data, "size", None), int):
+        raise DataError(f"{run.data.name} holds no pictures, and nothing else can be looked at.")
+    return run
+
+
+def _known(name: str) -> bool:
+    return PurePath(name).suffix.lower() in SUFFIXES
+
+
+def _probabilities(run: Run, pixels: Tensor) -> Tensor:
+    """(classes,) float32 for one picture (1, 3, H, W) in [0, 1]."""
+    with looking_at(run) as model, torch.no_grad():
+        scores = forward(model, laid_out(pixels, run.precision, runtime.device()))
+    return scores.float().softmax(1)[0].cpu()
+
+
+def _where(run: Run, pixels: Tensor, name: str) -> tuple[Picture | None, tuple[str, ...]]:
+    try:
+        found = insight.grad_cam(run, pixels)
+    except StageError as reason:
+        return None, (f"Grad-CAM cannot be drawn: {reason}",)
+    return grad_cam(replace(found, pictures=replace(found.pictures, names=(name,)))), ()
+
+
+class PredictCard(anywidget.AnyWidget):
+    """The panel on one run; it looks with the network as it is at that moment."""
+
+    _esm = HERE / "predict_card.js"
+    _css = HERE / "predict_card.css"
+    task = traitlets.Dict().tag(sync=True)  # what never changes
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(
+            task={
+                "network": f"{run.net.name}, trained on {run.data.name}",
+                "classes": [str(name) for name in run.data.classes],
+                "size": run.data.size,
+                "endings": sorted(SUFFIXES),
+                "most_bytes": MOST_BYTES,
+            }
+        )
+        self._run = run
+        self.on_msg(lambda _, message, buffers: self.send(self.answer(message, buffers)))
+        answer_where_asked(self.comm)
+
+    def answer(self, message: object, buffers: Sequence[Any] = ()) -> dict[str, Any]:
+        """The reply to a file that the page sent; one that cannot be used gets a problem as its reply."""
+        content = message if isinstance(message, dict) else {}
+        reply = {
+            "client": content.get("client"),
+            "n": content.get("n"),
+            "problem": "",
+            "seen": None,
+        }
+        try:
+            return reply | {"seen": _told(self._look(content.get("name"), buffers))}
+        except LabkitError as refusal:
+            return reply | {"problem": str(refusal)}
+
+    def _look(self, name: object, buffers: Sequence[Any]) -> Seen:
+        if not isinstance(name, str) or len(buffers) != 1:
+            raise DataError("A picture needs a name and its bytes. Choose the file again.")
+        shown = PurePath(name.replace("\\", "/")).name[-100:]
+        content = bytes(buffers[0])
+        if len(content) > MOST_BYTES:
+            raise DataError(
+                f"{shown!r} has {len(content) / 1e6:.0f} MB, and the panel takes up to {MOST_BYTES / 1e6:.0f}. Make it "
+                "smaller, or call labkit.learn.classify(run, path)."
+            )
+        with TemporaryDirectory(prefix="labkit-") as folder:
+            ending = PurePath(shown).suffix.lower() if _known(shown) else ""
+            path = (
+                Path(folder) / f"picture{ending}"
+            )  # of the name that the page gave only a known ending is used
+            path.write_bytes(content)
+            return _seen(self._run, path, shown)
+
+    def __repr__(self) -> str:
+        return (
+            f"A predict panel: {self.task['network']}. In words: labkit.learn.classify(run, path)."
+        )
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The widget, and a sentence that stands in where scripts do not run."""
+        live = super()._repr_mimebundle_(**kwargs)
+        data, metadata = live if isinstance(live, tuple) else (live or {}, {})
+        return {
+            "text/html": f"<p>{html.escape(repr(self))}</p>",
+            **data,
+            "text/plain": repr(self),
+        }, metadata
+
+
+def predict_panel(run: Run) -> PredictCard:
+    """A panel that takes a picture from the learner's disk and shows what the network of a run makes of it.
+
+    Raises DataError where the run's data are no pictures.
+    """
+    return PredictCard(_checked(run))
+
+
+def _told(seen: Seen) -> dict[str, Any]:
+    """What was seen as plain values: the picture as PNG in base 64 with its words, the rest as text."""
+    picture = seen.picture
+    return {
+        "name": seen.name,
+        "rows": [
+            [name, f"{share:.1%}", round(share, 4)]
+            for name, share in seen.table.itertuples(index=False)
+        ],
+        "image": base64.b64encode(picture.png()).decode() if picture is not None else "",
+        "alt": picture.alt if picture is not None else "",
+        "remarks": list(seen.remarks),
+    }
