@@ -182,6 +182,7 @@ for name, (depth, lr) in types.items():
     print(f"{name:16} {run.step_number:4} steps, {run.epoch:3} epochs   {tried[name]}")
 del run
 
+
 # %%
 def is_ahead(name):
     """Whether a plan lies above the intervals of all others."""
