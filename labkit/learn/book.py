@@ -182,7 +182,7 @@ def _cells(notebook: NotebookNode) -> list[tuple[str, str]]:
 
 
 def _execute(notebook: NotebookNode, solution: Path) -> None:
-    """Run every cell in place, with no network and with a learner's progress of its own."""
+    """Run every cell in place."""
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError
 
@@ -194,7 +194,7 @@ def _execute(notebook: NotebookNode, solution: Path) -> None:
         extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": str(solution.parent)}},
     )
-    with TemporaryDirectory() as home, _surroundings(Path(home)):
+    with _surroundings():
         try:
             client.execute()
         except (CellExecutionError, CellTimeoutError) as trouble:
@@ -205,24 +205,40 @@ def _execute(notebook: NotebookNode, solution: Path) -> None:
 
 
 @contextmanager
-def _surroundings(home: Path) -> Iterator[None]:
+def _surroundings() -> Iterator[None]:
+    """No network, and a progress of its own: the book leaves no trace in that of whoever makes it."""
     before = dict(os.environ)
-    os.environ |= {"LABKIT_OFFLINE": "1", "LABKIT_PROGRESS": str(home / "progress.json")}
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    with TemporaryDirectory() as home:
+        progress = str(Path(home) / "progress.json")
+        os.environ |= {"LABKIT_OFFLINE": "1", "LABKIT_PROGRESS": progress}
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
 
 
 def _replay(
     name: str, notebook: NotebookNode, folder: Path, again: bool, tell: Tell
 ) -> rehearsal.Rehearsal | None:
-    """The recorded console of a lesson: as kept, if lesson and act are still the same, else recorded now."""
+    """The recorded console of a lesson: as kept, if lesson and act are still the same, else recorded now.
+
+    Not every console can be recorded: a run that fastai drives goes no way back. Its page says what the run is.
+    """
     code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     console = next((i for i, source in enumerate(code) if rehearsal.shows_console(source)), None)
     if console is None:
         return None
+    try:
+        return _recorded(name, code, console, folder, again, tell)
+    except LabkitError as trouble:
+        tell(f"no recording of the console of {name}: {trouble}")
+        return None
+
+
+def _recorded(
+    name: str, code: list[str], console: int, folder: Path, again: bool, tell: Tell
+) -> rehearsal.Rehearsal:
     lines, act = rehearsal.script(code, console), rehearsal.act_of(name)
     of = hashlib.blake2b((lines + rehearsal.told(act)).encode(), digest_size=8).hexdigest()
     kept = folder / f"{name}.replay.json"
@@ -231,7 +247,8 @@ def _replay(
         if known.pop("of", None) == of:
             return rehearsal.Rehearsal(**known)
     tell(f"recording the console of {name}")
-    replay = rehearsal.rehearse(lines, code[console], act)
+    with _surroundings():
+        replay = rehearsal.rehearse(lines, code[console], act)
     write_atomic(kept, json.dumps({"of": of, **asdict(replay)}).encode())
     return replay
 

@@ -18,6 +18,8 @@ from labkit.tuning import Run
 
 Act = Callable[[Recorder], object]
 CONSOLE = "labkit.console"
+BRANCHES = (ast.If, ast.For, ast.While, ast.Try)  # may leave a name as it was
+IMPORTS = (ast.Import, ast.ImportFrom)
 RUINOUS = 0.3  # a learning rate that no network here survives
 
 
@@ -72,12 +74,65 @@ def ruin_and_branch(recorder: Recorder) -> None:
     recorder.train(60)
 
 
+def thaw_step_by_step(recorder: Recorder) -> None:
+    """The frozen depth moved down stage by stage; then everything thawed from the first step on."""
+    for stage in ("layer4", "layer3"):
+        recorder.train(40)
+        recorder.set(trainable_from=stage)
+    recorder.train(40)
+    recorder.rewind(0)
+    recorder.set(trainable_from="stem")
+    recorder.train(60)
+
+
 def overfit_then_augment(recorder: Recorder) -> None:
     """Trained until it overfits; then back, with augmented images from there on."""
     recorder.train(150)
     recorder.rewind(50)
     recorder.set(augment="strong")
     recorder.train(100)
+
+
+def forget_then_hold(recorder: Recorder) -> None:
+    """A rate ten times as large for every stage; then the same rate with most stages frozen."""
+    lr = 10 * recorder.run.settings.lr
+    recorder.train(40)
+    recorder.set(lr=lr)
+    recorder.train(20)
+    recorder.rewind(40)
+    recorder.set(trainable_from="layer4", lr=lr)
+    recorder.train(40)
+
+
+def branch_and_compare(recorder: Recorder) -> None:
+    """A branch from an early step, with augmented images, beside the run it came from."""
+    recorder.train(60)
+    recorder.branch(20)
+    recorder.set(augment="light")
+    recorder.train(60)
+
+
+def move_statistics_alone(recorder: Recorder) -> None:
+    """A rate so small that only BatchNorm's statistics move; then the head alone; then everything."""
+    recorder.set(lr=1e-5)
+    recorder.train(25)
+    recorder.rewind(0)
+    recorder.set(trainable_from="head")
+    recorder.train(40)
+    recorder.rewind(0)
+    recorder.train(60)
+
+
+def freeze_more_and_more(recorder: Recorder) -> None:
+    """Fewer and fewer stages train, and the epochs grow shorter; then the images change from epoch to epoch."""
+    for settings in (
+        {"trainable_from": "layer4"},
+        {"trainable_from": "head"},
+        {"augment": "light"},
+    ):
+        recorder.train(25)
+        recorder.set(**settings)
+    recorder.train(25)
 
 
 def sound_beside_sick(recorder: Recorder) -> None:
@@ -92,7 +147,12 @@ ACTS: dict[str, Act] = {
     "04": ruin_below_the_head,
     "05": thaw_then_ruin,
     "06": ruin_and_branch,
+    "08": thaw_step_by_step,
     "09": overfit_then_augment,
+    "10": forget_then_hold,
+    "11": branch_and_compare,
+    "12": move_statistics_alone,
+    "13": freeze_more_and_more,
     "14": sound_beside_sick,
 }
 
@@ -113,14 +173,17 @@ def shows_console(source: str) -> bool:
 def script(cells: Sequence[str], console: int) -> str:
     """The lines that make the run which cell number `console` shows: those that it depends on, in their order.
 
-    Statements of the console's own cell are kept whole, as they may change the run after it was made.
+    They give one of its names a value, or call a method of it, as `run.fit()` does. The console's own cell is kept
+    whole, as it may change the run in other ways.
     """
     before = [(each, False) for source in cells[:console] for each in _statements(source)]
     own = [(each, True) for each in _until_console(cells[console])]
+    modules = {name for each, _ in before if isinstance(each, IMPORTS) for name in _bound(each)}
     wanted, kept = {_argument(cells[console])}, []
     for statement, always in reversed(before + own):
-        if always or _bound(statement) & wanted:
-            wanted = (wanted - _bound(statement)) | _used(statement)
+        if always or _bound(statement) & wanted or _receiver(statement) in wanted - modules:
+            surely = not isinstance(statement, BRANCHES)
+            wanted = (wanted - _bound(statement) if surely else wanted) | _used(statement)
             kept.append(ast.unparse(statement))
     return "\n".join(reversed(kept))
 
@@ -145,10 +208,15 @@ def rehearse(code: str, console: str, act: Act) -> Rehearsal:
     from labkit.show.console import stand_in
 
     names: dict[str, Any] = {}
-    exec(compile(code, "lesson", "exec"), names)
+    try:
+        exec(compile(code, "lesson", "exec"), names)
+    except Exception as trouble:  # a lesson's lines may fail in any way
+        raise LabkitError(f"The lines before the console do not run: {trouble!r}") from trouble
     run = names.get(_argument(console))
     if not isinstance(run, Run):
-        raise LabkitError(f"The lines before the console do not make {_argument(console)!r}.")
+        raise LabkitError(
+            f"The lines before the console make no labkit.Run {_argument(console)!r}."
+        )
     recorder = Recorder(run)
     act(recorder)
     return Rehearsal(recorder.recording(), stand_in(recorder.runs)[0]["text/html"])
@@ -196,9 +264,16 @@ def _bound(statement: ast.stmt) -> set[str]:
     """The names that a statement gives a value."""
     if isinstance(statement, ast.FunctionDef | ast.ClassDef):
         return {statement.name}
-    if isinstance(statement, ast.Import | ast.ImportFrom):
+    if isinstance(statement, IMPORTS):
         return {(alias.asname or alias.name).partition(".")[0] for alias in statement.names}
     return set(_names(statement, ast.Store))
+
+
+def _receiver(statement: ast.stmt) -> str:
+    """The name of what a statement calls a method of, if it does nothing else."""
+    value = statement.value if isinstance(statement, ast.Expr) else None
+    target = getattr(value.func, "value", None) if isinstance(value, ast.Call) else None
+    return target.id if isinstance(target, ast.Name) else ""
 
 
 def _used(statement: ast.stmt) -> set[str]:
