@@ -354,12 +354,13 @@ def step_table(steps: Sequence[StepCost]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("trains from")
 
 
-def cost_table(costs: Sequence[Cost], machine: Any = None) -> pd.DataFrame:
+def cost_table(costs: Sequence[Cost], machine: Any = None, runs: int = 1) -> pd.DataFrame:
     """One row a plan: operations both ways, memory, seconds, and energy and money on a machine, if one is given.
 
     `machine` is a `labkit.insight.Machine`: its watts and its price an hour are multiplied by the seconds measured
-    here, so they are those of this machine at that price, not of a faster one.
+    here, so they are those of this machine at that price, not of a faster one. Energy and money are of so many `runs`.
     """
+    many = f" of {runs:,} runs" if runs > 1 else ""
     rows = []
     for one in costs:
         row = {
@@ -370,8 +371,10 @@ def cost_table(costs: Sequence[Cost], machine: Any = None) -> pd.DataFrame:
             "time (s)": one.seconds,
         }
         if machine is not None:
-            spent = one.seconds
-            row["energy (Wh)"] = None if spent is None else machine.watt_hours(spent)
-            row[f"money ({machine.currency})"] = None if spent is None else machine.money(spent)
+            spent = None if one.seconds is None else runs * one.seconds
+            row[f"energy{many} (Wh)"] = None if spent is None else machine.watt_hours(spent)
+            row[f"money{many} ({machine.currency})"] = (
+                None if spent is None else machine.money(spent)
+            )
         rows.append(row)
     return pd.DataFrame(rows)

@@ -179,6 +179,8 @@ def test_a_table_has_units_and_the_money_of_the_machine(net, data):
     seconds = insight.cost(run).seconds
     assert row["money (EUR)"] == pytest.approx(seconds / 3600 * machine.price_per_hour)
     assert row["energy (Wh)"] == pytest.approx(seconds / 3600 * machine.watts)
+    many = insight.cost_table([insight.cost(run)], machine, runs=1000).iloc[0]
+    assert many["money of 1,000 runs (EUR)"] == pytest.approx(1000 * row["money (EUR)"])
     assert row["memory (MB)"] == insight.cost(run).memory.total / 1e6
 
 

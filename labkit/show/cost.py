@@ -1,0 +1,139 @@
+"""What training costs, as pictures: operations and memory of a step by frozen depth, and strategies side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from labkit.insight.cost import Cost, StepCost, cost_table, step_table
+from labkit.show.picture import (
+    CARD,
+    COLOURS,
+    EDGE,
+    FAINT,
+    INK,
+    Marked,
+    Picture,
+    dress,
+    legend,
+    shorten,
+)
+
+NEED_TIME = "not trained yet"
+
+
+def step_bars(steps: Sequence[StepCost]) -> Picture:
+    """Operations of one step (left) and the memory that it needs at once (right): a bar a frozen depth.
+
+    The parts of a bar differ in colour and in hatching. `steps` are what `insight.step_costs` gives.
+    """
+    table = step_table(steps)
+    picture = Picture(9, 1.5 + 0.42 * len(table))
+    left, right = picture.subplots(1, 2, sharey=True)
+    entries = _stacked(left, table, "GFLOP", "operations of a step (GFLOP)")
+    entries += _stacked(right, table, "MB", "memory at once (MB)", first=3)
+    left.set_yticks(range(len(table)), list(table.index), parse_math=False)
+    left.set_ylim(len(table) - 0.5, -0.5)
+    left.set_ylabel("trains from", color=INK)
+    legend(picture, entries, columns=4)
+    samples = steps[0].samples
+    said = "; ".join(
+        f"from {step.trainable_from}: {step.again / 1e9:.2g} billion operations, "
+        f"{step.memory.total / 1e6:.0f} MB"
+        for step in steps
+    )
+    return picture.told(
+        f"What one step over {samples} samples costs, by the first stage that trains. {said}.",
+        table.reset_index(),
+    )
+
+
+def cost_bars(costs: Sequence[Cost], machine: Any = None, runs: int = 1) -> Picture:
+    """Plans side by side: a panel for operations, memory and time, and for energy and money where a machine is given.
+
+    A plan that has not been trained has no bar for what is timed. `costs` are what `insight.cost` gives, `machine` is
+    a row of a price table; energy and money are of so many `runs`, as those of one small run are hard to read.
+    """
+    table = cost_table(costs, machine, runs)
+    units = [name for name in table.columns if name not in ("plan", "nothing kept (GFLOP)")]
+    across = min(3, len(units))
+    rows = -(-len(units) // across)
+    picture = Picture(9, rows * (1.0 + 0.36 * len(table)) + 0.2)
+    panels = list(picture.subplots(rows, across, squeeze=False, sharey=True).flat)
+    for number, (axes, unit) in enumerate(zip(panels, units, strict=False)):
+        _bars(axes, table[unit], unit, number)
+    for axes in panels[len(units) :]:
+        axes.set_axis_off()
+    panels[0].set_yticks(
+        range(len(table)), [shorten(name, 24) for name in table["plan"]], parse_math=False
+    )
+    panels[0].set_ylim(len(table) - 0.5, -0.5)
+    said = "; ".join(
+        f"{row['plan']}: " + ", ".join(f"{unit} {_worded(row[unit])}" for unit in units)
+        for _, row in table.iterrows()
+    )
+    where = f" on {machine.name!r}" if machine is not None else ""
+    return picture.told(f"What each plan costs{where}. {said}.", table)
+
+
+def _stacked(
+    axes: Axes, table: pd.DataFrame, unit: str, label: str, first: int = 0
+) -> list[Marked]:
+    """Bars of all columns of a unit, one after the other along each row; gives what the legend should say."""
+    dress(axes, label, "")
+    axes.grid(False, axis="y")
+    ends = pd.Series(0.0, index=table.index)
+    entries = []
+    for number, name in enumerate(name for name in table.columns if f"({unit})" in name):
+        bars = axes.barh(range(len(table)), table[name], left=ends, **_look(first + number))
+        ends = ends + table[name]
+        entries.append(Marked(bars.patches[0], name.partition(" (")[0]))
+    for place, end in enumerate(ends):
+        axes.annotate(
+            _worded(end), (end, place), xytext=(4, 0), textcoords="offset points",
+            va="center", fontsize=9, color=INK,
+        )  # fmt: skip
+    axes.margins(x=0.18)
+    axes.set_xlim(left=0)
+    return entries
+
+
+def _bars(axes: Axes, values: pd.Series, label: str, number: int) -> None:
+    dress(axes, label, "")
+    axes.grid(False, axis="y")
+    known = values.astype(float)
+    bars = axes.barh(range(len(known)), known.fillna(0), **_look(number + 1))
+    words = [_worded(value) for value in known]
+    axes.bar_label(bars, words, padding=4, color=INK, fontsize=9)
+    axes.margins(x=0.3)
+    axes.set_xlim(0, None if known.max() > 0 else 1)
+
+
+def _look(number: int) -> dict[str, Any]:
+    """How a part is drawn. The first is the frozen one, grey and hatched as frozen stages are in other figures."""
+    colour, hatch = LOOKS[number % len(LOOKS)]
+    return {"color": colour, "hatch": hatch, "edgecolor": FAINT if colour == EDGE else CARD}
+
+
+LOOKS = (
+    (EDGE, "///"),
+    (COLOURS[0], ""),
+    (COLOURS[1], "..."),
+    (COLOURS[2], ""),
+    (COLOURS[3], "xx"),
+    (FAINT, ""),
+    (COLOURS[0], "\\\\"),
+    (COLOURS[1], ""),
+)
+
+
+def _worded(value: float | None) -> str:
+    """A number with two or three figures, as a person writes it."""
+    if value is None or pd.isna(value):
+        return NEED_TIME
+    if value == 0:
+        return "0"
+    return f"{value:,.0f}" if value >= 99.5 else f"{value:.2g}"

@@ -1,0 +1,84 @@
+"""The figures of what training costs: words, numbers, units, legible on any page, nothing told by colour alone."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from matplotlib.text import Text
+from PIL import Image
+
+import labkit
+from labkit import insight
+from labkit.runtime import Precision
+from labkit.show import cost as figures
+from tests.unit.test_show_figures import HOSTILE, contrast
+
+
+@pytest.fixture(scope="module")
+def run():
+    data = labkit.load_data("digits", size=16).subset(per_class=2)
+    net = labkit.load_backbone("resnet10-glyphs")
+    plan = labkit.feature_extraction(epochs=1, batch_size=10)
+    return labkit.Run(net, data, plan, precision=Precision())
+
+
+@pytest.fixture(scope="module")
+def costs(run):
+    fitted = labkit.Run(run.net, run.data, run.plan, precision=Precision()).fit()
+    return [insight.cost(run), insight.cost(fitted)]
+
+
+@pytest.fixture(scope="module")
+def pictures(run, costs):
+    steps = insight.step_costs(run, ["stem", "layer4", "head"])
+    return [figures.step_bars(steps), figures.cost_bars(costs, insight.machines()["laptop"])]
+
+
+def test_they_have_words_units_and_a_table(pictures):
+    for picture in pictures:
+        assert len(picture.alt.split()) >= 10
+        assert picture.alt.endswith(".")
+        assert "<table" in picture.html()
+        labels = [axes.get_xlabel() for axes in picture.axes if axes.axison]
+        assert all("(" in label for label in labels)
+
+
+def test_they_are_legible_on_any_page(pictures):
+    for picture in pictures:
+        image = np.asarray(Image.open(io.BytesIO(picture.png())).convert("RGBA"))
+        assert (image[..., 3] == 255).all()
+        assert image.shape[1] <= 1000
+        for text in (text for text in picture.findobj(Text) if text.get_text().strip()):
+            assert contrast(text.get_color(), picture.get_facecolor()) >= 4.5
+
+
+def test_the_parts_of_a_bar_differ_by_more_than_colour(pictures):
+    for axes in pictures[0].axes:
+        looks = [
+            (bars.patches[0].get_facecolor(), bars.patches[0].get_hatch())
+            for bars in axes.containers
+        ]
+        assert all(one[1] != other[1] for one, other in pairwise(looks))
+
+
+def test_a_bar_is_as_long_as_its_number(run, pictures):
+    steps = insight.step_costs(run, ["stem", "layer4", "head"])
+    for place, step in enumerate(steps):
+        parts = [bars.patches[place].get_width() for bars in pictures[0].axes[0].containers]
+        assert sum(parts) == pytest.approx(step.again / 1e9)
+
+
+def test_a_plan_that_was_not_trained_says_so(pictures):
+    words = [text.get_text() for text in pictures[1].findobj(Text)]
+    assert figures.NEED_TIME in words
+
+
+def test_names_are_never_markup_nor_mathematics(costs):
+    hostile = [replace(costs[0], name=name) for name in HOSTILE]
+    picture = figures.cost_bars(hostile)
+    assert "<script>" not in picture.html()
+    assert picture.png()
