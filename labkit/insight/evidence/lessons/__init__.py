@@ -14,11 +14,22 @@ from labkit.insight.evidence.lessons import (
     lesson_06,
     lesson_07,
     lesson_09,
+    lesson_11,
     lesson_13,
 )
 from labkit.insight.evidence.setting import Experiment
 
-LESSONS = (lesson_01, lesson_02, lesson_03, lesson_05, lesson_06, lesson_07, lesson_09, lesson_13)
+LESSONS = (
+    lesson_01,
+    lesson_02,
+    lesson_03,
+    lesson_05,
+    lesson_06,
+    lesson_07,
+    lesson_09,
+    lesson_11,
+    lesson_13,
+)
 
 EXPERIMENTS: tuple[Experiment, ...] = tuple(one for lesson in LESSONS for one in lesson.EXPERIMENTS)
 CLAIMS: tuple[Claim, ...] = tuple(
