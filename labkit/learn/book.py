@@ -56,6 +56,7 @@ html_theme_options = {{
     "use_download_button": False,
     "use_fullscreen_button": False,
     "navigation_with_keys": False,
+    "footer_content_items": [],
 }}
 html_context = {{"default_mode": "auto"}}
 html_static_path = ["_static"]
@@ -71,8 +72,8 @@ _INDEX = """\
 This is the reading edition of the course. Every lesson stands here as it ran: its figures, its numbers, its answers.
 
 Two things are better in the notebooks. There you commit to a guess before you see a result, and you steer the training
-yourself. Here each console is a recording of a real run: it plays, but it cannot be steered. Each lesson says where its
-notebook is. Solutions are folded away, so that you may think first.
+yourself. Here each console is a recording of a real run: it plays, but it cannot be steered. Above it is a link to the
+lesson's notebook. Solutions are folded away, so that you may think first.
 
 ```{{toctree}}
 :caption: Lessons
