@@ -335,12 +335,23 @@ def tune(name: Experiment, as_json: AsJson = False) -> None:
     _tell({"trials": path}, f"The trials are in {path}", as_json)
 
 
+def _fastai(net: Any, data: Any, plan: Any, seed: int, head: Any = "ours") -> Any:
+    """A run that fastai trains."""
+    from labkit.bridges import fastai  # here: its import takes seconds
+
+    return fastai.fine_tuned(net, data, plan, seed, head)
+
+
+# Who trains where labkit does not, by the name that an experiment gives them.
+TRAINERS = {"fastai": _fastai, "fastai, its own head": partial(_fastai, head="fastai")}
+
+
 @evidence.command()
 def build(name: Experiment, as_json: AsJson = False) -> None:
     """Make the runs that are missing or were made by another recipe."""
     from labkit.insight import evidence as record
 
-    path = record.build(name, tell=_watch)
+    path = record.build(name, tell=_watch, trainers=TRAINERS)
     _tell({"runs": path}, f"The runs are in {path}", as_json)
 
 
