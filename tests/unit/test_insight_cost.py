@@ -204,6 +204,7 @@ def test_every_depth_is_timed_in_every_turn_both_ways_and_the_median_is_told(run
 
 
 def test_a_meter_tells_time_memory_and_how_energy_is_known(no_network):
+    torch.ones(60_000_000)  # gone again: a peak from before is not of this stretch
     with insight.meter() as spent:
         assert spent.seconds is None
         block = torch.ones(20_000_000)
@@ -213,7 +214,7 @@ def test_a_meter_tells_time_memory_and_how_energy_is_known(no_network):
         del block
     assert spent.processor_seconds >= 0.2
     assert spent.seconds >= 0.2
-    assert spent.peak is None or spent.peak >= 70_000_000
+    assert spent.peak is None or 70_000_000 <= spent.peak < 200_000_000
     assert (spent.watt_hours is None) == ("codecarbon," not in spent.energy_by)
     assert spent.watt_hours is None or spent.watt_hours > 0
 

@@ -68,8 +68,9 @@ def test_the_parts_of_a_bar_differ_by_more_than_colour(pictures):
 def test_a_bar_is_as_long_as_its_number(run, pictures):
     steps = insight.step_costs(run, ["stem", "layer4", "head"])
     for place, step in enumerate(steps):
-        parts = [bars.patches[place].get_width() for bars in pictures[0].axes[0].containers]
-        assert sum(parts) == pytest.approx(step.again / 1e9)
+        parts = [bars.patches[place] for bars in pictures[0].axes[0].containers]
+        assert sum(part.get_width() for part in parts) == pytest.approx(step.again / 1e9)
+        assert parts[-1].get_x() + parts[-1].get_width() == pytest.approx(step.again / 1e9)
 
 
 def test_a_plan_that_was_not_trained_says_so(pictures):
