@@ -23,6 +23,7 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass
 from html import escape
 from importlib.util import find_spec
+from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -166,20 +167,22 @@ def _lesson(solution: Path, folder: Path, again: bool, tell: Tell) -> Lesson:
 
 
 def _executed(solution: Path, folder: Path, again: bool, tell: Tell) -> NotebookNode:
-    """The solution with its outputs: as kept, if its cells are still the same, else executed now."""
+    """The solution with its outputs: as kept, if its code is still the same, else executed now."""
     wanted, kept = nbformat.read(solution, 4), folder / solution.name
     if kept.exists() and not again:
-        notebook = nbformat.read(kept, 4)
-        if _cells(notebook) == _cells(wanted):
-            return notebook
+        pairs = list(zip_longest(_code(wanted), _code(nbformat.read(kept, 4))))
+        if all(cell and old and cell.source == old.source for cell, old in pairs):
+            for cell, old in pairs:
+                cell.outputs = old.outputs
+            return wanted
     tell(f"executing {solution.name}")
     _execute(wanted, solution)
     write_atomic(kept, nbformat.writes(wanted).encode())
     return wanted
 
 
-def _cells(notebook: NotebookNode) -> list[tuple[str, str]]:
-    return [(cell.cell_type, cell.source) for cell in notebook.cells]
+def _code(notebook: NotebookNode) -> list[NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
 def _execute(notebook: NotebookNode, solution: Path) -> None:
@@ -226,7 +229,7 @@ def _replay(
 
     Not every console can be recorded: a run that fastai drives goes no way back. Its page says what the run is.
     """
-    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    code = [cell.source for cell in _code(notebook)]
     console = next((i for i, source in enumerate(code) if rehearsal.shows_console(source)), None)
     if console is None:
         return None

@@ -121,7 +121,7 @@ def test_a_recording_is_data_whatever_it_says(source: Path) -> None:
     assert json.loads(content) == RECORDING
 
 
-def test_an_executed_notebook_is_used_until_its_solution_changes(
+def test_an_executed_notebook_is_used_until_the_code_of_its_solution_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran = []
@@ -133,6 +133,12 @@ def test_an_executed_notebook_is_used_until_its_solution_changes(
     told: list[str] = []
     found = book._executed(solution, kept, False, told.append)
     assert (ran, told) == ([], [])
+    assert found.cells[3].outputs
+    reworded = executed()
+    reworded.cells[2].source = "Said in other words."
+    nbformat.write(reworded, solution)
+    found = book._executed(solution, kept, False, told.append)
+    assert (ran, found.cells[2].source) == ([], "Said in other words.")
     assert found.cells[3].outputs
     changed = executed()
     changed.cells[3].source += "  # another"
