@@ -27,6 +27,7 @@ from labkit.tuning.precision import laid_out
 
 if TYPE_CHECKING:
     from labkit.models import Backbone
+    from labkit.models.pretrain.letters import Letters
     from labkit.tuning import Evaluation, Run
 
 TINY_IMAGENET = "tiny-imagenet-200"
@@ -94,7 +95,14 @@ def forgetting(run: Run, task: OldTask | None = None, moments_at_most: int = 9) 
     task = task or old_task(run.net)
     epochs = epochs_done(run)
     steps = spread_out(epoch_ends(run), moments_at_most)
-    rows = [_moment(step, epochs[step], past, task) for step, past in moments(run, steps)]
+    validated = run.history.query("split == 'valid'").set_index("step")["accuracy"].to_dict()
+    rows = []
+    for step, past in moments(run, steps):
+        old = remembered(past, task)
+        new = validated[step] if step in validated else _validated_now(past)
+        low, high = old.interval
+        row = {"step": step, "epoch": epochs[step], "old": old.accuracy}
+        rows.append(row | {"old_low": low, "old_high": high, "new": new})
     return pd.DataFrame(rows[::-1])
 
 
@@ -152,18 +160,8 @@ def _answers(
     return scores
 
 
-def _moment(step: int, epoch: float, past: Run, task: OldTask) -> dict[str, Any]:
-    old = remembered(past, task)
-    low, high = old.interval
-    new = past.evaluate("valid").accuracy if len(past.data.valid) else float("nan")
-    return {
-        "step": step,
-        "epoch": epoch,
-        "old": old.accuracy,
-        "old_low": low,
-        "old_high": high,
-        "new": new,
-    }
+def _validated_now(run: Run) -> float:
+    return run.evaluate("valid").accuracy if len(run.data.valid) else float("nan")
 
 
 def _old_head(run: Run) -> nn.Module:
@@ -178,13 +176,21 @@ def _old_head(run: Run) -> nn.Module:
 
 @lru_cache(maxsize=2)
 def _letters(count: int, seed: int) -> OldTask:
-    from labkit.models.pretrain.letters import distort, draw_letters
+    from labkit.models.pretrain.letters import distort
 
-    letters = draw_letters()
+    letters = _drawn_letters()
     generator = runtime.generator(seed, "old letters")
     chosen = torch.randint(len(letters), (count,), generator=generator)
     drawn = [distort(letters.images[rows], generator)[:, :1] for rows in chosen.split(250)]
     return OldTask("printed letters", torch.cat(drawn), letters.labels[chosen])
+
+
+@lru_cache(maxsize=1)
+def _drawn_letters() -> Letters:
+    """Drawing them takes seconds, and other questions are asked about the same letters."""
+    from labkit.models.pretrain.letters import draw_letters
+
+    return draw_letters()
 
 
 @lru_cache(maxsize=2)

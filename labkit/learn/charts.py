@@ -8,8 +8,22 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from labkit.insight import Estimate, evidence, mean_interval
-from labkit.show.picture import FAINT, INK, Look, Marked, Picture, dress, legend, look
+from labkit.show import forgotten
+from labkit.show.picture import (
+    CARD,
+    FAINT,
+    INK,
+    Look,
+    Marked,
+    Picture,
+    cell,
+    dress,
+    headline,
+    legend,
+    look,
+)
 from labkit.tuning import Evaluation, Plan
+from labkit.tuning.plans import resolve_depth
 
 
 def growth(tried: Sequence[tuple[int, str, Evaluation]]) -> Picture:
@@ -76,6 +90,57 @@ def schedules(curves: Mapping[str, Callable[[float], float]], lr: float) -> Pict
         for name in curves
     )
     return picture.told(f"Learning rate over a phase. {said}.", table.iloc[::20])
+
+
+def phases(plans: Mapping[str, Plan], stages: Sequence[str]) -> Picture:
+    """What trains in which epoch: a panel a plan, a row a stage (input at the bottom), a square an epoch."""
+    longest = max(plan.epochs for plan in plans.values())
+    picture = Picture(9, (0.8 + 0.28 * len(stages)) * len(plans))
+    headline(picture, "Filled: the stage trains in that epoch")
+    panels = picture.subplots(len(plans), 1, squeeze=False)[:, 0]
+    tables = []
+    for axes, (name, plan) in zip(panels, plans.items(), strict=True):
+        dress(axes, "epoch" if axes is panels[-1] else "", "stage", name)
+        tables.append(_thawing(axes, plan, stages).assign(plan=name))
+        axes.set(xlim=(0.4, longest + 0.6), ylim=(-0.6, len(stages) - 0.4))
+        axes.set_xticks(range(1, longest + 1))
+    table = pd.concat(tables, ignore_index=True)[["plan", "epoch", "trains"]]
+    said = "; ".join(
+        f"{name}: first {rows['trains'].iloc[0]}, at last {rows['trains'].iloc[-1]}"
+        for name, rows in table.groupby("plan", sort=False)
+    )
+    return picture.told(f"What trains in each epoch, filled squares. {said}.", table)
+
+
+def _thawing(axes: Axes, plan: Plan, stages: Sequence[str]) -> pd.DataFrame:
+    """One panel of `phases`, and its numbers."""
+    axes.grid(False)
+    axes.set_yticks(range(len(stages)), stages)
+    lowest = [
+        stages.index(resolve_depth(phase.trainable_from, stages))
+        for phase in plan.phases
+        for _ in range(phase.epochs)
+    ]
+    for epoch, first in enumerate(lowest, 1):
+        for row in range(len(stages)):
+            cell(axes, epoch, row, look(0).colour if row >= first else CARD)
+    trains = [", ".join(stages[first:]) for first in lowest]
+    return pd.DataFrame({"epoch": range(1, plan.epochs + 1), "trains": trains})
+
+
+def kept(experiment: str) -> Picture:
+    """What recorded runs kept of the old task and learned of the new one: a panel a group, a point a plan.
+
+    The experiment needs the reading `old`. Whiskers are 95 % intervals over seeds.
+    """
+    tables: dict[str, list[dict[str, str | float]]] = {}
+    for setting in evidence.find(experiment).settings:
+        key = f"{experiment}/{setting.key}"
+        new, old = evidence.estimate(key), evidence.estimate(f"{key}/old")
+        row = {"old": old.mean, "old_low": old.low, "old_high": old.high}
+        row |= {"new": new.mean, "new_low": new.low, "new_high": new.high}
+        tables.setdefault(setting.group, []).append({"way": setting.plan.name, **row})
+    return forgotten.frontier({group: pd.DataFrame(rows) for group, rows in tables.items()})
 
 
 def knobs(group: str, experiment: str = "step-size") -> Picture:

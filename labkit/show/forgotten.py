@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from labkit.insight import OldTask, old_task
+from labkit.insight import between as line_of
 from labkit.insight import forgetting as story_of
-from labkit.show.picture import Marked, Picture, dress, legend, look, shorten
+from labkit.show.picture import INK, Look, Marked, Picture, dress, legend, look, shorten
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
 
+EIGHTHS = (0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1)
 
-def forgetting(runs: Run | Sequence[Run], task: OldTask | None = None) -> Picture:
+
+def forgetting(
+    runs: Run | Sequence[Run], task: OldTask | None = None, moments_at_most: int = 9
+) -> Picture:
     """Accuracy on the old task (left) and on the new one (right), epoch by epoch: a line a run.
 
     The band is the 95 % Wilson interval over the old questions: what other questions would change, not other seeds.
@@ -29,7 +36,7 @@ def forgetting(runs: Run | Sequence[Run], task: OldTask | None = None) -> Pictur
     dress(new, "epoch", "", f"The new task: {several[0].data.name}")
     entries, tables = [], []
     for number, run in enumerate(several):
-        way, rows = look(number), story_of(run, task)
+        way, rows = look(number), story_of(run, task, moments_at_most)
         line = old.plot(rows["epoch"], 100 * rows["old"], color=way.colour, marker=way.marker)[0]
         old.fill_between(
             rows["epoch"],
@@ -56,30 +63,100 @@ def _in_words(run: Run, rows: pd.DataFrame) -> str:
     )
 
 
-def frontier(table: pd.DataFrame, by: str = "way") -> Picture:
-    """What is left of the old task against what was learned of the new: a point a row, with its name beside it.
+def between(
+    runs: Run | Sequence[Run],
+    shares: Sequence[float] = EIGHTHS,
+    task: OldTask | None = None,
+) -> Picture:
+    """Accuracy on both tasks along the straight line from the start of a run to now: a panel a run, a line a task.
 
-    `table` has columns `old` and `new` (accuracies, 0 to 1) and a name in the column `by`. Up and to the right is good.
+    The old task is asked with the old head, the new one on validation with the new head; the rest is a mixture.
+    `task` is by default the old task of the first run's backbone. Raises as `insight.between` does.
     """
-    picture = Picture(7, 4.6)
-    axes = dress(picture.subplots(), "new task (accuracy, %)", "old task (accuracy, %)")
-    entries = []
-    for number, row in enumerate(table.itertuples()):
-        way = look(number)
-        point = axes.plot(
-            100 * row.new,
-            100 * row.old,
-            color=way.colour,
-            marker=way.marker,
-            markersize=8,
-            linestyle="",
-        )[0]
-        entries.append(Marked(point, shorten(str(getattr(row, by)))))
-    axes.margins(0.12)
-    legend(picture, entries)
+    several = list(runs) if isinstance(runs, Sequence) else [runs]
+    task = task or old_task(several[0].net)
+    names = {"old": task.name, "new": several[0].data.name}
+    picture = Picture(max(5, 4.5 * len(several)), 3.8)
+    panels = picture.subplots(1, len(several), sharey=True, squeeze=False)[0]
+    tables = []
+    for axes, run in zip(panels, several, strict=True):
+        dress(axes, "share of the way (0: before, 1: after)", "", shorten(run.name))
+        tables.append(line_of(run, shares, task).assign(run=run.name))
+        lines = [_line(axes, tables[-1], which, look(n)) for n, which in enumerate(names)]
+    panels[0].set_ylabel("accuracy (%)", color=INK)
+    panels[0].set_ylim(0, 102)
+    legend(picture, [Marked(line, name) for line, name in zip(lines, names.values(), strict=True)])
     said = "; ".join(
-        f"{getattr(row, by)}: old {row.old:.0%}, new {row.new:.0%}" for row in table.itertuples()
+        f"{run.name}: {_along(rows)}" for run, rows in zip(several, tables, strict=True)
     )
+    return picture.told(
+        f"Accuracy between the weights before and after: {names['old']}, then {names['new']}. {said}.",
+        pd.concat(tables, ignore_index=True),
+    )
+
+
+def _line(axes: Axes, rows: pd.DataFrame, which: str, way: Look) -> Line2D:
+    return axes.plot(
+        rows["share"], 100 * rows[which], color=way.colour, marker=way.marker, linestyle=way.style
+    )[0]
+
+
+def _along(rows: pd.DataFrame) -> str:
+    return ", ".join(
+        f"at {row.share:.3g} {row.old:.0%} and {row.new:.0%}" for row in rows.itertuples()
+    )
+
+
+def frontier(ways: pd.DataFrame | Mapping[str, pd.DataFrame], by: str = "way") -> Picture:
+    """What is left of the old task against what was learned of the new: a point a row, named in the legend.
+
+    A table has columns `old` and `new` (accuracies, 0 to 1) and a name in the column `by`; with `old_low`, `old_high`,
+    `new_low` and `new_high` its points get whiskers. Several tables, by their titles, are panels that share a legend,
+    so they must have the same names in the same order. Up and to the right is good.
+    """
+    tables = ways if isinstance(ways, Mapping) else {"": ways}
+    picture = Picture(7 if len(tables) == 1 else 4.5 * len(tables), 4.6)
+    panels = picture.subplots(1, len(tables), squeeze=False)[0]
+    for axes, (title, table) in zip(panels, tables.items(), strict=True):
+        dress(axes, "new task (accuracy, %)", "", title)
+        axes.margins(0.12)
+        rows = table.to_dict("records")
+        points = [_point(axes, row, look(number)) for number, row in enumerate(rows)]
+    panels[0].set_ylabel("old task (accuracy, %)", color=INK)
+    legend(
+        picture,
+        [Marked(point, shorten(str(row[by]))) for point, row in zip(points, rows, strict=True)],
+    )
+    said = "; ".join(
+        f"{title}{': ' if title else ''}{row[by]}: old {row['old']:.0%}, new {row['new']:.0%}"
+        for title, table in tables.items()
+        for row in table.to_dict("records")
+    )
+    table = pd.concat([t.assign(panel=title) if title else t for title, t in tables.items()])
     return picture.told(
         f"What is left of the old task, and what was learned of the new. {said}.", table
     )
+
+
+def _point(axes: Axes, row: Mapping[Hashable, Any], way: Look) -> Line2D:
+    """A marker at (new, old), with its intervals where the row has them."""
+    drawn = axes.errorbar(
+        100 * row["new"],
+        100 * row["old"],
+        xerr=_whiskers(row, "new"),
+        yerr=_whiskers(row, "old"),
+        color=way.colour,
+        marker=way.marker,
+        markersize=8,
+        linestyle="",
+        capsize=3,
+    )
+    return drawn.lines[0]
+
+
+def _whiskers(row: Mapping[Hashable, Any], which: str) -> list[list[float]] | None:
+    """How far an interval reaches below and above, in points, as `errorbar` takes it."""
+    if f"{which}_low" not in row:
+        return None
+    value = row[which]
+    return [[100 * (value - row[f"{which}_low"])], [100 * (row[f"{which}_high"] - value)]]

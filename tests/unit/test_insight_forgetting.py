@@ -7,7 +7,7 @@ import torch
 
 import labkit
 from labkit import insight
-from labkit.errors import BackboneError, DataError
+from labkit.errors import BackboneError, DataError, SplitError
 from labkit.insight.forgetting import OldTask, old_task
 from labkit.show import forgotten
 
@@ -136,3 +136,20 @@ def test_between_start_and_now_the_ends_are_the_start_and_now(glyphs, letters, d
     assert line.loc[0, "old"] == insight.remembered(untouched, letters).accuracy
     with run.frozen_world() as model:
         assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_the_line_is_asked_on_the_split_of_ones_choice(glyphs, letters, digits):
+    run = labkit.Run(glyphs, digits, labkit.full(1e-2, **PLAN)).fit()
+    asked = insight.between(run, (1,), letters, split="test")["new"].iloc[0]
+    assert asked == run.evaluate("test").accuracy
+    with pytest.raises(SplitError, match="valid, test"):
+        insight.between(run, (1,), letters, split="old")
+
+
+def test_the_picture_of_the_line_says_what_lies_along_it(glyphs, letters, digits):
+    run = labkit.Run(glyphs, digits, labkit.full(1e-2, **PLAN), name="far $away$").fit()
+    picture = forgotten.between(run, (0, 0.5, 1), letters)
+    line = insight.between(run, (0, 0.5, 1), letters)
+    assert f"far $away$: at 0 {line['old'][0]:.0%} and {line['new'][0]:.0%}, at 0.5" in picture.alt
+    assert list(picture.table["old"]) == list(line["old"])
+    assert picture.png().startswith(b"\x89PNG")

@@ -2,9 +2,9 @@
 
 import torch
 
-from labkit.insight import Estimate
+from labkit.insight import Estimate, evidence
 from labkit.learn import charts
-from labkit.tuning import Evaluation
+from labkit.tuning import Evaluation, full, gradual
 
 
 def result(right: int) -> Evaluation:
@@ -39,6 +39,31 @@ def test_knobs_share_the_run_that_none_of_them_moved() -> None:
     middle = table.groupby("knob").nth(2)
     assert middle["mean"].nunique() == 1
     assert list(middle["value"]) == [1e-3, 20, 1e-2]
+
+
+def test_phases_say_what_trains_in_every_epoch_of_every_plan() -> None:
+    stages = ("stem", "layer1", "head")
+    plans = {"slowly": gradual(stages=3, epochs=2), "at once": full(epochs=6)}
+    picture = charts.phases(plans, stages)
+    assert "slowly: first head, at last stem, layer1, head" in picture.alt
+    trains = picture.table.set_index(["plan", "epoch"])["trains"]
+    assert (
+        list(trains["slowly"]) == ["head"] * 2 + ["layer1, head"] * 2 + ["stem, layer1, head"] * 2
+    )
+    assert set(trains["at once"]) == {"stem, layer1, head"}
+    assert picture.png().startswith(b"\x89PNG")
+
+
+def test_what_was_kept_is_drawn_for_every_plan_on_record_with_its_interval() -> None:
+    picture = charts.kept("forgetting")
+    plans = {setting.plan.name for setting in evidence.find("forgetting").settings}
+    rows = picture.table.set_index(["panel", "way"])
+    for group in ("digits-10", "ants-bees"):
+        assert set(rows.loc[group].index) == plans
+        old = evidence.estimate(f"forgetting/{group}/aggressive/old")
+        assert (rows.loc[(group, "aggressive"), "old_low"], old.count) == (old.low, 5)
+        assert f"{group}: aggressive: old {old.mean:.0%}" in picture.alt
+    assert picture.png().startswith(b"\x89PNG")
 
 
 def test_curves_along_the_stages_carry_their_intervals_and_their_levels() -> None:

@@ -13,7 +13,9 @@ from labkit.insight.evidence.lessons import (
     lesson_05,
     lesson_06,
     lesson_07,
+    lesson_08,
     lesson_09,
+    lesson_10,
     lesson_11,
     lesson_13,
 )
@@ -26,7 +28,9 @@ LESSONS = (
     lesson_05,
     lesson_06,
     lesson_07,
+    lesson_08,
     lesson_09,
+    lesson_10,
     lesson_11,
     lesson_13,
 )

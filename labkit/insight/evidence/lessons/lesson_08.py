@@ -45,7 +45,7 @@ GRADUAL = Experiment(
     question="Does thawing one stage after the other forget less, and does it reach more?",
     settings=(
         *_orders(digits(10), ON_DIGITS, (1e-2, *5 * (1e-3,)), batch_size=20),
-        *_orders(ANTS_BEES, ON_PHOTOGRAPHS, (1e-2, *5 * (3e-4,)), augment="light"),
+        *_orders(ANTS_BEES, ON_PHOTOGRAPHS, (1e-2, 3e-4, 3e-4, 3e-4, 1e-4, 1e-3), augment="light"),
     ),
     seeds=FRESH_SEEDS,
     notes="Each order has the rate that did best when tried on examples that are not counted. `old` is the accuracy on "

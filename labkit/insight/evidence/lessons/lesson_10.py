@@ -46,9 +46,7 @@ def _how_hard(
             for name, times in (("gentle", 0.1), ("usual", 1), ("aggressive", 10))
         ),
     )
-    halfway = {
-        f"halfway-{task}": Reading(Halfway(task, place["split"])) for task in ("old", "new")
-    }
+    halfway = {f"halfway-{task}": Reading(Halfway(task, place["split"])) for task in ("old", "new")}
     return [
         Setting(
             **place,
