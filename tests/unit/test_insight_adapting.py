@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import labkit
-from labkit import insight
+from labkit import insight, runtime
 from labkit.errors import BackboneError, DataError, SplitError
 from labkit.insight.adapting import BATCH_NORM
 from labkit.insight.inside import given_to
@@ -18,7 +18,8 @@ PLAN = labkit.full(1e-3, 4, batch_size=10)
 @pytest.fixture(scope="module")
 def run():
     data = labkit.load_data("digits", size=16).subset(per_class=5)
-    return labkit.Run(labkit.load_backbone("resnet10-glyphs"), data, PLAN, seed=0).fit()
+    net = labkit.load_backbone("resnet10-glyphs")
+    return labkit.Run(net, data, PLAN, seed=0, precision=runtime.Precision()).fit()
 
 
 @pytest.fixture(scope="module")
