@@ -17,6 +17,7 @@ from labkit.insight.evidence.lessons import (
     lesson_09,
     lesson_10,
     lesson_11,
+    lesson_12,
     lesson_13,
 )
 from labkit.insight.evidence.setting import Experiment
@@ -32,6 +33,7 @@ LESSONS = (
     lesson_09,
     lesson_10,
     lesson_11,
+    lesson_12,
     lesson_13,
 )
 
