@@ -50,9 +50,11 @@ def test_what_is_done_to_what_the_run_depends_on_is_done_again() -> None:
 
 
 def test_what_a_branch_may_have_left_alone_is_kept() -> None:
-    cells = ["net, mine = 1, None", "if mine:\n    net = 2", "run = R(net)\nlabkit.console(run)"]
+    opened = "run = R(net)\nlabkit.console(run)"
+    cells = ["net = 1", "mine = None\nif mine:\n    net = 2", opened]
     assert rehearsal.script(cells, 2).splitlines() == [
-        "net, mine = (1, None)",
+        "net = 1",
+        "mine = None",
         "if mine:",
         "    net = 2",
         "run = R(net)",
