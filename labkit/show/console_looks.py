@@ -1,7 +1,8 @@
 """A closer look at the run that is shown: one figure of the learner's choice, drawn again as training goes on.
 
 A figure costs a good deal more than the drift and the strip of images that are always there. So there is one at a time,
-it is drawn in the prober's thread, and the next waits until training has had its share of the time.
+it is drawn in the prober's thread, of a copy that stands still, and the next waits until training has had its share of
+the time.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from labkit.errors import CommandError, LabkitError
 from labkit.show.strip import has_images
 from labkit.tuning import Run
 
-SHARE = 0.1  # of training time that a figure which was asked for may cost
+SHARE = 0.2  # of training time that a figure which was asked for may cost
 WORDS = 1500  # characters of a text that travels
 OF_PICTURES = ("grad_cam", "filters")  # looks that make no sense for text
 
@@ -73,13 +74,14 @@ class Looks:
         early = run.status == "running" and time.monotonic() < self._due
         if not name or now == self._seen or (early and not another):
             return
-        began, step = time.monotonic(), run.step_number
-        address, words, error = _drawn(name, run)
+        began = time.monotonic()
+        still = run if "branch" in run.refuses else run.branch()  # drawn at leisure
+        address, words, error = _drawn(name, still)
         self._due = time.monotonic() + (time.monotonic() - began) / SHARE
         self._seen = now
         version = self.figure[0] + 1
         self.figure = (version, address)
-        about = {"version": version, "run": identity, "name": name, "step": step}
+        about = {"version": version, "run": identity, "name": name, "step": still.step_number}
         self.result = {**about, "words": words[:WORDS], "error": error[:WORDS]}
 
 

@@ -74,9 +74,9 @@ def steer(console: Console) -> None:
     move_the_learning_rate(console)
     steer_while_a_cell_runs(console)
     freeze_a_stage(console)
-    look_closer(console)
     find_a_rate(console)
     pause(console)
+    look_closer(console)
     rewind(console)
     branch(console)
     reload_the_page(console)
@@ -125,13 +125,15 @@ def freeze_a_stage(console: Console) -> None:
 
 
 def look_closer(console: Console) -> None:
-    """A figure of the learner's choice is drawn, and drawn again as training goes on."""
+    """A figure of the learner's choice is drawn, and drawn again when the run has moved."""
     console.press("look", "ArrowDown")
-    figure = console.hook("look-figure")
+    figure, now = console.hook("look-figure"), console.ask("step_number")
+    expect(figure).to_have_attribute("data-step", str(now))
     expect(figure).to_be_visible()
     assert figure.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
     assert len(figure.get_attribute("alt").split()) >= 5
-    expect(figure).not_to_have_attribute("data-step", figure.get_attribute("data-step"))
+    console.press("step", "Enter")
+    expect(figure).to_have_attribute("data-step", str(now + 1))
     console.press("look", "ArrowUp")
     expect(figure).to_be_hidden()
 
