@@ -291,7 +291,7 @@ charts.kept("gradual")
 #   {evidence:gradual/digits-10/gradual/old against gradual/digits-10/head-alone/old} on letters and by
 #   {evidence:gradual/ants-bees/gradual/old against gradual/ants-bees/head-alone/old} on Tiny ImageNet.
 # - **Part of it is the first phase.** The head first, and then everything in one go, takes two phases and not six.
-#   Its row lies between the others.
+#   In what is left of the old task, its row lies between everything at once and stage by stage.
 # - **One phase can do as much.** `layer4` and head, against stage by stage, differs in old knowledge by
 #   {evidence:gradual/digits-10/layer4-head/old against gradual/digits-10/gradual/old} and by
 #   {evidence:gradual/ants-bees/layer4-head/old against gradual/ants-bees/gradual/old}, in the new task by
