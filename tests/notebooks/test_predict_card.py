@@ -112,6 +112,7 @@ def test_a_file_is_chosen_by_keyboard_and_travels_as_it_is(open_page: Any) -> No
     assert page.evaluate("document.activeElement.dataset.labkit") == "choose"
     assert page.get_by_label("Choose a picture, or drop one here").count() == 1
     with page.expect_file_chooser() as chooser:
+        page.wait_for_timeout(1000)  # a browser that has just begun is not ready at once
         page.keyboard.press("Enter")
     chooser.value.set_files({"name": "bee.png", "mimeType": "image/png", "buffer": b"\x01\x02\xff"})
     page.wait_for_function("sent.length === 1")
