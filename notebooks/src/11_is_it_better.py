@@ -80,7 +80,7 @@ net = labkit.load_backbone("resnet10-glyphs")
 model = net.build(len(data.classes), seed=0).eval()
 
 
-def describe(images):
+def describe(model, images):
     """The features of images (n, 3, h, w), a row each."""
     with torch.no_grad():
         for name, stage in model.named_children():
@@ -91,7 +91,7 @@ def describe(images):
 
 images, labels = data.train.batch(range(len(data.train)))
 watched, truth = data.valid.batch(range(len(data.valid)))
-learned, unseen = describe(images), describe(watched)
+learned, unseen = describe(model, images), describe(model, watched)
 
 head = nn.Linear(learned.shape[1], len(data.classes))
 optimizer = torch.optim.AdamW(head.parameters(), lr=0.01)
@@ -153,7 +153,10 @@ told = {
     name: ["right" if one else "wrong" for one in found.predictions == found.targets]
     for name, found in seen.items()
 }
-pd.crosstab(pd.Series(told[HEAD], name=HEAD), pd.Series(told[UPPER], name=UPPER))
+table = pd.crosstab(pd.Series(told[HEAD]), pd.Series(told[UPPER]))
+table.index = [f"{HEAD}: {one}" for one in table.index]
+table.columns = [f"{UPPER}: {one}" for one in table.columns]
+table
 
 # %% [markdown]
 # Two cells decide: right by one and wrong by the other (McNemar, 1947). If both ways were equally good, each such image
