@@ -19,6 +19,7 @@ from labkit.insight.evidence.lessons import (
     lesson_11,
     lesson_12,
     lesson_13,
+    lesson_15,
 )
 from labkit.insight.evidence.setting import Experiment
 
@@ -35,6 +36,7 @@ LESSONS = (
     lesson_11,
     lesson_12,
     lesson_13,
+    lesson_15,
 )
 
 EXPERIMENTS: tuple[Experiment, ...] = tuple(one for lesson in LESSONS for one in lesson.EXPERIMENTS)
