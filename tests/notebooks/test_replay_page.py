@@ -150,6 +150,8 @@ def test_the_slider_goes_to_any_time_and_back(page: Page) -> None:
     page.keyboard.press("Home")
     expect(hook(page, "progress")).to_contain_text("step 0 of")
     expect(page.locator("[data-labkit=console]")).to_have_count(1)
+    # What came later is gone.
+    expect(hook(page, "chart-loss")).to_have_attribute("data-points", "0")
     assert slider.get_attribute("aria-valuetext").startswith("0.0 of ")
     for _ in range(30):
         page.keyboard.press("ArrowRight")
