@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import webbrowser
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -343,7 +343,10 @@ def _fastai(net: Any, data: Any, plan: Any, seed: int, head: Any = "ours") -> An
 
 
 # Who trains where labkit does not, by the name that an experiment gives them.
-TRAINERS = {"fastai": _fastai, "fastai, its own head": partial(_fastai, head="fastai")}
+TRAINERS: dict[str, Callable[..., Any]] = {
+    "fastai": _fastai,
+    "fastai, its own head": partial(_fastai, head="fastai"),
+}
 
 
 @evidence.command()
