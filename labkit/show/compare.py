@@ -13,6 +13,7 @@ from labkit.errors import EvidenceError
 from labkit.runtime import wilson
 from labkit.show import figures
 from labkit.show.picture import Picture, table_html
+from labkit.tuning.card import training_seconds
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
@@ -60,7 +61,7 @@ def _row(run: Run) -> dict[str, Any]:
         "branched": _origin(run),
         "epochs": int(run.epoch),
         **_accuracy(_valid(run)),
-        "seconds": round(float(run.history["seconds"].sum()), 1),
+        "seconds": round(training_seconds(run), 1),
         "trained": f"{trained:,} of {total:,}",
     }
 

@@ -7,6 +7,7 @@ import pytest
 import labkit
 from labkit.errors import EvidenceError
 from labkit.runtime import Precision, wilson
+from labkit.tuning import StepDone
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +27,8 @@ def test_the_table_holds_what_the_runs_hold(runs):
         assert row._6 == pytest.approx(100 * end.accuracy, abs=0.05)
         assert row._7 == f"{100 * low:.0f} to {100 * high:.0f}"
         assert row.epochs == 2
+        steps = [e.seconds for _, e in run.journal.since(0) if isinstance(e, StepDone)]
+        assert row.seconds == pytest.approx(sum(steps), abs=0.05)
     assert list(table["branched"]) == ["", f"from {runs[0].name} at step 2"]
 
 
