@@ -730,3 +730,21 @@ def _refresh_readme(root: Path, check: bool) -> list[Path]:
     if not check and wanted != text:
         readme.write_text(wanted, "utf-8")
     return [] if wanted == text else [readme]
+
+
+@app.command()
+def book(
+    out: Annotated[Path, typer.Option(help="The folder of the site.")] = Path("build/book"),
+    executed: Annotated[
+        Path, typer.Option(help="Where executed solutions and recorded consoles are kept.")
+    ] = Path("build/executed"),
+    again: Annotated[
+        bool, typer.Option("--again", help="Execute and record every lesson anew.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Build the reading edition of this checkout: a site of executed lessons, their consoles recorded."""
+    from labkit.learn import book as room
+
+    built = room.build(Path(__file__).resolve().parents[1], out, executed, again, _watch)
+    _tell(asdict(built), str(built), as_json)

@@ -75,7 +75,3 @@ class BenchError(LabkitError, ValueError):
 
 class PriceError(LabkitError, ValueError):
     """A row of a price table that lacks what a reader needs to judge it, or holds what is no price."""
-
-
-class PriceError(LabkitError, ValueError):
-    """A row of a price table that lacks what a reader needs to judge it, or holds what is no price."""

@@ -46,8 +46,8 @@ class Prober:
         """
         with self._door:
             now = run.settings
-            stage = (identity, run.status, len(run.journal) > 0, now.lr, now.trainable_from)
-            stage += (self.looks.wanted,)
+            what = (identity, run.status, len(run.journal) > 0, self.looks.wanted)
+            stage = (*what, now.lr, now.trainable_from)
             if stage != self._stage:
                 self._news.set()  # another run or setting, or this one began, paused or ended: look at once
             self._stage = stage

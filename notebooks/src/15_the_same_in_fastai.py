@@ -231,7 +231,7 @@ recipes.rates(courses, turn=steps)
 
 # %% [markdown]
 # The curves are close and not the same. fastai bends its rise and ends a little higher, and its frozen stem has a rate.
-# There is more that no curve shows. Its optimiser forgets faster, its momentum goes down as the rate goes up,
+# There is more that no curve shows. Its optimiser looks back less far, its momentum goes down as the rate goes up,
 # and weight decay spares BatchNorm and biases.
 #
 # Does it matter? One seed each, side by side:
