@@ -256,22 +256,21 @@ learn.reveal("12-one-class", outcome)
 # %%
 few = labkit.load_data("digits").subset(per_class=3, seed=1).shift("negative")
 plan = labkit.full(lr=1e-3, epochs=8, batch_size=20)
-on = labkit.Run(insight.carried_on(run), few, plan, seed=0, name="trained on").fit()
-fresh = labkit.Run(net, few, plan, seed=0, name="begun afresh").fit()
 
 print("as it is         ", run.evaluate(few.test))
 print("statistics alone ", insight.adapt(run, few.valid).evaluate(few.test))
-for other in (on, fresh):
-    print(f"{other.name:17}", other.evaluate(few.test))
-print("on, then adapted ", insight.adapt(on, few.valid).evaluate(few.test))
+for name, start in {"begun afresh": net, "trained on": insight.carried_on(run)}.items():
+    labelled = labkit.Run(start, few, plan, seed=0)
+    print(f"{name:17}", labelled.fit().evaluate(few.test))
+print("on, then adapted ", insight.adapt(labelled, few.valid).evaluate(few.test))
 
 # %% [markdown]
 # And what has become of the digits as they were?
 
 # %%
 print("before", run.evaluate("test"))
-print("now   ", on.evaluate(data.test))
-del on, fresh, few, looks, adapted, who
+print("now   ", labelled.evaluate(data.test))
+del labelled, start, few, looks, adapted, who  # networks that are not needed should not take memory
 
 # %% [markdown]
 # ## The same on photographs
