@@ -86,7 +86,7 @@ fast: $(STAMP) ## Unit tests, invariants, hostile input, offline
 
 kernel: $(STAMP) ## Widget messages over a live kernel
 	$(call heading,A live kernel)
-	@$(pytest) tests/kernel --durations=5
+	@$(paired) tests/kernel --durations=5
 
 lessons: $(STAMP) browser ## Build the lessons again and run their solutions
 	$(call heading,The lessons)
