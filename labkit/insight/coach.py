@@ -40,6 +40,7 @@ class Trace:
     classes: int = 0
     status: str = "ready"
     augment: str = "none"
+    goes_back: bool = True  # can be rewound; a loop that is not ours may only begin again
     steps: list[StepDone] = field(default_factory=list)
     epochs: list[EpochDone] = field(default_factory=list)
     failure: RunFailed | None = None
@@ -107,7 +108,8 @@ def failed(trace: Trace) -> str | None:
     if trace.status != "failed" or trace.failure is None:
         return None
     good = trace.failure.last_good_step
-    advice = f"rewind to step {good} and lower the learning rate"
+    back = f"rewind to step {good}" if trace.goes_back else "reset"
+    advice = f"{back} and lower the learning rate"
     if trace.steps:
         advice += f" to about {trace.steps[-1].lr / 10:.1g}"
     reason = trace.failure.reason.rstrip(". ")
@@ -145,7 +147,8 @@ def paused(trace: Trace) -> str | None:
     said = f"Paused after {_count(len(trace.steps), 'step')}"
     if trace.checked:
         said += f", with {percent(valid_right(trace.checked[-1]))} right on validation"
-    return f"{said}; resume, step, rewind or branch."
+    ways = "resume, step, rewind or branch" if trace.goes_back else "resume, step or reset"
+    return f"{said}; {ways}."
 
 
 def depth_moved(trace: Trace) -> str | None:
@@ -174,8 +177,8 @@ def rising(trace: Trace) -> str | None:
     if now < 1.5 * lowest or now - lowest < 0.1 or not _clearly_above(steps[-WINDOW:], lowest):
         return None
     return (
-        f"The training loss is rising, {lowest:.2g} before and {now:.2g} now: "
-        f"lower the learning rate, to about {steps[-1].lr / 10:.1g}, or rewind."
+        f"The training loss is rising, {lowest:.2g} before and {now:.2g} now: lower the learning rate, "
+        f"to about {steps[-1].lr / 10:.1g}, or {'rewind' if trace.goes_back else 'reset'}."
     )
 
 
@@ -358,6 +361,7 @@ class _Follower:
                 self.trace.add(event)
                 self.read = number + 1
             self.trace.status, self.trace.augment = run.status, run.settings.augment
+            self.trace.goes_back = "rewind" not in run.refuses
             return self.trace
 
 

@@ -80,6 +80,21 @@ def test_an_ended_run_names_its_accuracy_and_a_better_epoch_only_beyond_noise():
     assert "better" not in said(close, "ended")[1]
 
 
+def test_who_cannot_go_back_is_not_told_to_rewind():
+    rising = [0.4] * 40 + [0.9] * 40
+    for status, events in {
+        "paused": steps([0.7] * 12),
+        "running": steps(rising),
+        "failed": [*steps([0.7] * 12), RunFailed(12, "the loss is nan at step 13", 0)],
+    }.items():
+        trace = coach.read(events, STAGES, status)
+        speaks = [next(said for rule in coach.RULES if (said := rule(trace)))]
+        trace.goes_back = False
+        speaks.append(next(said for rule in coach.RULES if (said := rule(trace))))
+        assert ["rewind" in said for said in speaks] == [True, False], speaks
+        assert "reset" in speaks[1]
+
+
 def test_a_paused_run_says_what_can_be_done():
     rule, text = said([*steps([0.7] * 12), epoch(1, valid=0.7)], "paused")
     assert rule == "paused"
