@@ -17,7 +17,14 @@ from typing import Any
 
 from labkit.errors import CommandError
 from labkit.tuning.commands import Ticket
-from labkit.tuning.events import EpochDone, Event, Journal, RunFailed, StepDone
+from labkit.tuning.events import (
+    CommandApplied,
+    EpochDone,
+    Event,
+    Journal,
+    RunFailed,
+    StepDone,
+)
 
 IDLE_SECONDS = 10.0  # a thread with nothing to do for this long goes home
 
@@ -86,6 +93,7 @@ class Engine:
     def _do_step(self) -> None: ...
     def _go_on(self) -> None: ...
     def _tell(self, event: Event) -> None: ...
+    def _refuse_if_over(self) -> None: ...
     def _check_command(self, kind: str, args: Mapping[str, Any]) -> dict[str, Any]:
         raise NotImplementedError
 
@@ -210,6 +218,25 @@ class Engine:
             self._queue.append(ticket)
             self._apply_commands()
         return ticket
+
+    def _apply(self, ticket: Ticket) -> None:
+        """Carry out a command between two steps and tell it; a refusal changes nothing."""
+        error, step = None, self.step_number
+        try:
+            getattr(self, f"_do_{ticket.kind}")(**ticket.args)
+        except CommandError as refusal:
+            error = str(refusal)
+        # Told before the ticket closes, so that whoever waits for it finds it in the journal.
+        self._tell(CommandApplied(step, ticket.id, ticket.kind, ticket.args, error))
+        ticket.close(step, error)
+
+    def _do_pause(self) -> None:
+        if self.status == "running":
+            self.status = "paused"
+
+    def _do_resume(self) -> None:
+        self._refuse_if_over()
+        self._go_on()
 
     def _serve(self) -> None:
         """The engine thread: train while there is something to train, carry out commands, sleep, go home."""

@@ -10,15 +10,12 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Literal
-
-from torch import nn
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any, Literal
 
 from labkit import runtime
 from labkit.errors import BackboneError, CommandError, PlanError, SplitError
-from labkit.tuning import freezing
 from labkit.tuning.budget import Budget
 from labkit.tuning.checkpoints import CheckpointStore
 from labkit.tuning.commands import (
@@ -29,14 +26,12 @@ from labkit.tuning.commands import (
     check_command,
     check_settings,
 )
-from labkit.tuning.engine import Engine
 from labkit.tuning.evaluation import Evaluation
 from labkit.tuning.events import (
     CommandApplied,
     EndReason,
     EpochDone,
     Event,
-    Journal,
     PhaseChanged,
     Rewound,
     RunEnded,
@@ -45,16 +40,14 @@ from labkit.tuning.events import (
 )
 from labkit.tuning.plans import Plan
 from labkit.tuning.trainer import DivergedError, Trainer
-
-if TYPE_CHECKING:
-    import pandas as pd
+from labkit.tuning.watched import Watched
 
 Status = Literal["ready", "running", "paused", "ended", "failed"]
 REWIND_SECONDS = 0.35  # of training between two checkpoints, at least: what a rewind does again
 CHECKPOINT_SHARE = 21  # and at least this many times what the last checkpoint cost: below 5 %
 
 
-class Run(Engine):
+class Run(Watched):
     """One training run that can be steered while it goes. Building it changes nothing outside it.
 
     Args:
@@ -89,11 +82,9 @@ class Run(Engine):
         self.origin: tuple[str, int] | None = None  # of a branch: its parent's name and the step
         self._trainer = Trainer(net, data, plan, seed, None if precision == "auto" else precision)
         self.stages, self.model = self._trainer.stages, self._trainer.model
+        self._initial = self._trainer.initial
         self.precision = self._trainer.precision
         self.status: Status = "ready"
-        self.journal = Journal()
-        self._told: list[Event] = []  # the events that still hold: a rewind takes them back
-        self._log: list[LoggedCommand] = []
         self._script: deque[LoggedCommand] = deque()  # commands to give again when their step comes
         self._checkpoints = CheckpointStore()
         self._trained_for = self._save_cost = 0.0  # seconds: since the last checkpoint, to make one
@@ -188,19 +179,9 @@ class Run(Engine):
         return self.budget is not None and self.budget.left == 0
 
     @property
-    def log(self) -> tuple[LoggedCommand, ...]:
-        """The commands that made this run what it is, and the step after which each took effect."""
-        return tuple(self._log)
-
-    @property
     def optimizer(self) -> Any:
         """The torch optimiser, with one named parameter group a stage."""
         return self._trainer.optimizer
-
-    def parameters_trained(self) -> tuple[int, int]:
-        """How many parameters train now, and how many there are."""
-        sizes = [(p.numel(), p.requires_grad) for p in self.model.parameters()]
-        return sum(size for size, trains in sizes if trains), sum(size for size, _ in sizes)
 
     # ------------------------------------------------------------ steering
 
@@ -277,17 +258,6 @@ class Run(Engine):
         while self._queue:
             self._apply(self._queue.popleft())
 
-    def _apply(self, ticket: Ticket) -> None:
-        """Carry out a command between two steps and tell it; a refusal changes nothing."""
-        error, step = None, self.step_number
-        try:
-            getattr(self, f"_do_{ticket.kind}")(**ticket.args)
-        except CommandError as refusal:
-            error = str(refusal)
-        # Told before the ticket closes, so that whoever waits for it finds it in the journal.
-        self._tell(CommandApplied(step, ticket.id, ticket.kind, ticket.args, error))
-        ticket.close(step, error)
-
     def _do_set(self, **changes: Any) -> None:
         if self.ended_by == "budget":
             raise CommandError(self._spent_words())
@@ -301,14 +271,6 @@ class Run(Engine):
         if self.status == "ended" and self.settings.epochs > self.epoch:
             self.status = "paused"
             self._trainer.enter_next_phase()
-
-    def _do_pause(self) -> None:
-        if self.status == "running":
-            self.status = "paused"
-
-    def _do_resume(self) -> None:
-        self._refuse_if_over()
-        self._go_on()
 
     def _do_step(self) -> None:
         self._refuse_if_over()
@@ -394,11 +356,6 @@ class Run(Engine):
 
     # ------------------------------------------------------------ what a run tells
 
-    def _tell(self, event: Event) -> None:
-        if not isinstance(event, Rewound | RunFailed | RunEnded):
-            self._told.append(event)
-        self.journal.append(event)
-
     def _tell_phase(self) -> None:
         at, now = self._trainer.at, self.settings
         self._tell(PhaseChanged(at.step, at.phase, now.trainable_from, now.lr))
@@ -406,16 +363,6 @@ class Run(Engine):
     def _tell_epoch(self) -> None:
         valid = self.evaluate("valid") if len(self.data.valid) else None
         self._tell(self._trainer.close_epoch(valid))
-
-    @property
-    def history(self) -> pd.DataFrame:
-        """One row a training step and one a validation of the whole split; accuracy is correct / count."""
-        import pandas as pd
-
-        columns = ["step", "epoch", "split", "loss", "accuracy", "correct", "count"]
-        columns += ["lr", "trainable_from", "seconds"]
-        rows = [_history_row(event) for event in tuple(self._told)]
-        return pd.DataFrame([row for row in rows if row], columns=columns)
 
     def evaluate(self, split: Any = "valid") -> Evaluation:
         """Exact counts on a whole split, in eval mode; the run is not changed.
@@ -440,33 +387,6 @@ class Run(Engine):
             if self._trainer.half_done:
                 self._go_back_to(self.step_number)
             return self._trainer.evaluate(split, name)
-
-    def audit(self) -> freezing.Audit:
-        """What changed in each stage since the start, and whether anything moved that was never trained."""
-        initial, depth = self._trainer.initial, self.settings.trainable_from
-        with self._lock:
-            return freezing.audit(self.model, self.stages, initial, depth, self._ever_thawed())
-
-    def drift(self) -> dict[str, float]:
-        """For every stage, how far its parameters are from where they started: ||w - w0|| / ||w0||."""
-        initial = self._trainer.initial
-        with self._lock:
-            return {
-                name: freezing.drift_of(freezing.stage(self.model, name), initial[name])
-                for name in self.stages
-            }
-
-    def _ever_thawed(self) -> tuple[str, ...]:
-        """The stages that trained in at least one step of this run's history."""
-        depths = {event.trainable_from for event in self._told if isinstance(event, StepDone)}
-        first = min((self.stages.index(depth) for depth in depths), default=len(self.stages))
-        return self.stages[first:]
-
-    @contextmanager
-    def frozen_world(self) -> Iterator[nn.Module]:
-        """Hold the run between two steps, so that a probe may read its model; keep it short."""
-        with self._lock:
-            yield self.model
 
     def to_line(self) -> str:
         """This run as one line of text that another learner can paste."""
@@ -521,33 +441,3 @@ def _branch_name(parent: str, step: int, changes: Mapping[str, Any]) -> str:
         for key, value in changes.items()
     )
     return f"{parent} / step {step}" + (f": {told}" if told else "")
-
-
-def _history_row(event: Event) -> tuple[Any, ...] | None:
-    if isinstance(event, StepDone):
-        share = event.correct / event.count
-        scores = (event.loss, share, event.correct, event.count)
-        return (
-            event.step,
-            event.epoch,
-            "train",
-            *scores,
-            event.lr,
-            event.trainable_from,
-            event.seconds,
-        )
-    if isinstance(event, EpochDone) and event.valid_count:
-        share = event.valid_correct / event.valid_count
-        counts = (event.valid_correct, event.valid_count)
-        return (
-            event.step,
-            float(event.epoch),
-            "valid",
-            event.valid_loss,
-            share,
-            *counts,
-            None,
-            None,
-            event.seconds,
-        )
-    return None

@@ -22,19 +22,15 @@ from fastai.callback.schedule import LRFinder
 from fastai.data.transforms import Normalize
 from fastai.learner import Learner
 from fastai.vision.core import TensorImage
-from torch import Tensor, nn
+from torch import Tensor
 
 from labkit import runtime
 from labkit.bridges.fastai.recipes import Fit, Recipe, depth_of, fits, head_rate
 from labkit.bridges.fastai.views import Loaders, Side, stage_names, staged
 from labkit.errors import CommandError, SplitError
 from labkit.tuning import (
-    Audit,
-    CommandApplied,
     EpochDone,
     Evaluation,
-    Event,
-    Journal,
     LoggedCommand,
     PhaseChanged,
     Rewound,
@@ -46,9 +42,8 @@ from labkit.tuning import (
     freezing,
 )
 from labkit.tuning.commands import check_command
-from labkit.tuning.engine import Engine
 from labkit.tuning.evaluation import eval_mode, evaluate
-from labkit.tuning.run import Run
+from labkit.tuning.watched import Watched
 
 LOOP = "fastai holds the loop"
 REFUSES = {
@@ -100,7 +95,7 @@ class Told:
     pretrained: bool = True
 
 
-class Steered(Engine):
+class Steered(Watched):
     """A Learner and a recipe as something that trains, tells and obeys, for `labkit.console` and all figures.
 
     Args:
@@ -137,9 +132,7 @@ class Steered(Engine):
         self._initial = freezing.snapshot(self.model, self.stages)
         self._start = (_copy(learn.model.state_dict()), depth_of(learn), _hypers(learn))
         self.planned = _planned(learn, recipe)
-        self.journal, self.status = Journal(), "ready"
-        self._told: list[Event] = []
-        self._log: list[LoggedCommand] = []
+        self.status = "ready"
         self._under_way = False  # in the recipe, perhaps at rest between two batches
         self._trainer: int | None = None  # the thread that is in it
         self._only_one = False  # pause after the next step
@@ -320,17 +313,8 @@ class Steered(Engine):
     def _apply(self, ticket: Ticket) -> None:
         """Carry out a command between two batches and tell it; a refusal changes nothing."""
         if ticket.kind == "reset" and self._under_way and self._trainer == threading.get_ident():
-            raise _Unwind(partial(self._finish, ticket))  # outside of fastai's loop
-        self._finish(ticket)
-
-    def _finish(self, ticket: Ticket) -> None:
-        error, step = None, self.step_count
-        try:
-            getattr(self, f"_do_{ticket.kind}")(**ticket.args)
-        except CommandError as refusal:
-            error = str(refusal)
-        self._tell(CommandApplied(step, ticket.id, ticket.kind, ticket.args, error))
-        ticket.close(step, error)
+            raise _Unwind(partial(super()._apply, ticket))  # outside of fastai's loop
+        super()._apply(ticket)
 
     def _do_set(self, **changes: Any) -> None:
         if "lr" in changes:
@@ -350,14 +334,6 @@ class Steered(Engine):
         for parameter in self.learn.model.parameters():
             if not parameter.requires_grad:
                 parameter.grad = None
-
-    def _do_pause(self) -> None:
-        if self.status == "running":
-            self.status = "paused"
-
-    def _do_resume(self) -> None:
-        self._refuse_if_over()
-        self._go_on()
 
     def _do_step(self) -> None:
         self._refuse_if_over()
@@ -419,26 +395,11 @@ class Steered(Engine):
         )
 
     @property
-    def log(self) -> tuple[LoggedCommand, ...]:
-        """The commands that changed its course, and the step after which each took effect."""
-        return tuple(self._log)
-
-    @property
     def optimizer(self) -> Any:
         """fastai's optimiser, with a parameter group a stage."""
         return self.learn.opt
 
-    def parameters_trained(self) -> tuple[int, int]:
-        """How many parameters train now, and how many there are."""
-        sizes = [(p.numel(), p.requires_grad) for p in self.learn.model.parameters()]
-        return sum(size for size, trains in sizes if trains), sum(size for size, _ in sizes)
-
     # ------------------------------------------------------------ what it tells
-
-    def _tell(self, event: Event) -> None:
-        if not isinstance(event, Rewound | RunFailed | RunEnded):
-            self._told.append(event)
-        self.journal.append(event)
 
     def _tell_epoch(self, before: bool = False) -> None:
         """The books of an epoch; before any training, what the network can do without it."""
@@ -460,8 +421,6 @@ class Steered(Engine):
             )
         )
         self._valid = _Count()
-
-    history = Run.history  # it asks for nothing but the events that were told
 
     def evaluate(self, split: Any = "valid") -> Evaluation:
         """Exact counts on a whole split, in eval mode; nothing is changed.
@@ -494,32 +453,6 @@ class Steered(Engine):
                 pictures = step(TensorImage(pictures)).as_subclass(Tensor)
         scores: Tensor = self.learn.model(pictures)
         return scores
-
-    def audit(self) -> Audit:
-        """What changed in each stage since the start, and whether anything moved that was never to train."""
-        with self._lock:
-            depth = self.settings.trainable_from
-            return freezing.audit(self.model, self.stages, self._initial, depth, self._thawed())
-
-    def drift(self) -> dict[str, float]:
-        """For every stage, how far its parameters are from where they started: ||w - w0|| / ||w0||."""
-        with self._lock:
-            return {
-                name: freezing.drift_of(freezing.stage(self.model, name), self._initial[name])
-                for name in self.stages
-            }
-
-    def _thawed(self) -> tuple[str, ...]:
-        """The stages that were to train in at least one step."""
-        depths = {event.trainable_from for event in self._told if isinstance(event, StepDone)}
-        first = min((self.stages.index(depth) for depth in depths), default=len(self.stages))
-        return self.stages[first:]
-
-    @contextmanager
-    def frozen_world(self) -> Iterator[nn.Module]:
-        """Hold the run between two batches, so that a probe may read its model; keep it short."""
-        with self._lock:
-            yield self.model
 
     def __repr__(self) -> str:
         return (

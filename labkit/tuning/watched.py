@@ -1,0 +1,130 @@
+"""What can be asked of anything that trains, whoever holds its loop: its history, what moved in it, to stand still.
+
+Everything here follows from the events that were told and from the weights training began with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from labkit.tuning import freezing
+from labkit.tuning.commands import LoggedCommand, Settings
+from labkit.tuning.engine import Engine
+from labkit.tuning.events import (
+    EpochDone,
+    Event,
+    Journal,
+    Rewound,
+    RunEnded,
+    RunFailed,
+    StepDone,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Watched(Engine):
+    """An engine that tells what it does, and can be looked at."""
+
+    stages: tuple[str, ...]
+    model: nn.Module
+    _initial: dict[str, dict[str, Tensor]]  # by stage, what training began with
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.journal = Journal()
+        self._told: list[Event] = []  # the events that still hold: a rewind takes them back
+        self._log: list[LoggedCommand] = []
+
+    @property
+    def settings(self) -> Settings:
+        """What is in force for the next step."""
+        raise NotImplementedError
+
+    def _tell(self, event: Event) -> None:
+        if not isinstance(event, Rewound | RunFailed | RunEnded):
+            self._told.append(event)
+        self.journal.append(event)
+
+    @property
+    def log(self) -> tuple[LoggedCommand, ...]:
+        """The commands that made this run what it is, and the step after which each took effect."""
+        return tuple(self._log)
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """One row a training step and one a validation of the whole split; accuracy is correct / count."""
+        import pandas as pd
+
+        columns = ["step", "epoch", "split", "loss", "accuracy", "correct", "count"]
+        columns += ["lr", "trainable_from", "seconds"]
+        rows = [_history_row(event) for event in tuple(self._told)]
+        return pd.DataFrame([row for row in rows if row], columns=columns)
+
+    def parameters_trained(self) -> tuple[int, int]:
+        """How many parameters train now, and how many there are."""
+        sizes = [(p.numel(), p.requires_grad) for p in self.model.parameters()]
+        return sum(size for size, trains in sizes if trains), sum(size for size, _ in sizes)
+
+    def audit(self) -> freezing.Audit:
+        """What changed in each stage since the start, and whether anything moved that was never trained."""
+        depth = self.settings.trainable_from
+        with self._lock:
+            return freezing.audit(
+                self.model, self.stages, self._initial, depth, self._ever_thawed()
+            )
+
+    def drift(self) -> dict[str, float]:
+        """For every stage, how far its parameters are from where they started: ||w - w0|| / ||w0||."""
+        with self._lock:
+            return {
+                name: freezing.drift_of(freezing.stage(self.model, name), self._initial[name])
+                for name in self.stages
+            }
+
+    def _ever_thawed(self) -> tuple[str, ...]:
+        """The stages that trained in at least one step of this run's history."""
+        depths = {event.trainable_from for event in self._told if isinstance(event, StepDone)}
+        first = min((self.stages.index(depth) for depth in depths), default=len(self.stages))
+        return self.stages[first:]
+
+    @contextmanager
+    def frozen_world(self) -> Iterator[nn.Module]:
+        """Hold the run between two steps, so that a probe may read its model; keep it short."""
+        with self._lock:
+            yield self.model
+
+
+def _history_row(event: Event) -> tuple[Any, ...] | None:
+    if isinstance(event, StepDone):
+        share = event.correct / event.count
+        scores = (event.loss, share, event.correct, event.count)
+        return (
+            event.step,
+            event.epoch,
+            "train",
+            *scores,
+            event.lr,
+            event.trainable_from,
+            event.seconds,
+        )
+    if isinstance(event, EpochDone) and event.valid_count:
+        share = event.valid_correct / event.valid_count
+        counts = (event.valid_correct, event.valid_count)
+        return (
+            event.step,
+            float(event.epoch),
+            "valid",
+            event.valid_loss,
+            share,
+            *counts,
+            None,
+            None,
+            event.seconds,
+        )
+    return None
