@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch.nn.functional import normalize, one_hot
 
-from labkit.learn import check, exercises
+from labkit.learn import exercises
+from tests.answers import Answers
 
 
 @pytest.fixture(autouse=True)
@@ -186,22 +185,8 @@ WRONG = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("id", "answer"), [(id, answer) for id, answers in RIGHT.items() for answer in answers]
-)
-def test_a_right_answer_is_accepted(id: str, answer: Callable[..., Any]) -> None:
-    assert exercises.find(id).problems(answer) == []
-
-
-@pytest.mark.parametrize(("id", "answer", "named"), WRONG)
-def test_a_wrong_answer_is_refused_with_its_reason(id: str, answer: Any, named: str) -> None:
-    assert named in " ".join(exercises.find(id).problems(answer))
-
-
-@pytest.mark.parametrize("answer", [None, 3, "x", object(), lambda: 1, lambda *a: 1 / 0])
-@pytest.mark.parametrize("id", sorted(RIGHT))
-def test_no_answer_whatever_raises(id: str, answer: Any) -> None:
-    assert "Not yet" in str(check(id, answer))
+class TestAnswers(Answers):
+    right, wrong = RIGHT, WRONG
 
 
 def test_an_answer_that_writes_into_what_it_is_given_cannot_spoil_the_check() -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from labkit.learn import exercises
+from tests.answers import Answers
 
 # ---------------------------------------------------------------- patients
 
@@ -174,14 +174,8 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("id", "answer"), [(id, one) for id in RIGHT for one in RIGHT[id]])
-def test_a_right_answer_is_right(id: str, answer: Any) -> None:
-    assert exercises.find(id).problems(answer) == []
-
-
-@pytest.mark.parametrize(("id", "answer", "said"), WRONG)
-def test_a_wrong_answer_is_told_what_is_wrong_with_it(id: str, answer: Any, said: str) -> None:
-    assert said in " ".join(exercises.find(id).problems(answer))
+class TestAnswers(Answers):
+    right, wrong = RIGHT, WRONG
 
 
 def test_a_check_of_chance_is_none() -> None:
@@ -189,9 +183,3 @@ def test_a_check_of_chance_is_none() -> None:
     for shift in range(20):
         answer = lambda labels, share, seed, s=shift: _split_plainly(labels, share, seed + s)  # noqa: E731
         assert exercises.find("03-split").problems(answer), shift
-
-
-@pytest.mark.parametrize("answer", [None, 3, "x", object(), lambda: 1, lambda *a: 1 / 0])
-@pytest.mark.parametrize("id", sorted(RIGHT))
-def test_no_answer_whatever_raises(id: str, answer: Any) -> None:
-    assert exercises.find(id).problems(answer)

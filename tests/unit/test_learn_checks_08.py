@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 import labkit
-from labkit.learn import exercises
+from tests.answers import Answers
 
 
 def _who(stages, epoch, phase):
@@ -146,19 +144,5 @@ WRONG = (
 )
 
 
-@pytest.mark.parametrize(
-    ("id", "answer"), [(id, answer) for id, answers in RIGHT.items() for answer in answers]
-)
-def test_a_right_answer_is_accepted(id, answer):
-    assert exercises.find(id).problems(answer) == []
-
-
-@pytest.mark.parametrize(("id", "answer", "said"), WRONG)
-def test_a_wrong_answer_is_refused_with_what_is_wrong_with_it(id, answer, said):
-    assert said in " ".join(exercises.find(id).problems(answer))
-
-
-@pytest.mark.parametrize("answer", [None, 3, "x", object(), lambda: 1, lambda *a: 1 / 0])
-@pytest.mark.parametrize("id", sorted(RIGHT))
-def test_no_answer_whatever_raises(id, answer):
-    assert exercises.find(id).problems(answer)
+class TestAnswers(Answers):
+    right, wrong = RIGHT, WRONG

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from statistics import fmean
 from typing import Any
 
-import pytest
 import torch
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
 from labkit.insight import mean_interval
-from labkit.learn import exercises
+from tests.answers import Answers
 
 
 def _norms(model):
@@ -294,19 +292,5 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("id", "answer"), [(id, answer) for id, answers in RIGHT.items() for answer in answers]
-)
-def test_a_right_answer_is_accepted(id: str, answer: Callable[..., Any]) -> None:
-    assert exercises.find(id).problems(answer) == []
-
-
-@pytest.mark.parametrize(("id", "answer", "named"), WRONG)
-def test_a_wrong_answer_is_refused_with_its_reason(id: str, answer: Any, named: str) -> None:
-    assert named in " ".join(exercises.find(id).problems(answer))
-
-
-@pytest.mark.parametrize("answer", [None, 3, "x", object(), lambda: 1, lambda *a: 1 / 0])
-@pytest.mark.parametrize("id", sorted(RIGHT))
-def test_no_answer_whatever_raises(id: str, answer: Any) -> None:
-    assert exercises.find(id).problems(answer)
+class TestAnswers(Answers):
+    right, wrong = RIGHT, WRONG

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from math import inf
-from typing import Any
 
-import pytest
 import torch
 
-from labkit.learn import exercises
+from tests.answers import Answers
 
 # ---------------------------------------------------------------- answers, right and wrong
 
@@ -142,17 +140,5 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("id", "answer"), [(id, one) for id in RIGHT for one in RIGHT[id]])
-def test_a_right_answer_is_right(id: str, answer: Any) -> None:
-    assert exercises.find(id).problems(answer) == []
-
-
-@pytest.mark.parametrize(("id", "answer", "said"), WRONG)
-def test_a_wrong_answer_is_told_what_is_wrong_with_it(id: str, answer: Any, said: str) -> None:
-    assert said in " ".join(exercises.find(id).problems(answer))
-
-
-@pytest.mark.parametrize("answer", [None, 3, "x", object(), lambda: 1, lambda *a: 1 / 0])
-@pytest.mark.parametrize("id", sorted(RIGHT))
-def test_no_answer_whatever_raises(id: str, answer: Any) -> None:
-    assert exercises.find(id).problems(answer)
+class TestAnswers(Answers):
+    right, wrong = RIGHT, WRONG

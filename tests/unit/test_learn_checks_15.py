@@ -6,15 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pytest
 from fastai.callback.core import Callback
 from fastai.callback.training import BnFreeze
 from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
 
-from labkit.learn import exercises
 from labkit.learn.checks import small
 from labkit.tuning import Phase, Plan, full
+from tests.answers import Answers
 
 # ---------------------------------------------------------------- slices
 
@@ -223,19 +222,5 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("id", "answer"), [(id, answer) for id, answers in RIGHT.items() for answer in answers]
-)
-def test_a_right_answer_is_accepted(id: str, answer: Callable[..., Any]) -> None:
-    assert exercises.find(id).problems(answer) == []
-
-
-@pytest.mark.parametrize(("id", "answer", "named"), WRONG)
-def test_a_wrong_answer_is_refused_with_its_reason(id: str, answer: Any, named: str) -> None:
-    assert named in " ".join(exercises.find(id).problems(answer))
-
-
-@pytest.mark.parametrize("answer", [None, 3, "x", object(), lambda: 1, lambda *a: 1 / 0])
-@pytest.mark.parametrize("id", sorted(RIGHT))
-def test_no_answer_whatever_raises(id: str, answer: Any) -> None:
-    assert exercises.find(id).problems(answer)
+class TestAnswers(Answers):
+    right, wrong = RIGHT, WRONG

@@ -7,10 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 import torch
 
-from labkit.learn import exercises
+from tests.answers import Answers
 
 # ---------------------------------------------------------------- a loop that keeps to a budget
 
@@ -189,22 +188,5 @@ WRONG: list[tuple[str, Callable[..., Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("id", "answer"), [(id, answer) for id, answers in RIGHT.items() for answer in answers]
-)
-def test_a_right_answer_is_accepted(id: str, answer: Callable[..., Any]) -> None:
-    assert exercises.find(id).problems(answer) == []
-
-
-@pytest.mark.parametrize(("id", "answer", "named"), WRONG)
-def test_a_wrong_answer_is_refused_with_its_reason(id: str, answer: Any, named: str) -> None:
-    said = " ".join(exercises.find(id).problems(answer))
-    assert said
-    assert named in said
-    assert "Your code stopped" not in said
-
-
-@pytest.mark.parametrize("answer", [None, 3, "x", object(), lambda: 1, lambda *a: 1 / 0])
-@pytest.mark.parametrize("id", sorted(RIGHT))
-def test_no_answer_whatever_raises(id: str, answer: Any) -> None:
-    assert exercises.find(id).problems(answer)
+class TestAnswers(Answers):
+    right, wrong = RIGHT, WRONG
