@@ -88,9 +88,14 @@ class Console:
             "data-status", status, timeout=seconds * SECOND
         )
 
+    @property
+    def names_shown(self) -> Locator:
+        """Where it lists the runs."""
+        return self.root.locator(".lk-run-name")
+
     def names(self) -> list[str]:
         """The runs it lists, in order."""
-        return self.root.locator(".lk-run-name").all_inner_texts()
+        return self.names_shown.all_inner_texts()
 
     def fill(self, name: str, text: str) -> None:
         """Type into a field and press Enter, as one does."""
