@@ -14,6 +14,7 @@ from labkit.insight.atlas.asking import (
     Expectation,
     Point,
     Verdict,
+    curve_of,
     differences,
     expect,
     expect_run,
@@ -24,9 +25,9 @@ from labkit.insight.atlas.record import Recorded, load
 from labkit.insight.atlas.sheets import SHEETS, Sheet, find
 
 if TYPE_CHECKING:
-    from labkit.insight.atlas.making import build, check, curve_of, problems, real_run
+    from labkit.insight.atlas.making import build, check, problems, real_run
 
-_MAKING = ("build", "check", "curve_of", "problems", "real_run")
+_MAKING = ("build", "check", "problems", "real_run")
 
 __all__ = [
     "SHEETS",

@@ -284,7 +284,7 @@ def judge(expected: Expectation, run: Run) -> Verdict:
         return Verdict("cannot tell", f"The atlas cannot tell: {told}.", differences=different)
     if run.status == "failed":
         return _diverged(expected)
-    right = _right(run)
+    right = curve_of(run)
     epoch = min(run.epoch, expected.sheet.epochs)
     if epoch < 1 or not expected.curve:
         why = "the run has not finished an epoch" if expected.curve else expected.sentence()[:-1]
@@ -319,10 +319,10 @@ def _diverged(expected: Expectation) -> Verdict:
     return Verdict(outcome, f"The run diverged; {told}: {outcome}.")
 
 
-def _right(run: Run) -> tuple[int, ...]:
-    from labkit.insight.atlas.making import curve_of
-
-    return curve_of(run)
+def curve_of(run: Run) -> tuple[int, ...]:
+    """How many validation examples a run had right before training and after each epoch that it finished."""
+    history = run.history
+    return tuple(int(n) for n in history[history["split"] == "valid"]["correct"])
 
 
 def differences(expected: Expectation, run: Run) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from labkit import runtime
 from labkit.errors import AtlasError
 from labkit.insight.atlas import record
-from labkit.insight.atlas.asking import Verdict, expect
+from labkit.insight.atlas.asking import Verdict, curve_of, expect
 from labkit.insight.atlas.record import RECORDS, Entry
 from labkit.insight.atlas.sheets import SHEETS, Sheet, find
 from labkit.insight.story import machine_and_versions, write_story
@@ -232,9 +232,3 @@ def real_run(name: str | Sheet, trainable_from: str, per_class: int, lr: float, 
         name=f"{trainable_from}, lr {lr:g}, {per_class} a class",
         precision=runtime.Precision(),
     )
-
-
-def curve_of(run: Run) -> tuple[int, ...]:
-    """How many validation examples a run had right before training and after each epoch that it finished."""
-    history = run.history
-    return tuple(int(n) for n in history[history["split"] == "valid"]["correct"])
