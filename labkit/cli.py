@@ -359,17 +359,23 @@ def build(name: Experiment, as_json: AsJson = False) -> None:
 
 
 @evidence.command()
-def check(as_json: AsJson = False) -> None:
-    """Fail when a record is incomplete or was made by another recipe."""
+def check(
+    runs: Annotated[
+        int, typer.Option(min=0, help="How many recorded runs of each lesson to do again.")
+    ] = 1,
+    chance: Annotated[int | None, typer.Option(help="Draws the runs; by default anew.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Do a few recorded runs again; fail when one ends outside its band, or a record is not whole and up to date."""
     from labkit.insight import evidence as record
 
     problems = record.check()
-    _tell(
-        {"problems": problems},
-        "\n".join(problems) or "Every record is complete and up to date.",
-        as_json,
-    )
-    raise typer.Exit(1 if problems else 0)
+    done = [] if problems else record.again(runs, chance, trainers=TRAINERS, tell=_watch)
+    facts = [{"run": str(one), "same": one.same, "inside": one.inside} for one in done]
+    same = sum(one.same for one in done)
+    whole = f"Every record is complete and up to date; {len(done)} runs done again, {same} of them to the example."
+    _tell({"problems": problems, "again": facts}, "\n".join(problems) or whole, as_json)
+    raise typer.Exit(0 if not problems and all(one.inside for one in done) else 1)
 
 
 @evidence.command("coach")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -136,6 +137,24 @@ def test_the_trap_is_on_record_as_statistics_that_moved(built):
     table = evidence.rows(SMALL, out=built).set_index("key")
     assert (table.loc["digits-6/linear-probe", "statistics"] == 0).all()
     assert (table.loc["digits-6/trap", "statistics"] > 0.01).all()
+
+
+def test_runs_done_again_are_the_same_to_the_example(built):
+    lesson = SimpleNamespace(EXPERIMENTS=(SMALL,))
+    told = []
+    done = evidence.again(2, chance=0, out=built, lessons=(lesson,), tell=told.append)
+    assert sorted(one.setting.key for one in done) == ["digits-6/linear-probe", "digits-6/trap"]
+    assert all(one.same and one.inside for one in done)
+    assert told == [str(one) for one in done]
+
+
+def test_a_run_that_ends_where_no_seed_would_is_found_out(built, tmp_path):
+    rows = record.read(built / "small.csv", Row)
+    record.write(tmp_path / "small.csv", [replace(row, correct=1) for row in rows])
+    lesson = SimpleNamespace(EXPERIMENTS=(SMALL,))
+    (one,) = evidence.again(1, chance=0, out=tmp_path, lessons=(lesson,))
+    assert not one.inside
+    assert "OUTSIDE" in str(one)
 
 
 def test_building_again_makes_only_what_is_missing(built):

@@ -18,6 +18,7 @@ from labkit.insight.evidence.experiments import find
 from labkit.insight.evidence.lessons import EXPERIMENTS
 from labkit.insight.evidence.making import build, recipe, tune
 from labkit.insight.evidence.record import RECORDS, Row, Trial
+from labkit.insight.evidence.repeating import again
 from labkit.insight.evidence.setting import Experiment, Setting
 from labkit.insight.metrics import Estimate, mean_interval, paired_difference
 from labkit.runtime import wilson
@@ -31,6 +32,7 @@ COLUMNS = {
 }
 
 __all__ = [
+    "again",
     "build",
     "check",
     "cite",

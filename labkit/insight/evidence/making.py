@@ -44,7 +44,7 @@ def build(
         old = next((row for row in rows if row.belongs_to(setting, seed)), None)
         if old and old.recipe == now:
             continue
-        row = _run(setting, seed, now, _trainer(setting, trainers or {}))
+        row = _run(setting, seed, now, trainers or {})
         rows = [*(row for row in rows if not row.belongs_to(setting, seed)), row]
         record.write(path, _ordered(experiment, rows))
         if tell:
@@ -100,18 +100,23 @@ def _candidates(experiment: Experiment) -> Iterator[tuple[Setting, float, int]]:
         yield from ((setting, *one) for one in product(setting.rates, TRIAL_SEEDS))
 
 
-def _trainer(setting: Setting, trainers: Mapping[str, Trainer]) -> Trainer:
+def started(setting: Setting, seed: int, trainers: Mapping[str, Trainer]) -> Any:
+    """The run of a setting with a seed, as it is before its first step.
+
+    Raises EvidenceError where somebody trains who was not brought along.
+    """
     if setting.by and setting.by not in trainers:
         raise EvidenceError(
             f"{setting.key} is trained by {setting.by}, which labkit.insight does not know. "
             "`labkit evidence build` brings it along."
         )
-    return trainers[setting.by] if setting.by else Run
+    trainer = trainers[setting.by] if setting.by else Run
+    return trainer(setting.backbone(), setting.load(seed), setting.plan, seed)
 
 
-def _run(setting: Setting, seed: int, recipe: str, trainer: Trainer) -> Row:
+def _run(setting: Setting, seed: int, recipe: str, trainers: Mapping[str, Trainer]) -> Row:
     """Train once and count."""
-    run = trainer(setting.backbone(), setting.load(seed), setting.plan, seed)
+    run = started(setting, seed, trainers)
     began, cpu_began = perf_counter(), process_time()
     run.fit()
     seconds, cpu_seconds = perf_counter() - began, process_time() - cpu_began
