@@ -196,16 +196,19 @@ def reload_the_page(console: Console) -> None:
     notebook.execute(f"{console.run}.pause()")
     console.wait_status("paused")
     expect(console.hook("progress")).to_contain_text(f"step {console.ask('step_number')} of")
-    expect(console.names_shown).to_have_text(names)  # a long story comes in many pieces
+    expect(console.names_shown).to_have_text(names)
     every = console.ask("history.split.eq('valid').sum().item()")
-    for _ in range(200):
-        mine = [row for row in console.table() if row.startswith(f"{console.ask('name')}\t")]
-        if len(mine) >= every:
+
+    def told() -> tuple[int, bool, list[str]]:
+        shown = console.table()
+        mine = [row for row in shown if row.startswith(f"{console.ask('name')}\t")]
+        return len(mine), set(rows) <= set(shown), console.commands()
+
+    for _ in range(200):  # a long story comes in many pieces
+        if told() == (every, True, commands):
             break
         notebook.page.wait_for_timeout(100)
-    assert len(mine) == every
-    assert set(rows) <= set(console.table())
-    assert console.commands() == commands
+    assert told() == (every, True, commands)
 
 
 def test_what_is_not_new_or_not_seen_is_not_drawn(open_console, write_notebook):
