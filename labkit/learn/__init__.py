@@ -12,7 +12,7 @@ from typing import Any
 _NAMES = {
     "predict": "predictions",
     "reveal": "predictions",
-    "score": "predictions",
+    "score": "scoring",
     "check": "exercises",
     "hint": "exercises",
     "photographs": "material",

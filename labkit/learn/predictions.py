@@ -1,18 +1,15 @@
-"""Commit to a guess before you see: predictions, what came of them, and the learner's calibration.
+"""Commit to a guess before you see: predictions, and what came of them.
 
 A prediction is one question with a few answers and a confidence. The first committed guess counts,
-and it can no longer be changed. `score()` compares how sure the learner was with how often they
-were right.
+and it can no longer be changed. What all guesses together tell of the learner is in `scoring.py`.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from html import escape
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anywidget
 import traitlets
@@ -20,9 +17,7 @@ import traitlets
 from labkit.errors import LabkitError
 from labkit.learn import progress
 from labkit.learn.note import Note
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
+from labkit.learn.scoring import score
 
 _HERE = Path(__file__).parent
 
@@ -154,78 +149,3 @@ def _choice(id: str, outcome: str | float, bounds: Sequence[float], choices: Seq
         limits = len(choices) - 1
         raise PredictionError(f"{id}: {limits} ascending bounds are needed, not {list(bounds)}.")
     return choices[bisect_right(list(bounds), outcome)]
-
-
-@dataclass(frozen=True)
-class Score:
-    """How often the learner was right, and how sure they were, over all predictions whose outcome is known."""
-
-    entries: Mapping[str, Mapping[str, Any]]
-
-    @property
-    def count(self) -> int:
-        """Predictions with a known outcome."""
-        return len(self.entries)
-
-    @property
-    def right(self) -> int:
-        """How many of them came true."""
-        return sum(entry["guess"] == entry["outcome"] for entry in self.entries.values())
-
-    @property
-    def confidence(self) -> float:
-        """Mean confidence, from 0 to 1."""
-        return _mean(entry["confidence"] / 100 for entry in self.entries.values())
-
-    @property
-    def brier(self) -> float:
-        """Mean squared distance of confidence from outcome (Brier, 1950): 0 is an oracle's."""
-        return _mean(
-            (entry["confidence"] / 100 - (entry["guess"] == entry["outcome"])) ** 2
-            for entry in self.entries.values()
-        )
-
-    def __str__(self) -> str:
-        if not self.count:
-            return "No prediction has met its outcome yet."
-        text = f"So far {self.right} of {self.count} right, {self.confidence:.0%} sure on average"
-        gap = round(100 * (self.confidence - self.right / self.count))
-        if self.count < 3:
-            return f"{text}."
-        if abs(gap) <= 10:
-            return f"{text}: well calibrated."
-        return f"{text}: {abs(gap)} points too {'sure' if gap > 0 else 'modest'}."
-
-    __repr__ = __str__
-
-    def table(self) -> DataFrame:
-        """One row a prediction: question, guess, confidence, outcome, right."""
-        import pandas as pd
-
-        rows = [
-            {
-                "question": entry["question"],
-                "guess": entry["guess"],
-                "confidence": entry["confidence"] / 100,
-                "outcome": entry["outcome"],
-                "right": entry["guess"] == entry["outcome"],
-            }
-            for entry in self.entries.values()
-        ]
-        columns = ["question", "guess", "confidence", "outcome", "right"]
-        return pd.DataFrame(rows, index=list(self.entries), columns=columns)
-
-    def _repr_html_(self) -> str:
-        rows = self.table().to_html(escape=True, float_format="{:.0%}".format) if self.count else ""
-        return f"<p>{escape(str(self))}</p>{rows}"
-
-
-def score() -> Score:
-    """The learner's score over all lessons, read from the progress file."""
-    kept = progress.read("predictions")
-    return Score({id: entry for id, entry in kept.items() if "outcome" in entry})
-
-
-def _mean(values: Iterable[float]) -> float:
-    listed = list(values)
-    return sum(listed) / len(listed) if listed else 0.0

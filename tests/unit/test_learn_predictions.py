@@ -1,11 +1,15 @@
 """A guess is committed once, before the result, and the learner's calibration is computed honestly."""
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from labkit.learn import predict, reveal, score
+from labkit.learn import predict, progress, reveal, score
 from labkit.learn.predictions import PredictionError
+from labkit.learn.scoring import Score
 
 CHOICES = ("low", "middle", "high")
 
@@ -89,3 +93,111 @@ def test_text_of_a_question_is_never_markup() -> None:
 def test_two_different_choices_are_the_least() -> None:
     with pytest.raises(PredictionError, match="two different"):
         predict("a", "Where?", ("x", "x"))
+
+
+# ---------------------------------------------------------------- calibration, drawn
+
+
+def scored(*guesses: tuple[str, int, bool]) -> Score:
+    """A score of (id, confidence, whether it came true)."""
+    return Score(
+        {
+            id: {"question": "Where?", "guess": "low", "confidence": sure, "outcome": "low" if right else "high"}
+            for id, sure, right in guesses
+        }
+    )  # fmt: skip
+
+
+def many(count: int, sure: int, right: int) -> Score:
+    return scored(*((f"00-{place}", sure, place < right) for place in range(count)))
+
+
+def test_nothing_is_said_of_calibration_while_chance_alone_would_do_it() -> None:
+    assert "too few to tell" in str(many(1, 95, 0))
+    assert "too few to tell" in str(many(2, 95, 0))
+    assert "too few to tell" in str(many(3, 80, 2))
+    assert "well calibrated, as far as 50 predictions can tell" in str(many(50, 80, 37))
+
+
+def test_a_gap_that_chance_would_not_make_is_said() -> None:
+    assert "20 points too sure" in str(many(50, 80, 30))
+    assert "20 points too modest" in str(many(50, 60, 40))
+    assert "95 points too sure" in str(many(3, 95, 0))
+
+
+def test_who_is_certain_and_always_right_is_well_calibrated() -> None:
+    assert "well calibrated" in str(many(12, 100, 12))
+
+
+def test_groups_and_lessons_lose_no_prediction() -> None:
+    found = scored(
+        ("07-knob", 34, True), ("00-x", 50, True), ("mine", 69, False), ("00-y", 70, True),
+        ("16-z", 90, False), ("03-leak", 100, True),
+    )  # fmt: skip
+    assert [part.count for part in found.by_confidence().values()] == [1, 2, 1, 2]
+    assert {name: part.count for name, part in found.by_lesson().items()} == {
+        "00": 2, "03": 1, "07": 1, "16": 1, "other": 1,
+    }  # fmt: skip
+    so_far = found.over_the_course()
+    assert [part.count for part in so_far.values()] == [2, 3, 4, 5, 6]
+    assert so_far["other"].brier == pytest.approx(found.brier)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 50])
+def test_calibration_is_drawn_however_few_predictions_there_are(count: int) -> None:
+    found = many(count, 80, count // 2)
+    picture = found.picture()
+    assert str(found) in picture.alt
+    assert picture.png().startswith(b"\x89PNG")
+    if count:
+        assert f"70 to 89 % sure, {count // 2} of {count} right" in picture.alt
+        assert set(picture.table["right"]) == {f"{count // 2} of {count}"}
+
+
+def test_the_intervals_are_those_of_wilson() -> None:
+    row = many(50, 80, 30).picture().table.iloc[0]
+    assert (row["low (%)"], row["right (%)"], row["high (%)"]) == (46, 60, 72)
+
+
+def test_a_figure_is_shown_from_three_predictions_on() -> None:
+    assert "<img" not in many(2, 80, 1)._repr_html_()
+    page = many(3, 80, 2)._repr_html_()
+    assert page.count("<img") == 1
+    assert page.count("<summary>") == 2
+
+
+def test_the_score_loads_matplotlib_only_to_draw() -> None:
+    code = (
+        "import sys; from labkit.learn import score; print(score()._repr_html_());"
+        "print('matplotlib' in sys.modules)"
+    )
+    said = subprocess.check_output([sys.executable, "-c", code], text=True)
+    page, drawn = said.splitlines()
+    assert "<p>No prediction has met its outcome yet.</p>" in page
+    assert drawn == "False"
+
+
+def test_entries_that_are_not_whole_do_not_count_and_hostile_ones_stay_text() -> None:
+    whole = {
+        "question": "<b>?</b>",
+        "guess": "$<i>x</i>$",
+        "confidence": 60,
+        "outcome": "$<i>x</i>$",
+    }
+    with progress.entry("predictions", "<script>") as kept:
+        kept.update(whole)
+    for name, value in (
+        ("guess", 1),
+        ("outcome", None),
+        ("confidence", "60"),
+        ("confidence", 900),
+        ("question", []),
+    ):
+        with progress.entry("predictions", f"bad {name} {value}") as kept:
+            kept.update({**whole, name: value})
+    with progress.entry("predictions", "bad, nearly empty") as kept:
+        kept["outcome"] = "x"
+    found = score()
+    assert (found.right, found.count) == (1, 1)
+    page = found._repr_html_() + found.picture().html()
+    assert not re.search(r"<(script|b|i)\b", page)
