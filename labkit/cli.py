@@ -165,6 +165,25 @@ def doctor(as_json: AsJson = False) -> None:
     raise typer.Exit(0 if diagnosis.ok else 1)
 
 
+@app.command()
+def progress(as_json: AsJson = False) -> None:
+    """Show the learner's map of the course: what is done, what is open, where to go on."""
+    from labkit.learn import course_map, score
+
+    found, judged = course_map(), score()
+    facts = {
+        **found.facts(),
+        "score": {
+            "right": judged.right,
+            "count": judged.count,
+            "confidence": judged.confidence,
+            "brier": judged.brier,
+            "said": str(judged),
+        },
+    }
+    _tell(facts, f"{found}\n\n{judged}", as_json)
+
+
 # ---------------------------------------------------------------- data, weights, evidence
 
 

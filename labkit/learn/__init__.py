@@ -21,6 +21,7 @@ _NAMES = {
     "predict_panel": "predict_card",
     "Clinic": "clinic",
     "seal": "sealed",
+    "course_map": "course",
 }
 
 __all__ = sorted(_NAMES)

@@ -39,6 +39,7 @@ WIDGET = "application/vnd.jupyter.widget-view+json"  # nothing to look at withou
 CELL_SECONDS = 200  # that a cell of a lesson may take
 _BADGES = re.compile(r"^\[!\[Open in Colab\].*\n*", re.M)
 _PNG = re.compile(r'<img src="data:image/png;base64,([^"]+)"')
+_LESSON = re.compile(r"""(?<= href=['"])(\d\d_\w+)\.ipynb(?=['"])""")  # its page lies there
 Tell = Callable[[str], object]
 
 _CONF = """\
@@ -297,7 +298,7 @@ def page(lesson: Lesson, static: Path) -> NotebookNode:
             cell.outputs = [_html_output(_stage(lesson))]
         for output in cell.outputs:
             if "text/html" in output.get("data", {}):
-                html = output.data["text/html"]
+                html = _LESSON.sub(r"\1.html", output.data["text/html"])
                 output.data = {"text/html": _PNG.sub(lambda m: _in_file(m, static), html)}
     return made
 

@@ -1,15 +1,20 @@
-"""The pictures of the course as the learner walks it."""
+"""The pictures of the course as the learner walks it: their calibration, and the path with what is done."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import sin
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 
 from labkit.learn.lessons import LESSONS
 from labkit.learn.scoring import ELSEWHERE, GROUPS, Score
-from labkit.show.picture import CARD, FAINT, INK, Marked, Picture, dress, legend, look
+from labkit.show.picture import CARD, EDGE, FAINT, INK, Marked, Picture, dress, legend, look
+
+if TYPE_CHECKING:
+    from labkit.learn.course import CourseMap, State
 
 SHARES = (-4, 104)  # per cent, with room for what is drawn on the edge
 
@@ -118,5 +123,63 @@ def _calibration_table(groups: Mapping[str, Score], course: Mapping[str, Score])
                 "Brier score": round(part.brier, 2),
             }
             for name, part in parts.items()
+        ]
+    )
+
+
+# ---------------------------------------------------------------- the path
+
+FILLS: Mapping[State, Any] = {"done": "full", "begun": "left", "not begun": "none"}
+DOT: Mapping[str, Any] = {
+    "marker": "o",
+    "linestyle": "",
+    "markersize": 15,
+    "markerfacecoloralt": CARD,
+}
+
+
+def path(found: CourseMap) -> Picture:
+    """The lessons along a path: a dot that is full, half full or empty, and an arrow where to go on."""
+    picture = Picture(7, 1.9)
+    axes = picture.subplots()
+    axes.set_axis_off()
+    heights = [0.5 * sin(0.75 * place) for place in range(len(found.steps))]
+    axes.plot(range(len(heights)), heights, color=EDGE, linewidth=5, zorder=1)
+    entries: dict[str, Marked | None] = dict.fromkeys([*FILLS, "next"])
+    for place, (step, height) in enumerate(zip(found.steps, heights, strict=True)):
+        way = {"color": look(0).colour, "fillstyle": FILLS[step.state], **DOT}
+        axes.plot(place, height, color=CARD, **DOT)  # the path does not shine through
+        dot = axes.plot(place, height, **way)[0]
+        entries[step.state] = Marked(dot, step.state)
+        axes.text(
+            place, height - 0.42, step.lesson.number, ha="center", va="top", fontsize=9, color=INK
+        )
+        if step is found.next:
+            arrow = axes.plot(place, height + 0.55, "v", color=look(1).colour, markersize=10)[0]
+            entries["next"] = Marked(arrow, "go on here")
+    axes.set(xlim=(-0.6, len(heights) - 0.4), ylim=(-1.3, 1.3))
+    legend(picture, [entry for entry in entries.values() if entry], columns=4)
+    return picture.told(_path_alt(found), _path_table(found))
+
+
+def _path_alt(found: CourseMap) -> str:
+    by_state: dict[str, list[str]] = {}
+    for step in found.steps:
+        by_state.setdefault(step.state, []).append(step.lesson.number)
+    said = "; ".join(f"{state}: {', '.join(numbers)}" for state, numbers in by_state.items())
+    way = f" Go on with {found.next.lesson.number}." if found.next else ""
+    return f"The path through the lessons. {said[0].upper()}{said[1:]}.{way}"
+
+
+def _path_table(found: CourseMap) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "lesson": str(step.lesson),
+                "state": step.state,
+                "predictions": step.predictions,
+                "exercises": step.exercises,
+            }
+            for step in found.steps
         ]
     )

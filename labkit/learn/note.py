@@ -29,13 +29,13 @@ class Note:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        points = "".join(f"<li>{_said(point)}</li>" for point in self.points)
+        points = "".join(f"<li>{said(point)}</li>" for point in self.points)
         listed = f"<ul style='margin:.3em 0'>{points}</ul>" if points else ""
-        head = f"<strong>{_MARKS[self.tone]} {_said(self.headline)}</strong>"
+        head = f"<strong>{_MARKS[self.tone]} {said(self.headline)}</strong>"
         return f"<div style='{_BOX}'>{head}{listed}{_ladder(self.hints)}</div>"
 
 
-def _said(text: str) -> str:
+def said(text: str) -> str:
     """The text as HTML; what stands between backticks looks like code, all else stays as it is spelt."""
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
@@ -45,6 +45,6 @@ def _ladder(hints: tuple[str, ...]) -> str:
     html = ""
     for number, hint in reversed(list(enumerate(hints, start=1))):
         summary = f"<summary style='cursor:pointer'>Hint {number} of {len(hints)}</summary>"
-        inside = f"<div style='margin-left:1em'>{_said(hint)}{html}</div>"
+        inside = f"<div style='margin-left:1em'>{said(hint)}{html}</div>"
         html = f"<details>{summary}{inside}</details>"
     return html

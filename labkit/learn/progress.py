@@ -32,10 +32,10 @@ def path() -> Path:
     return Path(chosen) if chosen else platformdirs.user_data_path("labkit") / "progress.json"
 
 
-def read(drawer: Drawer) -> dict[str, dict[str, Any]]:
-    """All entries of a drawer by their id, as they lie on disk now."""
+def read(drawer: str) -> dict[str, dict[str, Any]]:
+    """All entries of a drawer by their id, as they lie on disk now; a drawer that there is not is empty."""
     with _one_at_a_time:
-        return _load()[drawer]
+        return _load().get(drawer, {})
 
 
 @contextmanager

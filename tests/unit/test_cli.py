@@ -21,7 +21,7 @@ from PIL import Image
 from labkit import cli
 
 COMMANDS = {
-    "lab", "doctor", "build-lessons", "book",
+    "lab", "doctor", "progress", "build-lessons", "book",
     "data", "data fetch", "data report",
     "sweep",
     "pretrain", "pretrain photos", "pretrain glyphs",
@@ -82,6 +82,57 @@ def test_doctor_answers_as_data(capsys):
     facts = json.loads(said)
     assert (code == 0) is facts["ok"]
     assert {"name", "status", "detail", "advice"} == set(facts["checks"][0])
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """A progress file in which lesson 00 is done but for an exercise."""
+    file = tmp_path / "progress.json"
+    monkeypatch.setenv("LABKIT_PROGRESS", str(file))
+    guess = {"question": "?", "choices": ["a", "b"], "guess": "a", "confidence": 80, "outcome": "a"}
+    entries = {"predictions": {"00-three-labels": guess}}
+    entries["exercises"] = {"00-two-rates": {"solved": True, "hints": 1}}
+    file.write_text(json.dumps({"version": 1, **entries}), encoding="utf-8")
+    return file
+
+
+def test_progress_is_told_in_words(capsys, kept):
+    code, said, _ = run(capsys, "progress")
+    assert code == 0
+    assert "0 of 17 lessons done" in said
+    assert "Go on with 00 Start here (1 exercise to go)" in said
+    assert f"This is kept in {kept}, a file on this machine, and sent nowhere." in said
+    assert "progress.forget()" in said
+    assert "So far 1 of 1 right" in said
+
+
+def test_progress_is_told_as_data(capsys, kept):
+    code, said, _ = run(capsys, "progress", "--json")
+    facts = json.loads(said)
+    assert (code, facts["file"], facts["done"], facts["next"]) == (0, str(kept), 0, "00")
+    assert facts["score"]["right"] == facts["score"]["count"] == 1
+    first = facts["lessons"][0]
+    assert first["predictions"] == {"of": 1, "made": 1, "met": 1, "right": 1}
+    assert first["exercises"] == {"of": 2, "solved": 1, "hints": 1}
+    assert len(facts["lessons"]) == 17
+
+
+def test_progress_loads_neither_torch_nor_matplotlib(kept):
+    code = (
+        "import sys; from labkit import cli\n"
+        "try: cli.main(['progress'])\n"
+        "except SystemExit: print([name for name in ('torch', 'matplotlib') if name in sys.modules])"
+    )
+    said = subprocess.check_output([sys.executable, "-c", code], encoding="utf-8")
+    assert said.splitlines()[-1] == "[]"
+
+
+def test_a_damaged_progress_file_is_set_aside_and_the_map_begins_anew(capsys, kept):
+    kept.write_text("{", encoding="utf-8")
+    with pytest.warns(UserWarning, match="unreadable-1"):
+        code, said, _ = run(capsys, "progress")
+    assert code == 0
+    assert "Go on with 00 Start here (1 prediction and 2 exercises to go)" in said
 
 
 def test_data_lists_what_there_is(capsys):

@@ -18,12 +18,13 @@ from labkit.learn.rehearsal import Rehearsal
 MARKUP = "<img src=x onerror=alert(1)></script>"
 PNG = base64.b64encode(b"a picture").decode()
 FIGURE = f'<img src="data:image/png;base64,{PNG}" alt="Two curves."><details>a table</details>'
+LINK = "<a href='02_lesson.ipynb'>02 A lesson</a>"
 BADGES = "[![Open in Colab](https://a/b.svg)](https://a/c) [![Open in Binder](d)](e)"
 
 
 def executed(number: int = 1) -> NotebookNode:
     """A solution as it ran, with all that a page does something about."""
-    shown = {"text/html": FIGURE, "image/png": PNG, "text/plain": "Two curves."}
+    shown = {"text/html": LINK + FIGURE, "image/png": PNG, "text/plain": "Two curves."}
     cells = [
         new_markdown_cell(f"# {number:02} · A lesson\n\n{BADGES}\n\n- **Time:** short"),
         new_code_cell("import labkit", metadata={"tags": ["bootstrap"]}),
@@ -92,6 +93,11 @@ def test_links_to_the_glossary_stay_within_the_book(source: Path) -> None:
         "[step](glossary.ipynb#one-step) and [a site](https://a.b)"
         in cells(source, "01_lesson")[2].source
     )
+
+
+def test_a_lesson_that_an_output_links_to_is_its_page(source: Path) -> None:
+    html = cells(source, "01_lesson")[3].outputs[0].data["text/html"]
+    assert "<a href='02_lesson.html'>" in html
 
 
 def test_a_figure_becomes_a_file_and_keeps_its_words_and_its_table(source: Path) -> None:
