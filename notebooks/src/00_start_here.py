@@ -241,6 +241,12 @@ learn.check("00-two-rates", mine)
 learn.score()
 
 # %% [markdown]
+# And this is your map: what is done in each lesson, and where to go on. Come back to it whenever you like.
+
+# %%
+learn.course_map()
+
+# %% [markdown]
 # ## References
 #
 # - Yosinski, J., Clune, J., Bengio, Y., & Lipson, H. (2014). How transferable are features in deep neural

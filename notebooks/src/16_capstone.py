@@ -503,6 +503,12 @@ learn.check("16-same", largest_difference)
 learn.score()
 
 # %% [markdown]
+# And the way you came. What you left open is still there.
+
+# %%
+learn.course_map()
+
+# %% [markdown]
 # ## References
 #
 # - Mitchell, M., et al. (2019). Model cards for model reporting. *Conference on Fairness, Accountability, and Transparency*.
