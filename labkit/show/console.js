@@ -314,7 +314,8 @@ class Track {
     this.marks.push({ step, kind, label });
   }
 
-  // What came after `step` is no longer this run's past; it stays as a faint ghost, to compare with.
+  // What came after `step` is no longer this run's past; it stays as a faint ghost, to compare with. A command given at
+  // `step` was for the steps after it, so the run forgets it, too; an epoch or a phase is marked where it came about.
   rewound(step) {
     this.turns += 1;
     const keep = this.steps.findIndex((value) => value > step);
@@ -325,7 +326,7 @@ class Track {
       for (const list of Object.values(this.sums)) list.length = keep + 1;
     }
     this.epochs = this.epochs.filter((entry) => entry.step <= step);
-    this.marks = this.marks.filter((mark) => mark.step <= step);
+    this.marks = this.marks.filter((mark) => mark.step < step || (mark.step === step && mark.kind === "phase"));
   }
 
   at(index, what) {

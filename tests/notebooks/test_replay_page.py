@@ -37,15 +37,20 @@ def tiny(classes: int) -> nn.Module:
 
 @pytest.fixture(scope="module")
 def recorder() -> replay.Recorder:
-    """Ten steps, a command, a way back; the classes have names that would hurt if they were markup."""
+    """Two commands and a way back to where the second was given and the second phase began.
+
+    The classes have names that would hurt if they were markup.
+    """
     data = labkit.load_data("digits", size=16).subset(per_class=4)
     hostile = replace(data, classes=tuple(f"{MARKUP}{name}" for name in data.classes))
     net = labkit.Backbone.from_module(tiny, ("stem", "head"), "tiny")
-    plan = labkit.full(lr=1e-3, epochs=20, batch_size=10)
+    plan = labkit.gradual(("head", "stem"), lr=1e-3, epochs=3, batch_size=10)  # 4 steps an epoch
     made = replay.Recorder(Run(net, hostile, plan, name=MARKUP, precision=runtime.Precision()))
     made.train(8)
     made.set(lr=1e-2)
-    made.train(8)
+    made.train(4)
+    made.set(weight_decay=0.1)
+    made.train(4)
     made.rewind(12)
     made.train(8)
     return made
@@ -127,6 +132,18 @@ def test_at_first_it_stands_still_at_the_end_and_shows_what_the_run_came_to(
     page.wait_for_timeout(400)
     assert seconds(page) == before  # nothing plays by itself
     assert hook(page, "replay-play").inner_text() == "▶ Play from the start"
+
+
+def test_a_rewind_takes_the_same_marks_back_as_commands(
+    page: Page, recorder: replay.Recorder
+) -> None:
+    """What was said at the very step no longer happened; that a phase began there did."""
+    hook(page, "table-toggle").press("Enter")
+    told = hook(page, "table").locator("li")
+    told.first.wait_for()
+    marks = [line.rsplit(", step ", 1)[1] for line in told.all_inner_texts()]
+    assert marks == ["8: lr 0.01", "12: phase 2: stem, lr 0.001"]
+    assert [command.step for command in recorder.run.log] == [8]
 
 
 def test_it_plays_from_the_start_and_pauses_by_keyboard(page: Page) -> None:
