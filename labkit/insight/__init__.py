@@ -23,7 +23,14 @@ from labkit.insight.cost import (
 from labkit.insight.diagnosis import Diagnosis, Finding, diagnose
 from labkit.insight.drift import drift_table, layers_drift
 from labkit.insight.feature_map import FeatureMap, feature_map
-from labkit.insight.forgetting import OldTask, between, forgetting, old_task, remembered
+from labkit.insight.forgetting import (
+    Diary,
+    OldTask,
+    between,
+    forgetting,
+    old_task,
+    remembered,
+)
 from labkit.insight.gradients import gradient_norms
 from labkit.insight.labels import Suspect, SuspectLabels, suspect_labels
 from labkit.insight.looking import Activations, Filters, GradCam, activations, filters, grad_cam
@@ -43,6 +50,7 @@ __all__ = [
     "Confusion",
     "Cost",
     "Diagnosis",
+    "Diary",
     "Estimate",
     "FeatureMap",
     "Filters",

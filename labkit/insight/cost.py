@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from labkit.tuning import Run
 
 GIGA, MEGA = 1e9, 1e6
+LAST_STEPS = (
+    50  # of a run that tell what a step takes now: before, frozen stages had yet to be run once
+)
 TINY_RATE = 1e-7  # of the optimiser of a copy: it makes real steps, and its numbers stay harmless
 Clock = Callable[[], float]
 
@@ -103,7 +106,11 @@ def count_step(run: Run, trainable_from: str | int | None = None) -> StepCost:
 
 def step_costs(run: Run, depths: Sequence[str | int] | None = None) -> tuple[StepCost, ...]:
     """A step at each frozen depth, by default at every stage of the network, from everything to the head alone."""
-    return tuple(count_step(run, depth) for depth in depths or run.stages)
+    copy, steps = Copy(run), []
+    for depth in depths or run.stages:
+        copy.freeze_below(resolve_depth(depth, run.stages))
+        steps.append(copy.counted())
+    return tuple(steps)
 
 
 # ---------------------------------------------------------------- what a whole plan costs
@@ -202,6 +209,22 @@ def step_seconds(
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("trains from")
 
 
+def seconds_so_far(run: Run) -> dict[str, tuple[float, int]]:
+    """What the run's own steps took: by frozen depth, the median in seconds of the last 50, and how many those are.
+
+    Only full batches of the size in force count. Seconds are those of the wall clock, and a step that finds the output
+    of frozen stages where it was kept takes fewer.
+    """
+    size = min(run.settings.batch_size, len(run.data.train))
+    rows = run.history
+    steps = rows[(rows["split"] == "train") & (rows["count"] == size)]
+    found = {}
+    for depth, seconds in steps.groupby("trainable_from")["seconds"]:
+        last = seconds.tail(LAST_STEPS)
+        found[str(depth)] = (float(last.median()), len(last))
+    return found
+
+
 # ---------------------------------------------------------------- the copy that is worked on
 
 
@@ -245,13 +268,15 @@ class Copy:
             with FlopCounterMode(display=False) as back:
                 loss.backward()
             self._optimisers[self.depth].step()
+        memory = self._memory(saved, values)
+        self.model.zero_grad()  # else what is frozen next would keep its gradients
         return StepCost(
             self.depth,
             len(self.targets),
             frozen=below.get_total_flops(),
             forward=ahead.get_total_flops(),
             backward=back.get_total_flops(),
-            memory=self._memory(saved, values),
+            memory=memory,
         )
 
     def timed(self, kept: bool, clock: Clock) -> float:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from labkit import runtime
 from labkit.errors import BackboneError, DataError
 from labkit.insight.inside import given_to, looking_at, split_of, start_of
 from labkit.insight.moments import epoch_ends, epochs_done, moments, spread_out
+from labkit.models.origin import TINY_IMAGENET, tiny_imagenet
 from labkit.tuning.evaluation import evaluate, forward
 from labkit.tuning.precision import laid_out
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from labkit.models.pretrain.letters import Letters
     from labkit.tuning import Evaluation, Run
 
-TINY_IMAGENET = "tiny-imagenet-200"
+ASKED = 400  # old questions at each moment of a diary: no 95 % interval is wider than ten points
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +139,83 @@ def between(
     return pd.DataFrame(rows)
 
 
+# ---------------------------------------------------------------- while a run trains
+
+
+Count = tuple[int, int]  # right answers, and questions
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """What a run knew of both tasks after `step` steps, and the past that made it so."""
+
+    step: int
+    past: tuple[Any, ...]
+    old: Count
+    new: Count
+
+    def belongs_to(self, run: Run) -> bool:
+        """Whether a run was the same after these steps."""
+        return self.step <= run.step_number and self.past == _past(run, self.step)
+
+
+class Diary:
+    """What is left of the old task along runs that train: each moment is asked when it is there, and written down.
+
+    Nothing is trained again. What a run is after some steps follows from its parts and the commands that it was given
+    before, so a moment counts for every run with that past: for its branches too, and no more for a run that was
+    taken back to before it and told something else.
+    """
+
+    def __init__(self) -> None:
+        self._moments: list[Moment] = []
+
+    def ask(self, run: Run) -> pd.DataFrame:
+        """Ask a run as it is now, and once as it began; one row a moment of its past that was ever asked.
+
+        Columns: step, then old, old_low and old_high (accuracy on the old task under the old head, with its 95 %
+        Wilson interval), and new, new_low and new_high (on validation; nan where there is nothing to validate on).
+        The run is not changed. Raises as `remembered` and `old_task` do.
+        """
+        head, task = _old_head(run), old_task(run.net, ASKED)
+        if not self._knows(run, 0):
+            self._note(run, 0, start_of(run), task, head)
+        with looking_at(run) as model:
+            if not self._knows(run, run.step_number):
+                self._note(run, run.step_number, model, task, head)
+        mine = sorted((m for m in self._moments if m.belongs_to(run)), key=lambda m: m.step)
+        return pd.DataFrame(
+            [{"step": m.step, **_judged("old", m.old), **_judged("new", m.new)} for m in mine]
+        )
+
+    def _knows(self, run: Run, step: int) -> bool:
+        return any(moment.step == step and moment.belongs_to(run) for moment in self._moments)
+
+    def _note(self, run: Run, step: int, model: nn.Module, task: OldTask, head: nn.Module) -> None:
+        valid = run.data.valid
+        old = _right(task, _answers(model, run, task, head))
+        new = _right(valid, _answers(model, run, valid)) if len(valid) else (0, 0)
+        self._moments.append(Moment(step, _past(run, step), old, new))
+
+
+def _past(run: Run, step: int) -> tuple[Any, ...]:
+    """All that decides what a run is after `step` steps."""
+    told = tuple(command for command in run.log if command.kind == "set" and command.step < step)
+    return run.net, run.data, run.plan, run.seed, run.precision, told
+
+
+def _right(questions: Any, answers: Callable[[Tensor], Tensor]) -> Count:
+    found = evaluate(questions, "asked", answers)
+    return found.correct, found.count
+
+
+def _judged(task: str, found: Count) -> dict[str, float]:
+    """An accuracy and its interval, as columns named after the task."""
+    correct, count = found
+    low, high = runtime.wilson(correct, count) if count else (nan, nan)
+    return {task: correct / count if count else nan, f"{task}_low": low, f"{task}_high": high}
+
+
 # ---------------------------------------------------------------- the parts
 
 
@@ -205,10 +284,10 @@ def _photographs(count: int, seed: int, folder: Path) -> OldTask:
 
 
 def _tiny_imagenet() -> Path:
-    root = runtime.data_dir()
-    if root is None or not (root / TINY_IMAGENET).is_dir():
+    folder = tiny_imagenet()
+    if folder is None:
         raise DataError(
             f"The photographs that resnet10 was trained on are not here. Give the folder of {TINY_IMAGENET}, or set "
             f"LABKIT_DATA to the folder it lies in. resnet10-glyphs needs nothing: its letters are drawn."
         )
-    return root / TINY_IMAGENET
+    return folder

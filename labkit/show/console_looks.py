@@ -9,35 +9,74 @@ from __future__ import annotations
 
 import base64
 import time
+from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 from labkit.errors import CommandError, LabkitError
+from labkit.models import origin
 from labkit.show.strip import has_images
 from labkit.tuning import Run
 
 SHARE = 0.2  # of training time that a figure which was asked for may cost
 WORDS = 1500  # characters of a text that travels
-OF_PICTURES = ("grad_cam", "filters")  # looks that make no sense for text
 
 
-# name -> its title and the function of this room that draws it. Imported when it draws: opening a console does not
-# wait for matplotlib.
+# ---------------------------------------------------------------- what there is to look at
+
+
+def _always(run: Run) -> bool:
+    return True
+
+
+def _of_pictures(run: Run) -> bool:
+    return has_images(run.data.valid)
+
+
+def _of_ours(run: Run) -> bool:
+    """Whether network, data and plan are at hand; what a bridge steers may come without them."""
+    return isinstance(run, Run)
+
+
+def _of_an_old_task(run: Run) -> bool:
+    return _of_ours(run) and run.plan.pretrained and origin.can_be_asked(run.net)
+
+
+class Choice(NamedTuple):
+    """A look: its title, what draws it, and whether it makes sense for a run, which must be cheap to tell.
+
+    What draws is a function of a module of this room. A class is made once a console: it remembers what it drew. Both
+    are imported when they draw: opening a console does not wait for matplotlib.
+    """
+
+    title: str
+    draws: str
+    fits: Callable[[Run], bool] = _always
+
+
 LOOKS = {
-    "confusion": ("Which class is taken for which", "predicted.confusion"),
-    "calibration": ("How sure it is, and how often right", "predicted.calibration"),
-    "feature_map": ("Where the samples lie: a map of the features", "feature_map.feature_map_now"),
-    "grad_cam": ("Where it looks: Grad-CAM", "inside.grad_cam"),
-    "similarity": ("How far each stage sees as it did at the start", "stages.similarity"),
-    "gradient_norms": ("How long the gradients are, stage by stage", "stages.gradient_norms"),
-    "filters": ("The filters of the first layer", "inside.filters"),
+    "confusion": Choice("Which class is taken for which", "predicted.confusion"),
+    "calibration": Choice("How sure it is, and how often right", "predicted.calibration"),
+    "feature_map": Choice(
+        "Where the samples lie: a map of the features", "feature_map.feature_map_now"
+    ),
+    "grad_cam": Choice("Where it looks: Grad-CAM", "inside.grad_cam", _of_pictures),
+    "similarity": Choice("How far each stage sees as it did at the start", "stages.similarity"),
+    "gradient_norms": Choice("How long the gradients are, stage by stage", "stages.gradient_norms"),
+    "filters": Choice("The filters of the first layer", "inside.filters", _of_pictures),
+    "forgetting": Choice(
+        "What is left of the old task", "forgotten.ForgettingSoFar", _of_an_old_task
+    ),
+    "cost": Choice("What a step costs", "cost.StepsNow", _of_ours),
 }
 
 
 def looks_of(run: Run) -> list[tuple[str, str]]:
     """The looks that make sense for a run, as name and title."""
-    pictures = has_images(run.data.valid)
-    return [(n, title) for n, (title, _) in LOOKS.items() if pictures or n not in OF_PICTURES]
+    return [(name, choice.title) for name, choice in LOOKS.items() if choice.fits(run)]
+
+
+# ---------------------------------------------------------------- the one that was chosen
 
 
 class Looks:
@@ -50,6 +89,7 @@ class Looks:
         self.wanted = ""
         self.result: dict[str, Any] | None = None
         self.figure = (0, "")
+        self._pens: dict[str, Callable[[Run], Any]] = {}
         self._seen: tuple[str, str, int] | None = None
         self._due = 0.0
 
@@ -76,7 +116,7 @@ class Looks:
             return
         began = time.monotonic()
         still = run if "branch" in run.refuses else run.branch()  # drawn at leisure
-        address, words, error = _drawn(name, still)
+        address, words, error = self._drawn(name, still)
         self._due = time.monotonic() + (time.monotonic() - began) / SHARE
         self._seen = now
         version = self.figure[0] + 1
@@ -84,15 +124,21 @@ class Looks:
         about = {"version": version, "run": identity, "name": name, "step": still.step_number}
         self.result = {**about, "words": words[:WORDS], "error": error[:WORDS]}
 
+    def _drawn(self, name: str, run: Run) -> tuple[str, str, str]:
+        """The figure as a `data:` address and in words; of one that cannot be drawn, why."""
+        try:
+            picture = self._pen(name)(run)
+            data = base64.b64encode(picture.png()).decode()
+            return f"data:image/png;base64,{data}", picture.alt, ""
+        except LabkitError as reason:
+            return "", "", str(reason)
+        except Exception as trouble:  # a figure that fails must not silence the panel
+            return "", "", f"This cannot be drawn: {trouble!r}"
 
-def _drawn(name: str, run: Run) -> tuple[str, str, str]:
-    """The figure as a `data:` address and in words; of one that cannot be drawn, why."""
-    module, _, draw = LOOKS[name][1].partition(".")
-    try:
-        picture = getattr(import_module(f"labkit.show.{module}"), draw)(run)
-        data = base64.b64encode(picture.png()).decode()
-        return f"data:image/png;base64,{data}", picture.alt, ""
-    except LabkitError as reason:
-        return "", "", str(reason)
-    except Exception as trouble:  # a figure that fails must not silence the panel
-        return "", "", f"This cannot be drawn: {trouble!r}"
+    def _pen(self, name: str) -> Callable[[Run], Any]:
+        """What draws a look; one that remembers is always the same."""
+        if name not in self._pens:
+            module, _, draws = LOOKS[name].draws.partition(".")
+            pen = getattr(import_module(f"labkit.show.{module}"), draws)
+            self._pens[name] = pen() if isinstance(pen, type) else pen
+        return self._pens[name]

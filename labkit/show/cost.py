@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 
-from labkit.insight.cost import Cost, StepCost, cost_table, step_table
+from labkit.insight.cost import (
+    Cost,
+    StepCost,
+    cost_table,
+    seconds_so_far,
+    step_costs,
+    step_table,
+)
 from labkit.show.picture import (
     CARD,
     COLOURS,
@@ -22,33 +29,82 @@ from labkit.show.picture import (
     shorten,
 )
 
+if TYPE_CHECKING:
+    from labkit.tuning import Run
+
+BAND = "#EEF3FA"  # behind the depth of now
 NEED_TIME = "not trained yet"
 
 
-def step_bars(steps: Sequence[StepCost]) -> Picture:
+def step_bars(
+    steps: Sequence[StepCost],
+    now: str | None = None,
+    seconds: Mapping[str, tuple[float, int]] | None = None,
+) -> Picture:
     """Operations of one step (left) and the memory that it needs at once (right): a bar a frozen depth.
 
-    The parts of a bar differ in colour and in hatching. `steps` are what `insight.step_costs` gives.
+    The parts of a bar differ in colour and in hatching. `steps` are what `insight.step_costs` gives. The depth `now` is
+    marked; `seconds`, as `insight.cost.seconds_so_far` gives them, get a panel of their own.
     """
     table = step_table(steps)
     picture = Picture(9, 1.5 + 0.42 * len(table))
-    left, right = picture.subplots(1, 2, sharey=True)
-    entries = _stacked(left, table, "GFLOP", "operations of a step (GFLOP)")
-    entries += _stacked(right, table, "MB", "memory at once (MB)", first=3)
-    left.set_yticks(range(len(table)), list(table.index), parse_math=False)
-    left.set_ylim(len(table) - 0.5, -0.5)
-    left.set_ylabel("trains from", color=INK)
+    panels = picture.subplots(1, 2 if seconds is None else 3, sharey=True)
+    entries = _stacked(panels[0], table, "GFLOP", "operations of a step (GFLOP)")
+    entries += _stacked(panels[1], table, "MB", "memory at once (MB)", first=3)
+    if seconds is not None:
+        table["time (ms)"] = [1e3 * seconds[d][0] if d in seconds else None for d in table.index]
+        _bars(panels[2], table["time (ms)"], "measured time of a step (ms)", len(LOOKS) - 2)
+    _name_rows(panels, list(table.index), now)
     legend(picture, entries, columns=4)
-    samples = steps[0].samples
-    said = "; ".join(
-        f"from {step.trainable_from}: {step.again / 1e9:.2g} billion operations, "
-        f"{step.memory.total / 1e6:.0f} MB"
-        for step in steps
-    )
+    said = "; ".join(_step_in_words(step, now, seconds or {}) for step in steps)
     return picture.told(
-        f"What one step over {samples} samples costs, by the first stage that trains. {said}.",
+        f"What one step over {steps[0].samples} samples costs, by the first stage that trains. {said}.",
         table.reset_index(),
     )
+
+
+def _name_rows(panels: Sequence[Axes], depths: Sequence[str], now: str | None) -> None:
+    """A depth a row, from the first stage down; that of now is said, in bold, and lies on a band."""
+    names = [f"{depth} (now)" if depth == now else depth for depth in depths]
+    panels[0].set_yticks(range(len(depths)), names, parse_math=False)
+    panels[0].set_ylim(len(depths) - 0.5, -0.5)
+    panels[0].set_ylabel("trains from", color=INK)
+    for place in (place for place, depth in enumerate(depths) if depth == now):
+        panels[0].get_yticklabels()[place].set_fontweight("bold")
+        for axes in panels:
+            axes.axhspan(place - 0.5, place + 0.5, color=BAND, zorder=0)
+
+
+def _step_in_words(
+    step: StepCost, now: str | None, seconds: Mapping[str, tuple[float, int]]
+) -> str:
+    depth = step.trainable_from
+    told = f"from {depth}{', as now' if depth == now else ''}: {step.again / 1e9:.2g} billion operations, "
+    told += f"{step.memory.total / 1e6:.0f} MB"
+    if depth in seconds:
+        taken, count = seconds[depth]
+        told += f", {_worded(1e3 * taken)} ms (median of {count} steps)"
+    return told
+
+
+class StepsNow:
+    """What a step of a run costs now, at its depth and at every other, and what its own steps took so far.
+
+    Counted once for a batch size and remembered: freezing moves the mark and nothing else.
+    """
+
+    def __init__(self) -> None:
+        self._counted: tuple[tuple[Any, ...], tuple[StepCost, ...]] | None = None
+
+    def __call__(self, run: Run) -> Picture:
+        """Draw the run as it is set now. Nothing is trained, and the run is not changed."""
+        setting = (
+            *(run.net, run.data, run.precision, run.settings.batch_size),
+            *(run.plan.optimizer, run.plan.frozen_statistics),
+        )
+        if self._counted is None or self._counted[0] != setting:
+            self._counted = setting, step_costs(run)
+        return step_bars(self._counted[1], run.settings.trainable_from, seconds_so_far(run))
 
 
 def cost_bars(costs: Sequence[Cost], machine: Any = None, runs: int = 1) -> Picture:
@@ -127,6 +183,7 @@ LOOKS = (
     (FAINT, ""),
     (COLOURS[0], "\\\\"),
     (COLOURS[1], ""),
+    (INK, ""),
 )
 
 

@@ -9,14 +9,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from labkit.insight import OldTask, old_task
+from labkit.insight import Diary, OldTask, old_task
 from labkit.insight import between as line_of
 from labkit.insight import forgetting as story_of
+from labkit.insight.forgetting import ASKED
+from labkit.insight.moments import spread_out
 from labkit.show.picture import INK, Look, Marked, Picture, dress, legend, look, shorten
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
 
+DRAWN = 30  # moments of a diary that find room
 EIGHTHS = (0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1)
 
 
@@ -61,6 +64,63 @@ def _in_words(run: Run, rows: pd.DataFrame) -> str:
         f"{run.name}: the old task from {first['old']:.0%} to {last['old']:.0%}, "
         f"the new one from {first['new']:.0%} to {last['new']:.0%} in {last['epoch']:.0f} epochs"
     )
+
+
+class ForgettingSoFar:
+    """Accuracy on the old task and on the new one, at the moments at which it was asked: one more at every call.
+
+    The whiskers are 95 % Wilson intervals. It remembers what it was told before, so the curves grow while a run trains,
+    and nothing is trained again. Raises as `insight.remembered` does.
+    """
+
+    def __init__(self) -> None:
+        self._diary = Diary()
+
+    def __call__(self, run: Run) -> Picture:
+        """Ask the run now, and draw all that is known of its past."""
+        rows = self._diary.ask(run)
+        shown = rows[rows["step"].isin(spread_out(list(rows["step"]), DRAWN))]
+        names = {
+            "old": f"old task, old head: {old_task(run.net, ASKED).name}",
+            "new": f"new task, validation: {run.data.name}",
+        }
+        picture = Picture(8, 4)
+        axes = dress(picture.subplots(), "step (optimiser updates)", "accuracy (%)")
+        lines = [_with_whiskers(axes, shown, task, look(n)) for n, task in enumerate(names)]
+        axes.set_ylim(0, 102)
+        entries = [Marked(*pair) for pair in zip(lines, map(shorten, names.values()), strict=True)]
+        legend(picture, entries)
+        said = "; ".join(f"{name}, {_came_to(rows, task)}" for task, name in names.items())
+        return picture.told(
+            f"Accuracy up to step {rows['step'].max()}, moments asked: {len(rows)}; {said}.", rows
+        )
+
+
+def _with_whiskers(axes: Axes, rows: pd.DataFrame, task: str, way: Look) -> Line2D:
+    """A curve over the steps at which a task was asked, with the interval of each accuracy."""
+    known = rows.dropna(subset=[task])
+    value = 100 * known[task]
+    reach = [value - 100 * known[f"{task}_low"], 100 * known[f"{task}_high"] - value]
+    drawn = axes.errorbar(
+        known["step"],
+        value,
+        yerr=[side.clip(lower=0) for side in reach],
+        color=way.colour,
+        marker=way.marker,
+        linestyle=way.style,
+        markersize=5,
+        elinewidth=1,
+        capsize=2,
+    )
+    return drawn.lines[0]
+
+
+def _came_to(rows: pd.DataFrame, task: str) -> str:
+    first, last = rows.iloc[0], rows.iloc[-1]
+    if pd.isna(last[task]):
+        return "not known"
+    low, high = last[f"{task}_low"], last[f"{task}_high"]
+    return f"from {first[task]:.0%} to {last[task]:.0%} (95 % interval {low:.0%} to {high:.0%})"
 
 
 def between(

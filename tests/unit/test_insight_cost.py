@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import labkit
 from labkit import insight
 from labkit.errors import PlanError, PriceError, StageError
-from labkit.insight.cost import Copy
+from labkit.insight.cost import Copy, seconds_so_far
 from labkit.runtime import Precision
 from labkit.tuning.cache import shared
 
@@ -47,6 +47,16 @@ def steps(run):
 # ---------------------------------------------------------------- a step
 
 
+def test_a_run_tells_what_its_own_full_steps_took_by_depth(net, data):
+    run = a_run(net, data, labkit.full(epochs=2, batch_size=20))  # 20 and 10 samples an epoch
+    assert seconds_so_far(run) == {}
+    run.fit(epochs=1)
+    run.set(trainable_from="head")
+    run.fit()
+    taken = run.history.query("split == 'train'").groupby("trainable_from")["seconds"].first()
+    assert seconds_so_far(run) == {depth: (taken[depth], 1) for depth in ("stem", "head")}
+
+
 def test_backward_is_twice_forward_but_for_what_enters_the_network(run, steps):
     first, step = run.model.stem.conv1, steps["stem"]
     places = 8 * 8  # of a picture of 16 pixels after a stride of 2
@@ -66,6 +76,11 @@ def test_each_stage_more_that_is_frozen_takes_fewer_operations(run, steps):
         assert steps[more].again < steps[less].again
         assert steps[more].kept < steps[less].kept
         assert steps[more].again - steps[more].kept == steps[more].frozen
+
+
+def test_a_depth_costs_the_same_whatever_was_counted_before(run, steps):
+    for depth in reversed(run.stages):
+        assert insight.count_step(run, depth) == steps[depth]
 
 
 def test_bytes_are_those_of_the_tensors(run, steps):

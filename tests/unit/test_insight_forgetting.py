@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -67,6 +69,98 @@ def test_the_story_of_forgetting_begins_before_training_and_ends_now(glyphs, let
     assert story["old"].iloc[-1] < story["old"].iloc[0]
     assert story["new"].iloc[-1] == run.evaluate("valid").accuracy
     assert ((story["old_low"] <= story["old"]) & (story["old"] <= story["old_high"])).all()
+
+
+# ---------------------------------------------------------------- a diary, while a run trains
+
+
+@pytest.fixture
+def trained(glyphs, digits):
+    """A run with a diary that was asked after 0, 2 and 4 steps; at 2 it was told a large rate."""
+    run, diary = labkit.Run(glyphs, digits, labkit.full(1e-3, **PLAN)), insight.Diary()
+    for _ in range(2):
+        diary.ask(run)
+        run.step()
+        run.step()
+        if run.step_number == 2:
+            run.set(lr=0.1)
+    diary.ask(run)
+    return run, diary
+
+
+def test_a_diary_grows_as_the_run_trains_and_says_what_the_run_would_say(trained):
+    run, diary = trained
+    pages = diary.ask(run).set_index("step")
+    assert list(pages.index) == [0, 2, 4]
+    now = insight.remembered(run, old_task(run.net, 400))
+    assert tuple(pages.loc[4, ["old", "old_low", "old_high"]]) == (now.accuracy, *now.interval)
+    learned = run.evaluate("valid")
+    assert tuple(pages.loc[4, ["new", "new_low", "new_high"]]) == (
+        learned.accuracy,
+        *learned.interval,
+    )
+    assert pages.loc[4, "old"] < pages.loc[0, "old"]
+
+
+def test_a_diary_that_is_opened_late_knows_how_the_run_began(trained):
+    run, diary = trained
+    late = insight.Diary().ask(run)
+    assert list(late["step"]) == [0, 4]
+    assert late.iloc[0].equals(diary.ask(run).iloc[0])
+
+
+def test_a_rewind_takes_pages_back_and_the_same_way_again_finds_them(trained, monkeypatch):
+    run, diary = trained
+    run.rewind(2)
+    assert list(diary.ask(run)["step"]) == [0, 2]
+    run.set(lr=0.1)
+    run.step()
+    run.step()
+    monkeypatch.setattr(insight.Diary, "_note", None)  # nothing has to be asked again
+    assert list(diary.ask(run)["step"]) == [0, 2, 4]
+
+
+def test_another_way_after_a_rewind_has_pages_of_its_own(trained):
+    run, diary = trained
+    there = diary.ask(run)["old"].iloc[-1]
+    run.rewind(2)
+    run.step()
+    run.step()
+    pages = diary.ask(run).set_index("step")
+    assert list(pages.index) == [0, 2, 4]
+    assert pages.loc[4, "old"] > there  # no large rate this time
+
+
+def test_a_branch_shares_the_pages_of_its_parent_until_they_part(trained):
+    run, diary = trained
+    child = run.branch(step=2)
+    child.step()
+    assert list(diary.ask(child)["step"]) == [0, 2, 3]
+    assert list(diary.ask(run)["step"]) == [0, 2, 4]
+    other = labkit.Run(run.net, run.data, run.plan, seed=1)
+    assert list(diary.ask(other)["step"]) == [0]
+
+
+def test_without_validation_a_diary_tells_of_the_old_task_alone(glyphs, digits):
+    nothing = replace(digits, valid=digits.valid.take(torch.arange(0)))
+    pages = insight.Diary().ask(labkit.Run(glyphs, nothing, labkit.full(1e-3, **PLAN)))
+    assert pages["old"].iloc[0] > 0.5
+    assert pages[["new", "new_low", "new_high"]].isna().all(axis=None)
+
+
+def test_the_picture_of_a_diary_says_both_tasks_with_their_intervals(trained):
+    run, _ = trained
+    draw = forgotten.ForgettingSoFar()
+    first, again = draw(run.branch(step=0)), draw(run)
+    assert "up to step 0, moments asked: 1;" in first.alt
+    assert "up to step 4, moments asked: 2;" in again.alt
+    assert "old head: printed letters, from 9" in again.alt
+    assert "validation: digits, from" in again.alt
+    assert again.alt.count("95 % interval") == 2
+    axes = again.axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("step (optimiser updates)", "accuracy (%)")
+    assert list(again.table["step"]) == [0, 4]
+    assert again.png().startswith(b"\x89PNG")
 
 
 def test_the_same_questions_are_asked_again_by_the_same_seed(glyphs):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +13,7 @@ import pytest
 import labkit
 from labkit.errors import CommandError
 from labkit.runtime import Precision
-from labkit.show.console_looks import LOOKS, Looks, looks_of
+from labkit.show.console_looks import LOOKS, Choice, Looks, looks_of
 from labkit.show.console_session import DELTA_BYTES, Session
 from labkit.tuning import Run
 
@@ -49,14 +52,34 @@ def test_every_look_is_a_picture_with_words(run: Run, name: str) -> None:
     assert base64.b64decode(data).startswith(b"\x89PNG")
 
 
-def test_looking_leaves_the_run_as_it_was(run: Run) -> None:
-    before = {name: value.clone() for name, value in run.model.state_dict().items()}
-    looks = Looks()
+def test_a_run_that_was_looked_at_goes_on_to_the_bit_as_if_nobody_had(run: Run) -> None:
+    looked_at, left_alone, looks = run.branch(), run.branch(), Looks()
     for name in LOOKS:
-        looks.choose(name, run)
-        looks.refresh(run, "r0")
-    assert run.step_number == 2
-    assert all((before[name] == value).all() for name, value in run.model.state_dict().items())
+        looks.choose(name, looked_at)
+        looks.refresh(looked_at, "r0")
+    looked_at.step()
+    left_alone.step()
+    assert looked_at.step_number == left_alone.step_number == 3
+    other = left_alone.model.state_dict()
+    assert all((other[name] == value).all() for name, value in looked_at.model.state_dict().items())
+
+
+def test_what_was_asked_before_is_drawn_again_without_training(run: Run) -> None:
+    """The curve of what is left grows with the run, a rewind takes it back, a branch shares it."""
+    looks, twin = Looks(), run.branch()
+    looks.choose("forgetting", twin)
+    looks.refresh(twin, "r0")
+    twin.step()
+    assert "up to step 3, moments asked: 3;" in words(looks, twin, "r0")
+    twin.rewind(2)
+    assert "up to step 2, moments asked: 2;" in words(looks, twin, "r0")
+    assert "up to step 2, moments asked: 2;" in words(looks, twin.branch(), "r1")
+
+
+def words(looks: Looks, run: Run, identity: str) -> str:
+    looks.refresh(run, identity)
+    assert looks.result is not None
+    return str(looks.result["words"])
 
 
 def test_nothing_is_drawn_before_somebody_chooses(run: Run) -> None:
@@ -99,7 +122,7 @@ def test_a_look_that_is_none_is_refused_with_those_there_are(run: Run) -> None:
 
 
 def test_a_look_that_cannot_be_drawn_says_why(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(LOOKS, "confusion", ("Broken", "predicted.no_such_figure"))
+    monkeypatch.setitem(LOOKS, "confusion", Choice("Broken", "predicted.no_such_figure"))
     looks = Looks()
     looks.choose("confusion", run)
     looks.refresh(run, "r0")
@@ -122,13 +145,40 @@ def test_the_figure_travels_on_request_and_a_delta_stays_small(run: Run) -> None
     assert "look" not in poll(session, look=1)
 
 
+def offered(run: Any) -> set[str]:
+    return {name for name, _ in looks_of(run)}
+
+
 def test_what_is_no_picture_is_not_offered_looks_of_pictures(run: Run) -> None:
     class Words:
         def __len__(self) -> int:
             return 3
 
     reader = run.branch()
+    reader.net = replace(run.net, name="minilm")
     reader.data = type("Text", (), {"valid": Words()})()
-    offered = [name for name, _ in looks_of(reader)]
-    assert "confusion" in offered
-    assert not {"grad_cam", "filters"} & set(offered)
+    assert {"confusion", "cost"} <= offered(reader)
+    assert not {"grad_cam", "filters", "forgetting"} & offered(reader)
+
+
+def test_what_is_left_of_an_old_task_is_offered_where_it_can_be_asked(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made_of(backbone: labkit.Backbone, plan: labkit.Plan) -> Run:
+        return Run(backbone, run.data, plan, precision=Precision())
+
+    assert "forgetting" in offered(run)
+    assert "forgetting" not in offered(made_of(run.net, labkit.from_scratch(epochs=1)))
+    headless = labkit.load_backbone("resnet10-glyphs", weights=None)
+    assert "forgetting" not in offered(made_of(headless, labkit.full(epochs=1)))
+    of_photographs = made_of(labkit.load_backbone("resnet10"), labkit.full(epochs=1))
+    monkeypatch.setenv("LABKIT_DATA", str(tmp_path))
+    assert "forgetting" not in offered(of_photographs)
+    (tmp_path / "tiny-imagenet-200").mkdir()
+    assert "forgetting" in offered(of_photographs)
+
+
+def test_what_is_no_run_of_ours_is_not_offered_what_needs_its_parts(run: Run) -> None:
+    learner = SimpleNamespace(data=run.data, net=None, plan=run.plan)  # as a bridge may leave it
+    assert "confusion" in offered(learner)
+    assert not {"forgetting", "cost"} & offered(learner)

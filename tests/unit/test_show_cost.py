@@ -73,6 +73,34 @@ def test_a_bar_is_as_long_as_its_number(run, pictures):
         assert parts[-1].get_x() + parts[-1].get_width() == pytest.approx(step.again / 1e9)
 
 
+def test_the_depth_of_now_is_marked_and_what_was_timed_is_told(run):
+    steps = insight.step_costs(run, ["stem", "layer4", "head"])
+    picture = figures.step_bars(steps, now="layer4", seconds={"layer4": (0.0125, 7)})
+    names = [label.get_text() for label in picture.axes[0].get_yticklabels()]
+    assert names == ["stem", "layer4 (now)", "head"]
+    assert picture.axes[2].get_xlabel() == "measured time of a step (ms)"
+    assert [text.get_text() for text in picture.axes[2].texts] == [
+        figures.NEED_TIME,
+        "12",
+        figures.NEED_TIME,
+    ]
+    assert "from layer4, as now: " in picture.alt
+    assert picture.alt.count("as now") == 1
+    assert "12 ms (median of 7 steps)" in picture.alt
+    assert list(picture.table["time (ms)"].dropna()) == [12.5]
+
+
+def test_what_a_step_costs_now_is_counted_once_and_follows_the_depth(run, monkeypatch):
+    draw, twin = figures.StepsNow(), run.branch()
+    assert "from head, as now" in draw(twin).alt
+    monkeypatch.setattr(figures, "step_costs", None)  # nothing has to be counted again
+    twin.set(trainable_from="layer3")
+    assert "from layer3, as now" in draw(twin).alt
+    monkeypatch.undo()
+    twin.set(batch_size=5)
+    assert "over 5 samples" in draw(twin).alt
+
+
 def test_a_plan_that_was_not_trained_says_so(pictures):
     words = [text.get_text() for text in pictures[1].findobj(Text)]
     assert figures.NEED_TIME in words
