@@ -331,6 +331,7 @@ shown
 # ## Your turn in the console
 #
 # The console opens on full fine-tuning. After each epoch it tells what the epoch took.
+# Look closer at what a step costs: the depth of now is marked.
 #
 # 1. Let two epochs pass, and note the seconds. Freeze all below `layer4` and wait for two more. What is the share?
 # 2. Freeze all but the head. The first epoch afterwards still computes what is to be kept. Compare it with the second.
