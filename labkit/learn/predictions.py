@@ -20,6 +20,7 @@ from labkit.learn.note import Note
 from labkit.learn.scoring import score
 
 _HERE = Path(__file__).parent
+_asked: dict[str, tuple[str, ...]] = {}  # the choices of each question put in this process
 
 
 class PredictionError(LabkitError, ValueError):
@@ -111,6 +112,7 @@ def predict(
     if len(choices) < 2 or len(set(choices)) != len(choices):
         raise PredictionError(f"{id}: give at least two different choices, not {list(choices)}.")
     card = Prediction(id, question, choices)
+    _asked[id] = tuple(choices)
     if guess is not None:
         card.commit(guess, (card.chance + 100) // 2 if confidence is None else confidence)
     return card
@@ -125,11 +127,11 @@ def reveal(id: str, outcome: str | float, bounds: Sequence[float] = ()) -> Note:
         bounds: ascending limits between neighbouring choices; a limit belongs to the higher one.
 
     Raises:
-        PredictionError: when nobody asked that question, or the outcome is none of its choices.
+        PredictionError: when the outcome is none of the choices of that question.
     """
     kept = progress.read("predictions").get(id)
     if kept is None:
-        said = outcome if isinstance(outcome, str) else f"{outcome:.3g}"
+        said = _choice(id, outcome, bounds, _asked[id]) if id in _asked else _plain(outcome)
         return Note(f"It came out as: {said}.", ("You made no guess, so nothing is scored.",))
     right = _choice(id, outcome, bounds, kept["choices"])
     with progress.entry("predictions", id) as entry:
@@ -138,6 +140,10 @@ def reveal(id: str, outcome: str | float, bounds: Sequence[float] = ()) -> Note:
     guess = f"Your guess was: {kept['guess']} ({kept['confidence']} % sure)."
     headline = f"{'You saw it coming' if won else 'It came out otherwise'}: {right}."
     return Note(headline, (guess, str(score())), tone="right" if won else "not yet")
+
+
+def _plain(outcome: str | float) -> str:
+    return outcome if isinstance(outcome, str) else f"{outcome:.3g}"
 
 
 def _choice(id: str, outcome: str | float, bounds: Sequence[float], choices: Sequence[str]) -> str:

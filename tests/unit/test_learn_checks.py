@@ -15,6 +15,7 @@ import labkit
 from labkit.errors import LabkitError
 from labkit.learn import check, hint, progress
 from tests.answers import WHATEVER, Answers
+from tests.small import Clouds, Small
 
 
 @pytest.fixture(autouse=True)
@@ -29,13 +30,43 @@ def _valid(history):
     return history[history.split == "valid"]
 
 
+def _steered(*lives, **settings):
+    """A run of four epochs that was given each rate for so many epochs."""
+    plan = labkit.from_scratch(lr=0.01, epochs=4, batch_size=30, **settings)
+    run = labkit.Run(Small(), Clouds(), plan, seed=1)
+    for lr, epochs in lives:
+        run.set(lr=lr)
+        run.fit(epochs=epochs)
+    return run
+
+
+def _unsteered():
+    """No command at all."""
+    return _steered().fit()
+
+
+def _mended():
+    """Trained to the end at one rate, then taken back to where the command belongs."""
+    run = _steered((0.01, 4))
+    run.rewind(6)
+    run.set(lr=0.001)
+    return run.fit()
+
+
+def _obedient():
+    """The rate is lowered by the plan, and no command is given."""
+    return _steered(schedule="linear").fit()
+
+
 RIGHT_00: dict[str, list[Any]] = {
     "00-best-epoch": [
         lambda h: int(_valid(h).set_index("epoch").loss.idxmin()),
         lambda h: _valid(h).sort_values("loss").epoch.iloc[0],
-    ]
+    ],
+    "00-two-rates": [_steered((0.01, 2), (0.001, 2)), _steered((0.3, 2), (0.03, 2)), _mended()],
 }
 WRONG_00 = [
+    ("00-best-epoch", lambda h: h.groupby("epoch").loss.mean().idxmin(), "training loss"),
     ("00-best-epoch", lambda h: h.set_index("epoch").loss.idxmin(), "lowest training loss"),
     ("00-best-epoch", lambda h: _valid(h).set_index("epoch").accuracy.idxmax(), "best accuracy"),
     ("00-best-epoch", lambda h: _valid(h).loss.idxmin(), "label of a row"),
@@ -45,6 +76,14 @@ WRONG_00 = [
     ("00-best-epoch", lambda h: None, "returned nothing"),
     ("00-best-epoch", lambda h: _valid(h).nsmallest(1, "loss").epoch, "one whole number"),
     ("00-two-rates", None, "Hand over the run"),
+    ("00-two-rates", _steered(), "not taken a step"),
+    ("00-two-rates", _steered((0.01, 4)), "only one was ever trained with"),
+    ("00-two-rates", _unsteered(), "same learning rate"),
+    ("00-two-rates", _steered((0.01, 2), (0.1, 2)), "task is to lower it"),
+    ("00-two-rates", _steered((0.01, 2), (0.005, 2)), "Asked is a tenth"),
+    ("00-two-rates", _steered((0.01, 1), (0.001, 3)), "Two epochs at each rate"),
+    ("00-two-rates", _steered((0.01, 2), (0.001, 1)), "Two epochs at each rate"),
+    ("00-two-rates", _obedient(), "schedule of the plan"),
 ]
 
 # ---------------------------------------------------------------- 04
@@ -502,7 +541,7 @@ class TestAnswers(Answers):
     right, wrong = RIGHT, WRONG
 
 
-@pytest.mark.parametrize("id", sorted({id for id, _, _ in WRONG} - {"00-two-rates"}))
+@pytest.mark.parametrize("id", sorted({id for id, _, _ in WRONG}))
 def test_at_least_three_wrong_answers_are_known(id: str) -> None:
     assert sum(other == id for other, _, _ in WRONG) >= 3
 

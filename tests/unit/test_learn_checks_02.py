@@ -45,6 +45,13 @@ def _itself_too(features, query, k):
     return _cosines(features, query).topk(k).indices
 
 
+def _own_cosine_zero(features, query, k):
+    directions = normalize(features)
+    cosines = directions @ directions[query]
+    cosines[query] = 0
+    return cosines.topk(k).indices
+
+
 def _first_dropped(features, query, k):
     return _cosines(features, query).sort(descending=True, stable=True).indices[1 : k + 1]
 
@@ -145,6 +152,10 @@ def _least_alike(train, labels, asked):
     return classes[(normalize(asked) @ normalize(means).T).argmin(1)]
 
 
+def _prototypes_of_directions(train, labels, asked):
+    return _prototypes(normalize(train), labels, asked)
+
+
 def _pairs_in_a_row(train, labels, asked):
     means = train.reshape(3, 2, -1).mean(1)
     return torch.tensor([2, 5, 7])[(normalize(asked) @ normalize(means).T).argmax(1)]
@@ -158,6 +169,7 @@ RIGHT = {
 WRONG = [
     ("02-neighbours", _itself_too, "among its own neighbours"),
     ("02-neighbours", _first_dropped, "its twin was thrown out"),
+    ("02-neighbours", _own_cosine_zero, "cosine of 0"),
     ("02-neighbours", _by_distance, "by distance"),
     ("02-neighbours", _by_product, "divide by the lengths"),
     ("02-neighbours", _farthest, "the farthest"),
@@ -178,10 +190,11 @@ WRONG = [
     ("02-prototypes", _nearest_example, "nearest example"),
     ("02-prototypes", _prototypes_by_distance, "by distance"),
     ("02-prototypes", _prototypes_by_product, "favours long prototypes"),
+    ("02-prototypes", _prototypes_of_directions, "before the mean"),
     ("02-prototypes", _least_alike, "least alike"),
     ("02-prototypes", _pairs_in_a_row, "in another order"),
     ("02-prototypes", lambda t, y, a: 5, "one class for each"),
-    ("02-prototypes", lambda t, y, a: y, "The classes should be"),
+    ("02-prototypes", lambda t, y, a: y[:1].repeat(len(a)), "The classes should be"),
 ]  # fmt: skip
 
 

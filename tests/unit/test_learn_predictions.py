@@ -32,6 +32,18 @@ def test_a_card_waits_for_nobody_and_can_be_read_as_text() -> None:
     assert "no guess" in str(reveal("a", "low"))
 
 
+@pytest.mark.parametrize(("outcome", "bounds"), [(0.07, (0.01, 0.05)), ("high", ())])
+def test_who_made_no_guess_reads_the_outcome_in_the_words_of_the_question(
+    outcome: float | str, bounds: tuple[float, ...]
+) -> None:
+    predict("b", "How much?", CHOICES)
+    assert "It came out as: high." in str(reveal("b", outcome, bounds))
+
+
+def test_an_outcome_that_nobody_asked_for_is_still_told() -> None:
+    assert "It came out as: 0.07." in str(reveal("never asked", 0.07, (0.01, 0.05)))
+
+
 def test_the_browser_commits_by_message() -> None:
     card = predict("a", "Where?", CHOICES)
     card._on_message(card, {"kind": "commit", "guess": "middle", "confidence": 70}, [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from math import isclose
 from typing import Any
 
 import pandas as pd
@@ -23,7 +24,7 @@ from labkit.learn.exercises import exercise
 )
 def best_epoch(answer: Callable[[pd.DataFrame], Any]) -> Iterator[str]:
     """The answer maps a history to the epoch with the lowest validation loss."""
-    history = _history(train=[1.5, 0.6, 0.3, 0.1], valid=[2.0, 0.9, 0.4, 0.7])
+    history = _history(train=[1.5, 0.6, 0.5, 0.1], valid=[2.0, 0.9, 0.4, 0.7])
     given = answer(history.copy())
     if given is None:
         yield "Your function returned nothing: end it with `return` and the epoch."
@@ -57,25 +58,37 @@ def best_epoch(answer: Callable[[pd.DataFrame], Any]) -> Iterator[str]:
     ),
 )
 def two_rates(run: Any) -> Iterator[str]:
-    """The answer is a run whose rate was lowered between two steps."""
+    """The answer is a run of two epochs at a rate and two at a tenth of it, by a command."""
     from labkit.tuning import Run
-    from labkit.tuning.events import StepDone
 
     if not isinstance(run, Run):
         yield "Hand over the run itself, the thing that labkit.Run(...) gave you."
         return
-    rates = [event.lr for _, event in run.journal.since(0) if isinstance(event, StepDone)]
+    steps = run.history.query("split == 'train'")  # a rewind takes back what came after it
+    rates = list(dict.fromkeys(steps["lr"]))
     commands = [entry for entry in run.log if entry.kind == "set" and "lr" in entry.args]
-    if not rates:
+    if steps.empty:
         yield "This run has not taken a step yet."
+    elif len(rates) == 1 and commands:
+        yield "The rate was set, but only one was ever trained with: train before and after."
+    elif len(rates) == 1:
+        yield f"All {len(steps)} steps used the same learning rate, {rates[0]:g}."
     elif rates[-1] > rates[0]:
         yield f"The rate rose from {rates[0]:g} to {rates[-1]:g}. The task is to lower it."
-    elif len(set(rates)) == 1 and commands:
-        yield "The rate was set, but only one was ever trained with: train before and after."
-    elif len(set(rates)) == 1:
-        yield f"All {len(rates)} steps used the same learning rate, {rates[0]:g}."
     elif not commands:
         yield "The rate changed by a schedule of the plan. Give the command yourself."
+    elif not isclose(rates[-1], rates[0] / 10):
+        yield f"The rate fell from {rates[0]:g} to {rates[-1]:g}. Asked is a tenth of what it was."
+    else:
+        yield from _two_epochs_each(steps)
+
+
+def _two_epochs_each(steps: pd.DataFrame) -> Iterator[str]:
+    ends = steps.groupby("lr", sort=False)["epoch"].max().tolist()
+    spent = [end - start for start, end in zip([0.0, *ends], ends, strict=False)]
+    if len(spent) != 2 or not all(isclose(epochs, 2) for epochs in spent):
+        told = ", then ".join(f"{epochs:.3g}" for epochs in spent)
+        yield f"Two epochs at each rate, says the task. Your run trained for {told}."
 
 
 def _history(train: list[float], valid: list[float]) -> pd.DataFrame:

@@ -195,8 +195,10 @@ def _why_not_so_wide(given: float, half: float) -> str:
     pooled = sqrt(sum(fmean(side) * (1 - fmean(side)) for side in sides) / (n * PICTURES))
     each = [T4 * stdev(side) / sqrt(n) for side in sides]
     unpaired = "That interval knows nothing of pairs: it holds the luck of the seeds, which both sides share."
+    unordered = "Rows were paired by their order. Pair them by their seed."
     known = [
-        (T4 * stdev(by_row) / sqrt(n), "Rows were paired by their order. Pair them by their seed."),
+        (T4 * stdev(by_row) / sqrt(n), unordered),
+        (T4 * pstdev(by_row) / sqrt(n), unordered),  # as numpy's std does
         (T4 * both, unpaired),
         (2.3060041 * both, unpaired),  # t for eight degrees of freedom
         (_welch(sides) * both, unpaired),

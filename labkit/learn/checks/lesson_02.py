@@ -67,6 +67,8 @@ def neighbours(answer: Nearest) -> Iterator[str]:
         yield f"Asked about row {QUERY} all is right, about row 5 it is not: is `query` used?"
     if _whole_numbers(answer(rows.clone(), QUERY, 1)) != ALIKE[:1]:
         yield "Asked for one neighbour instead of three, another list comes: is `k` used?"
+    if QUERY in (_whole_numbers(answer(rows.clone(), QUERY, len(rows) - 1)) or ()):
+        yield "A cosine of 0 does not leave the query out: rows that point away are below it. Give it less than -1."
 
 
 def _why_not_those(given: list[int]) -> str:
@@ -158,10 +160,12 @@ def _normal(shares: Tensor) -> Tensor:
 # ---------------------------------------------------------------- prototypes
 
 # Few examples of three classes, and what is asked, each chosen so that one mistake shows.
-EXAMPLES = _arrows((0, 1.0), (60, 1.0), (100, 5.0), (110, 5.0), (200, 1.0), (300, 1.0))
+EXAMPLES = _arrows((0, 1.0), (60, 1.0), (100, 5.0), (110, 5.0), (200, 3.0), (300, 1.0))
 CLASSES = torch.tensor([2, 2, 5, 5, 7, 7])
-ASKED = _arrows((75, 1.0), (165, 1.0), (105, 0.1), (60, 1.0), (250, 1.0), (2, 1.0))
-RIGHT = [5, 5, 5, 2, 7, 2]
+ASKED = _arrows(
+    (75, 1.0), (158, 1.0), (105, 0.1), (60, 1.0), (250, 1.0), (2, 1.0), (315, 1.0)
+)  # fmt: skip
+RIGHT = [5, 5, 5, 2, 7, 2, 2]
 
 
 @exercise(
@@ -191,8 +195,11 @@ def prototypes(answer: ByPrototype) -> Iterator[str]:
 
 def _why_not_so(given: list[int]) -> str:
     names = CLASSES.unique()
-    means = torch.stack([EXAMPLES[name == CLASSES].mean(0) for name in names])
     unit = torch.nn.functional.normalize
+    means, turned = (
+        torch.stack([rows[name == CLASSES].mean(0) for name in names])
+        for rows in (EXAMPLES, unit(EXAMPLES))
+    )
     nearest = CLASSES[(unit(ASKED) @ unit(EXAMPLES).T).argmax(1)]
     cosines = unit(ASKED) @ unit(means).T
     known = [
@@ -200,6 +207,8 @@ def _why_not_so(given: list[int]) -> str:
         (names[cosines.argmin(1)], "These are the classes least alike. A large cosine means near."),
         (nearest, "Each row got the class of its nearest example. A prototype is the mean of all of them."),
         (names[torch.cdist(ASKED, means).argmin(1)], "That is the nearest mean by distance. Use the cosine."),
+        (names[(unit(ASKED) @ unit(turned).T).argmax(1)],
+         "Lengths were divided out before the mean. Average the features as they are."),
         (names[(ASKED @ means.T).argmax(1)], "The product favours long prototypes. Divide each by its length."),
     ]  # fmt: skip
     for wrong, said in known:
