@@ -217,7 +217,8 @@ def by_stage(
 ) -> Picture:
     """Shares along the stages of a network, in per cent: a line a curve, and a dotted level for what has no stages.
 
-    Estimates are drawn with their 95 % intervals. All curves have the same stages, input to output.
+    Estimates are drawn with their 95 % intervals. All curves have the same stages, input to output. Whatever else
+    comes in steps, such as a number of labels, may stand in their place, with an `xlabel` that says so.
     """
     picture = Picture(7, 3.9)
     axes = dress(picture.subplots(), xlabel, ylabel)
@@ -244,7 +245,7 @@ def by_stage(
     legend(picture, entries)
     table = pd.DataFrame(
         [(name, stage, e.mean, e.low, e.high) for name, stage, e in rows],
-        columns=["curve", "stage", "mean (%)", "low (%)", "high (%)"],
+        columns=["curve", xlabel, "mean (%)", "low (%)", "high (%)"],
     )
     said = "; ".join(f"{name} {stage}".strip() + f" {e.mean:.0f} %" for name, stage, e in rows)
     return picture.told(f"{ylabel} by {xlabel}: {said}.", table)

@@ -70,7 +70,7 @@ learn.reveal("00-three-labels", result.accuracy, bounds=(1 / 3, 2 / 3))
 # The accuracy comes with an interval. It says how far chance could move the number with other images.
 # A result without an interval is half a result.
 #
-# Here are some of the images, the most wrong ones first.
+# Here are some of the images, the most wrong ones first. Above each stands the answer, and how sure the network was.
 
 # %%
 figures.images(data.valid, worst(result, 12), data.classes)
@@ -113,7 +113,7 @@ for lr in (0.03, 0.3, 1.1):
 
 # %% [markdown]
 # The first rate creeps. The second arrives. The third jumps too far each time, ever further: that is divergence.
-# A network has millions of weights and only this one dial for all of them. That is why we begin with it.
+# A network has millions of weights, and usually this one dial for all of them. That is why we begin with it.
 
 # %% [markdown]
 # ## The same through labkit
@@ -217,7 +217,7 @@ learn.check("00-two-rates", mine)
 #
 # **Pre-training buys accuracy when labels are few: supported here.** The head alone, against from scratch, gains
 # {evidence:types/digits-3/linear-probe against types/digits-3/from-scratch}, paired by seed.
-# Lesson 01 asks what else it buys, and lesson 04 whether any pre-training will do. It will not.
+# Lesson 01 asks what else it buys, and lesson 02 whether any pre-training will do.
 
 # %% [markdown]
 # ## Pitfalls

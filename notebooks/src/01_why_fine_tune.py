@@ -151,7 +151,7 @@ head_start.labels()
 learn.reveal("01-labels", head_start.labels_to_match(3), bounds=(6, 20))
 
 # %% [markdown]
-# Each point of the arrow costs somebody an afternoon. This is the currency in which most people pay,
+# Every label along the arrow is one that somebody would have to give. This is the currency in which most people pay,
 # because images are cheap and labels are not.
 
 # %% [markdown]
@@ -260,7 +260,7 @@ labkit.console(playground)
 #
 # `run.history` is a table with a row for each training step and for each look at the validation split.
 # The first look is at step 0, before any training. Return the step of the first look with an accuracy of `goal` or
-# more. Return `None` if there is no such look.
+# more. Return `None` if there is no such look. Do not count on the rows being in order.
 
 
 # %% tags=["stub"]
@@ -376,8 +376,8 @@ learn.check("01-labels-saved", gain)
 # ## Pitfalls
 #
 # - **Leaving out who paid.** Say whether the cost of pre-training is in your number. Both answers are honest.
-# - **Leaving out where it comes from.** Letters are close to digits. An unrelated source buys less, or nothing, as
-#   lesson 04 shows.
+# - **Leaving out where it comes from.** Letters are close to digits. What a start buys is the price of one source.
+#   Lesson 02 tries others.
 # - **A lame opponent.** From scratch at the small rate of fine-tuning looks hopeless. Tune both, or the
 #   comparison is about rates.
 # - **Choosing the goal afterwards.** With a high goal from scratch never arrives, with a low one both are there at once.
@@ -390,9 +390,9 @@ learn.check("01-labels-saved", gain)
 # - A pre-trained start buys accuracy, labels, steps and seconds. Which of them counts is for you to say.
 # - The fewer labels there are, the more it buys. With plenty, what is left is mostly time.
 # - Training longer from scratch is no substitute, as long as labels are what is short.
-# - It was paid for by someone, on a source that has to be related to your task.
+# - It was paid for by someone, on another task.
 #
-# Lesson 02 goes on from here: what does a pre-trained network know before anyone trains it?
+# Lesson 02 goes on from here. What does such a network know before anyone trains it, and does the other task matter?
 #
 # Your guesses so far:
 

@@ -256,9 +256,15 @@ for name, net in descriptions.items():
 
 # %% [markdown]
 # One draw of thirty labels is one draw. These are the recorded runs: a dot is a seed, and seeds draw other labels.
+# Mind the axes: each panel has a scale of its own.
 
 # %%
-recorded = evidence.rows("source").rename(columns={"plan": "features of"})
+TASKS = {
+    "digits-3": "digits, 3 labels a class",
+    "digits-10": "digits, 10 labels a class",
+    "ants-bees": "ants and bees",
+}
+recorded = evidence.rows("source").rename(columns={"plan": "features of"}).replace({"group": TASKS})
 figures.evidence(recorded, "accuracy", by="features of", panel="group", title="A head on features")
 
 # %% [markdown]
@@ -451,7 +457,8 @@ learn.check("02-prototypes", by_prototype)
 # | `layer4` | {evidence:kept/digits-10/letters-up-to-layer4 against kept/digits-10/photographs-up-to-layer4} | {evidence:kept/ants-bees/photographs-up-to-layer4 against kept/ants-bees/letters-up-to-layer4} |
 #
 # - **Early layers are general, late ones specific: {verdict:12}.** Late ones are specific in both places.
-# - **On digits early layers are general**, and middle ones too. Up to `layer3` either source will do. `layer4` parts them.
+# - **On digits early layers are general**, and middle ones too. Up to `layer3` either source will do.
+#   At `layer2` the unrelated one is even a little ahead. `layer4` parts them.
 # - **On ants and bees they are not.** The first two stages from letters are worth less than those from photographs.
 #   The filters above suggest why: letters never had to learn a colour. That is a guess, and it could be tested.
 

@@ -173,7 +173,7 @@ shutil.copy(three, folder / "valid" / "3" / "seen before.png")
 
 mine = labkit.load_data(folder, size=32, flip=False)
 print(mine)
-mine.report.table()
+mine.report.table().style.hide(axis="index")  # a plain table would cut long reasons short
 
 # %% [markdown]
 # Nothing is dropped in silence. Read the table, then repair the folder, then load it again.

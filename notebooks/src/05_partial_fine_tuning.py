@@ -185,15 +185,15 @@ for depth in depths:
 from labkit import insight
 
 plan = labkit.feature_extraction(lr=0.01, epochs=5, batch_size=10)
-insight.epoch_seconds(labkit.Run(net, data, plan).fit())
+insight.epoch_seconds(labkit.Run(net, data, plan).fit()).round(2)
 
 # %% [markdown]
-# The first column is what an epoch took. The second is what it would have taken, had the frozen stages run again for
-# every picture, validation included. Now the whole network, where nothing can be kept:
+# Both columns are in seconds. The first is what an epoch took. The second is what it would have taken, had the frozen
+# stages run again for every picture, validation included. Now the whole network, where nothing can be kept:
 
 # %%
 plan = labkit.full(epochs=3, batch_size=10)
-insight.epoch_seconds(labkit.Run(net, data, plan).fit())
+insight.epoch_seconds(labkit.Run(net, data, plan).fit()).round(2)
 
 # %% [markdown]
 # The console tells the same two numbers after every epoch. Move the frozen depth there, and watch them change.
