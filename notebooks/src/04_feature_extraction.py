@@ -288,8 +288,8 @@ learn.check("04-features", extract)
 #
 # {exercise:04-neighbours}
 #
-# Write the classifier that learns nothing. For each row of `features`, find the `k` nearest rows of
-# `train_features`, and return the class that most of them hold.
+# Write the classifier that learns nothing. For each row of `features`, find the `k` rows of `train_features` at the
+# smallest distance, and return the class that most of them hold: a tensor with one class a row.
 
 
 # %% tags=["stub"]

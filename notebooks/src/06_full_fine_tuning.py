@@ -117,7 +117,8 @@ figures.drift(run)
 # %% [markdown]
 # ## The three types as data grows
 #
-# Three budgets, three depths, one seed each. It is a sketch. The recorded runs below are the drawing.
+# Three budgets, three depths, one seed each. It is a sketch, so it does not settle the prediction.
+# The recorded runs do.
 
 # %%
 from labkit.learn import charts
@@ -138,9 +139,14 @@ for labels in (3, 10, 50):
 charts.growth(tried)
 
 # %%
-fifty = {name: result.accuracy for labels, name, result in tried if labels == 50}
-gain = fifty["everything"] - fifty["head alone"]
-learn.reveal("06-fifty-labels", gain, bounds=(-0.02, 0.02))
+from labkit.insight import evidence
+
+gain = evidence.estimate("types/digits-50/full", "types/digits-50/linear-probe")
+print(
+    f"everything, less the head alone: {100 * gain.mean:+.1f} points, "
+    f"95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f}, {gain.count} seeds"
+)
+learn.reveal("06-fifty-labels", gain.mean, bounds=(-0.02, 0.02))
 
 # %% [markdown]
 # ## The same on photographs
@@ -165,7 +171,7 @@ else:
 #
 # 1. Find a learning rate that ruins the network within ten steps. Look at the drift: which stage left first?
 # 2. Rewind to the step before. Find the rate that saves it.
-# 3. Branch there, and give the branch a rate decay. Compare the two curves.
+# 3. Branch there, and freeze the stages below `layer3` in the branch. Compare the two curves.
 
 # %%
 playground = labkit.Run(net, data, labkit.full(lr=1e-3, epochs=200, batch_size=20), seed=0)

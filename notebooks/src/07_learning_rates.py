@@ -281,13 +281,13 @@ base = labkit.Run(net, data, labkit.partial("head", epochs=3, batch_size=20))
 tried = labkit.sweep(
     base,
     lr=[1e-4, 1e-3, 1e-2, 1e-1],
-    trainable_from=["stem", "layer4", "head"],
+    trainable_from=["head", "layer4", "stem"],
     seed=range(2),
 ).run(progress=False)
 
 # %% [markdown]
-# Read it by rows. In each row there is a best rate, and a cliff to the right of it.
-# Then look how far apart the rows are at their best, and how far a row falls when the rate is wrong.
+# Read it by rows. In each row there is a best rate, and accuracy falls to the right of it.
+# The more of the network trains, the deeper it falls. Then look how far apart the rows are at their best.
 
 # %%
 summary = tried.summary()

@@ -128,9 +128,12 @@ def _answers(model, images):
         return model(images)
 
 
+def _near(points, labels, asked, k):
+    return labels[torch.cdist(asked, points).topk(k, largest=False).indices]
+
+
 def _vote(points, labels, asked, k):
-    near = torch.cdist(asked, points).topk(k, largest=False).indices
-    return labels[near].mode(dim=1).values
+    return _near(points, labels, asked, k).mode(dim=1).values
 
 
 def _new_fc(model, n):
@@ -186,6 +189,8 @@ WRONG_04 = [
         lambda p, y, a, k: torch.cdist(a, p).topk(k, largest=False).indices.mode(dim=1).values,
         "positions",
     ),
+    ("04-neighbours", lambda p, y, a, k: _near(p, y, a, k).float().mean(1).round().long(), "mean"),
+    ("04-neighbours", lambda p, y, a, k: _near(p, y, a, k).median(dim=1).values, "in the middle"),
     ("04-neighbours", lambda p, y, a, k: _vote(p, y, a, 1), "nearest one alone"),
     (
         "04-neighbours",
@@ -278,6 +283,11 @@ def _share_of_tensors(model):
     return sum(p.requires_grad for p in model.parameters()) / len(list(model.parameters()))
 
 
+def _share_in_training_mode(model):
+    sizes = [(p.numel(), stage.training) for stage in model.children() for p in stage.parameters()]
+    return sum(n for n, trains in sizes if trains) / sum(n for n, _ in sizes)
+
+
 def _with_buffers(model):
     everything = sum(t.numel() for t in model.state_dict().values())
     return sum(p.numel() for p in model.parameters() if p.requires_grad) / everything
@@ -299,6 +309,7 @@ WRONG_05 = [
     ("05-count", _share_of_tensors, "share of tensors"),
     ("05-count", lambda m: 100 * _share(m), "percent"),
     ("05-count", lambda m: 1 - _share(m), "frozen"),
+    ("05-count", _share_in_training_mode, "requires_grad"),
     ("05-count", _with_buffers, "buffers, not parameters"),
     ("05-count", lambda m: sum(p.numel() for p in m.parameters() if p.requires_grad), "number of"),
 ]
@@ -319,6 +330,15 @@ def _epoch(model, batches, optimizer, clear=True, mode=True, mean=False, drop=0)
     if mean:
         return sum(h / n for h, n in hits) / len(hits)
     return sum(h for h, _ in hits) / sum(n for _, n in hits)
+
+
+def _epoch_asked_again(model, batches, optimizer):
+    """Trained as it should be; but the share is that of the trained network."""
+    _epoch(model, batches, optimizer)
+    model.eval()
+    with torch.no_grad():
+        hits = [(model(images).argmax(1) == labels).sum().item() for images, labels in batches]
+    return sum(hits) / sum(len(labels) for _, labels in batches)
 
 
 def _epoch_without_step(model, batches, optimizer):
@@ -364,6 +384,7 @@ WRONG_06 = [
     ("06-epoch", lambda *a: _epoch(*a, mode=False), "evaluation mode"),
     ("06-epoch", lambda *a: _epoch(*a, mean=True), "mean of the batch accuracies"),
     ("06-epoch", lambda *a: _epoch(*a, drop=1), "shorter batch was left out"),
+    ("06-epoch", _epoch_asked_again, "right on the way"),
     ("06-epoch", _epoch_without_step, "No weight moved"),
     ("06-epoch", lambda *a: 18 * _epoch(*a), "Divide"),
     ("06-epoch", lambda *a: (_epoch(*a), 1), "Return one number"),
@@ -378,6 +399,7 @@ WRONG_06 = [
     ("06-rates", lambda s, lr, d: _ladder(s, lr * d, d), "already lost a factor"),
     ("06-rates", lambda s, lr, d: dict.fromkeys(s, lr), "decay was not used"),
     ("06-rates", lambda s, lr, d: {n: lr if n == "head" else lr * d for n in s}, "another one"),
+    ("06-rates", lambda s, lr, d: {n: lr * d ** (3 - i) for i, n in enumerate(s)}, "two stages"),
     ("06-rates", lambda s, lr, d: [lr] * len(s), "dictionary"),
 ]
 
@@ -493,6 +515,10 @@ def _groups_tensors(model, lr, decay, trainable_from):
     return [{"params": [p], "lr": lr * decay**number} for number, p in enumerate(tensors)]
 
 
+def _groups_without_biases(*task):
+    return [g | {"params": [p for p in g["params"] if p.ndim > 1]} for g in _groups_in_order(*task)]
+
+
 def _groups_twice(model, lr, decay, trainable_from):
     return [*_groups(model, lr, decay, trainable_from), {"params": model.parameters(), "lr": lr}]
 
@@ -516,6 +542,7 @@ WRONG_07 = [
     ("07-schedule", _from_step_0, "jumps"),
     ("07-schedule", _whole_cosine, "whole cosine"),
     ("07-schedule", _straight, "straight line"),
+    ("07-schedule", lambda s, n, p, w: _schedule(s, n + 1, p, w), "0.00546, and it is 0.005686"),
     ("07-schedule", _from_step_1, "through the origin"),
     ("07-schedule", _without_guard, "divides by zero"),
     ("07-schedule", _Remembering(), "the step alone"),
@@ -524,6 +551,7 @@ WRONG_07 = [
     ("07-groups", _groups_head, "was not given the stage layer1"),
     ("07-groups", _groups_unset, "optimiser's default"),
     ("07-groups", _groups_tensors, "not a tensor"),
+    ("07-groups", _groups_without_biases, "left out"),
     ("07-groups", _groups_twice, "in two groups"),
     ("07-groups", lambda *a: _groups_in_order(*a, head_last=False), "reversed"),
     ("07-groups", lambda *a: _groups_in_order(*a, step_down=1), "already lost a factor"),

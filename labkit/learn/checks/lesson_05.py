@@ -148,6 +148,8 @@ def count(answer: Callable[[nn.Module], float]) -> Iterator[str]:
     if abs(given - trained / total) < 1e-6:
         if float(answer(small.model())) != 1:
             yield "With nothing frozen the share should be 1."
+        if abs(float(answer(model.train())) - given) > 1e-6:
+            yield "In training mode the share is another. What trains is told by requires_grad, not by the mode."
         return
     tensors = [parameter.requires_grad for parameter in parameters]
     buffers = total + sum(buffer.numel() for buffer in model.buffers())

@@ -27,7 +27,7 @@ Epoch = Callable[[nn.Module, Batches, torch.optim.Optimizer], float]
 )
 def epoch(answer: Epoch) -> Iterator[str]:
     """The answer trains once over the batches with mean cross-entropy, and returns its accuracy."""
-    batches = [(small.images(n, seed=n), small.labels(n, seed=n)) for n in (8, 8, 2)]
+    batches = [(small.images(n, seed=n + 1), small.labels(n, seed=n + 1)) for n in (8, 8, 2)]
     wanted, right, means = _reference(batches)
     model = small.model().eval()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.3)
@@ -168,6 +168,8 @@ def rates(answer: Callable[[Sequence[str], float, float], Mapping[str, float]]) 
         yield _rates_reason(found)
     elif set(answer(stages, 0.3, 1.0).values()) != {0.3}:
         yield "With a decay of 1 all stages should share the head's rate."
+    elif dict(answer(("body", "head"), 0.8, 0.5)) != {"body": 0.4, "head": 0.8}:
+        yield "With two stages instead of four the rates are wrong: there may be any number of stages."
 
 
 def _rates_reason(found: list[float]) -> str:

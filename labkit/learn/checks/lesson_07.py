@@ -126,7 +126,9 @@ def _off_the_curve(seen: Sequence[float]) -> str:
     for rate, value, said in telling:
         if abs(rate - value) < 1e-9:
             return said
-    step = off[0]
+    step = max(
+        off, key=lambda step: abs(seen[step] - _wanted(step))
+    )  # where the numbers look different
     return f"At step {step} of {STEPS} the rate should be {_wanted(step):.4g}, and it is {seen[step]:.4g}."
 
 
@@ -191,6 +193,9 @@ def _rates(answer: Groups, depth: str) -> dict[str, set[float]] | str:
             raise
         return "Some parameters are in two groups: give each stage to one group alone."
     rate_of = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    for name, stage in model.named_children():
+        if len({id(p) in rate_of for p in stage.parameters()}) > 1:
+            return f"Some parameters of the stage {name} were left out: biases and BatchNorm's train too."
     return {
         name: {round(rate_of[id(p)], 9) for p in stage.parameters() if id(p) in rate_of}
         for name, stage in model.named_children()
