@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
+from textwrap import fill
 from typing import Any, Literal
 from urllib.parse import urlsplit
 from urllib.request import getproxies
@@ -27,6 +28,9 @@ GB = 10**9
 ENOUGH_MEMORY = 2 * GB  # Binder's limit; a lesson's kernel stays below 1.2 GB
 ENOUGH_DISK = 1 * GB
 PATIENCE = 2.0  # seconds to wait for an answer from the network
+
+WIDTH = 79  # characters; what a narrow notebook shows without breaking words
+MARGIN = 20 * " "  # beside it stand status and name
 
 SHIPPED = ("resnet10", "resnet10-glyphs")
 
@@ -44,8 +48,20 @@ class Check:
     advice: str = ""
 
     def __str__(self) -> str:
-        advice = f"\n{'':20}{self.advice}" if self.advice else ""
-        return f"{self.status:<5} {self.name:<13} {self.detail}{advice}"
+        lines = [f"{self.status:<5} {self.name:<13} {_beside(self.detail).lstrip()}"]
+        return "\n".join([*lines, _beside(self.advice)] if self.advice else lines)
+
+
+def _beside(text: str) -> str:
+    """The text in lines that stand beside a margin; words, and paths, stay whole."""
+    return fill(
+        text,
+        WIDTH,
+        initial_indent=MARGIN,
+        subsequent_indent=MARGIN,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,16 @@ def test_every_part_of_the_lab_is_looked_at(diagnosis):
 def test_findings_are_sentences_and_data(diagnosis):
     assert diagnosis.summary in str(diagnosis)
     for check in diagnosis.checks:
-        assert check.detail in str(diagnosis)
+        assert check.detail in " ".join(str(diagnosis).split())
     assert json.loads(json.dumps(diagnosis.to_dict()))["ok"] is True
+
+
+def test_a_report_fits_a_narrow_notebook() -> None:
+    found = Check(
+        "Precision", "warn", "a convolution " * 9 + "/a/very/long/path/" * 9, "Do this. " * 20
+    )
+    assert all(len(line) <= 79 for line in str(found).splitlines() if "path" not in line)
+    assert {len(line) - len(line.lstrip()) for line in str(found).splitlines()} == {0, 20}
 
 
 def test_what_is_not_well_comes_with_advice(diagnosis):
