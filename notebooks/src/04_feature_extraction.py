@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 04 · Feature extraction
 #
-# - **You will be able to:** compute features once and train on them in no time, give a network a new head, and say how long a head alone is enough.
+# - **You will be able to:** compute features once and train on them in no time, give a network a new head, and say when that is enough.
 # - **Time:** 40 minutes, of which the machine works for about one.
 # - **Memory:** below 1.2 GB.
 # - **Builds on:** lessons 00 and 02.
@@ -289,7 +289,7 @@ learn.check("04-features", extract)
 # {exercise:04-neighbours}
 #
 # Write the classifier that learns nothing. For each row of `features`, find the `k` rows of `train_features` at the
-# smallest distance, and return the class that most of them hold: a tensor with one class a row.
+# smallest distance. Return the class that most of them hold, as a tensor with one class a row.
 
 
 # %% tags=["stub"]
