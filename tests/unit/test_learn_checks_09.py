@@ -149,6 +149,11 @@ def _too_timid(images, most, generator):
     return _pasted(images, most - 1, generator)
 
 
+def _never_quite(images, most, generator):
+    shifts = torch.randint(-most, most, (len(images), 2), generator=generator)
+    return _moved_by(images, shifts)
+
+
 def _valid_windows(images, most, generator):
     side = images.shape[-1] - most
     return torch.stack([image[:, :side, :side] for image in images])
@@ -217,6 +222,7 @@ WRONG = [
     ("09-augment", _round_the_edge, "comes in on the other"),
     ("09-augment", _too_far, "more than 3 pixels"),
     ("09-augment", _too_timid, "no shift was as large"),
+    ("09-augment", _never_quite, "the last number is left out"),
     ("09-augment", _valid_windows, "shape has changed"),
     ("09-augment", _bytes, "torch.uint8"),
     ("09-augment", lambda x, m, g: x.flip(3), "mirrored"),

@@ -6,6 +6,8 @@ from math import sqrt
 from statistics import fmean, pstdev, stdev
 from typing import Any
 
+import numpy as np
+import torch
 from scipy.special import stdtrit
 
 from labkit.insight import paired_difference
@@ -239,8 +241,8 @@ def _two_best(candidates, open_test):
 
 
 RIGHT: dict[str, list[Any]] = {
-    "11-count": [_with_labkit, _by_hand],
-    "11-paired": [_paired, _paired_with_labkit],
+    "11-count": [_with_labkit, _by_hand, lambda x: torch.tensor(_by_hand(x))],
+    "11-paired": [_paired, _paired_with_labkit, lambda a, b: np.array(_paired(a, b))],
     "11-once": [_once, _sorted],
 }
 WRONG = [

@@ -20,7 +20,9 @@ def _norms(model):
 # ---------------------------------------------------------------- statistics that move while no weight does
 
 
-def _by_momentum(model, images, momentum=1.0, reset=False, grad=False, back=True, mode=False):
+def _by_momentum(
+    model, images, momentum=1.0, reset=False, grad=False, back=True, mode=False, usual=None
+):
     """Through the network once in training mode; the arguments are ways to get it wrong."""
     before = [layer.momentum for layer in _norms(model)]
     for layer in _norms(model):
@@ -35,7 +37,7 @@ def _by_momentum(model, images, momentum=1.0, reset=False, grad=False, back=True
     model.train(mode)
     if back:
         for layer, old in zip(_norms(model), before, strict=True):
-            layer.momentum = old
+            layer.momentum = usual or old
 
 
 def _by_hooks(model, images):
@@ -221,6 +223,10 @@ def _means_alone(before, after):
     return _enough(before, after, surely=lambda gains: fmean(gains) > 0)
 
 
+def _no_harm(before, after):
+    return _enough(before, after, surely=lambda gains: mean_interval(gains).low >= 0)
+
+
 def _best(before, after):
     return max(after, key=lambda count: fmean(after[count]))
 
@@ -252,6 +258,7 @@ WRONG = [
     ("12-adapt", lambda m, x: _by_momentum(m, x, momentum=0.1), "10% of the way"),
     ("12-adapt", lambda m, x: _by_momentum(m, x, mode=True), "left in training mode"),
     ("12-adapt", lambda m, x: _by_momentum(m, x, back=False), "momentum"),
+    ("12-adapt", lambda m, x: _by_momentum(m, x, usual=0.1), "momentum"),
     ("12-adapt", lambda m, x: _by_momentum(m, x, grad=True), "gradients now"),
     ("12-adapt", lambda m, x: _by_momentum(m, x, momentum=None), "of the way"),
     ("12-adapt", _in_batches, "too small"),
@@ -282,6 +289,7 @@ WRONG = [
     ("12-blend", _in_place, "came in were changed"),
     ("12-enough", _first_sure, "two were luck"),
     ("12-enough", _means_alone, "for some seeds they do harm"),
+    ("12-enough", _no_harm, "changes nothing"),
     ("12-enough", _best, "how few are enough"),
     ("12-enough", _unpaired, "each seed with itself"),
     ("12-enough", _a_point_or_more, "small gain"),

@@ -134,6 +134,7 @@ WRONG = [
     ("13-price", _row(source="Common knowledge."), "leads nobody"),
     ("13-price", _row(source=""), "must say something"),
     ("13-price", _row(price_per_hour="0.30 EUR"), "without its unit"),
+    ("13-price", _row(price_per_hour=65 * 0.31, watts=65), "divide by a thousand"),
     ("13-price", _row(price_per_hour=-1), "0 or more"),
     ("13-price", _row(price_per_hour=0), "No machine is free"),
     ("13-price", _row(watts=0), "draws watts"),

@@ -80,6 +80,14 @@ def _copies(train, valid, tolerance):
     return found
 
 
+def _one_way(train, valid, tolerance):
+    return [
+        i
+        for i, one in enumerate(valid)
+        if (one - train).flatten(1).max(dim=1).values.min() <= tolerance
+    ]
+
+
 def _copies_by_cdist(train, valid, tolerance):
     apart = torch.cdist(valid.flatten(1), train.flatten(1), p=inf)
     return (apart.min(dim=1).values <= tolerance).nonzero().flatten()
@@ -129,6 +137,9 @@ WRONG = [
     ("14-accuracy", lambda b: [_counted([one]) for one in b], "one number"),
     ("14-copies", _copies_if(lambda d: d.abs().flatten(1).mean(dim=1)), "average hides"),
     ("14-copies", _copies_if(lambda d: d.flatten(1).max(dim=1).values), "not its sign"),
+    ("14-copies", lambda t, v, tol: _one_way(t, v, tol), "not its sign"),
+    ("14-copies", _copies_if(lambda d: d.square().flatten(1).mean(dim=1).sqrt()), "average hides"),
+    ("14-copies", lambda t, v, tol: _copies(t, v, 2 * tol), "beyond the tolerance"),
     ("14-copies", lambda t, v, tol: _copies(t, v, 0.0), "allow for the tolerance"),
     ("14-copies", lambda t, v, tol: _copies(t, v, 0.04), "tolerance that is given"),
     ("14-copies", _copies_in_train, "among the training pictures"),

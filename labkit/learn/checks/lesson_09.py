@@ -241,6 +241,11 @@ def _drawn_well(found: Sequence[Place]) -> Iterator[str]:
         yield "The images move in one direction only. A shift may go either way."
     elif max(map(abs, downs | rights)) < MOST:
         yield f"In {len(found)} images no shift was as large as {MOST}, though that is allowed."
+    elif min(downs | rights) > -MOST or max(downs | rights) < MOST:
+        yield (
+            f"In {len(found)} images none moved by {MOST} in one of the directions, though in the other they do. "
+            "Does your range end too early? Of torch.randint(low, high) the last number is left out."
+        )
 
 
 def _from_the_generator_alone(answer: Shift, images: Tensor, moved: Tensor) -> Iterator[str]:

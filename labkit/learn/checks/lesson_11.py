@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from math import isfinite, sqrt
 from statistics import fmean, pstdev, stdev
 from typing import Any
@@ -19,13 +19,14 @@ CLOSE = 5e-4  # so that z = 1.96 and z = 1.959964 are the same
 
 
 def _numbers(given: Any, count: int) -> tuple[float, ...] | None:
-    """So many numbers, or None."""
-    if not isinstance(given, tuple | list) or len(given) != count:
+    """So many numbers in their order, or None."""
+    if isinstance(given, str | Mapping | Set):
         return None
     try:
-        return tuple(float(one) for one in given)
+        numbers = tuple(float(one) for one in given)
     except (TypeError, ValueError):
         return None
+    return numbers if len(numbers) == count else None
 
 
 # ---------------------------------------------------------------- an accuracy with its interval

@@ -165,6 +165,8 @@ NO_SOURCE = (
     "common knowledge",
     "not known",
 )
+CLOSE_TO_A_EURO = ("EUR", "USD", "GBP", "CHF")
+DEAREST = 100  # of one of these for each kilowatt and hour; rented machines were seen at 3 to 12
 SHORTEST_SOURCE = 10  # letters: "AWS" alone leads nobody to the number
 
 
@@ -208,6 +210,11 @@ def _row_problems(row: Machine) -> Iterator[str]:
         yield "No machine is free: your own draws electricity, and a free one is paid for by somebody."
     if row.watts == 0:
         yield "A machine at work draws watts. A data sheet gives the rated power of its processor."
+    elif row.currency in CLOSE_TO_A_EURO and row.price_per_hour > DEAREST * row.watts / 1000:
+        yield (
+            f"{row.price_per_hour:g} {row.currency} an hour for {row.watts:g} W is far too much. If it is electricity: "
+            "a watt is a thousandth of a kilowatt, so divide by a thousand."
+        )
     if row.price_per_hour and row.watts and _is_shipped(row):
         yield "That is a row of the table that ships. Make one of your own."
 

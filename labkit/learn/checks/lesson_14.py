@@ -201,7 +201,7 @@ def copies(answer: Copies) -> Iterator[str]:
     if sorted(positions) != [1, 3]:
         yield _why_not_there(sorted(positions))
         return
-    clean = [0, 2, 4]
+    clean = [0, 2, 4, 5, 6]
     if len(_numbers(answer(train, valid[clean], TOLERANCE))):
         yield "Where no picture is on both sides, the answer should be empty."
     elif sorted(_numbers(answer(train, valid, 1e-6))) != [1]:
@@ -209,19 +209,26 @@ def copies(answer: Copies) -> Iterator[str]:
 
 
 def _two_sides() -> tuple[Tensor, Tensor]:
-    """Six training and five validation pictures (n, 3, 8, 8) in [0, 1]: positions 1 and 3 of the latter are copies.
+    """Seven training and seven validation pictures (n, 3, 8, 8) in [0, 1]: positions 1 and 3 of the latter are copies.
 
     Position 1 equals two training pictures, 3 is one with noise. 0 differs from a training picture in one corner alone,
-    2 is another made brighter everywhere, 4 is new.
+    2 is another made brighter everywhere and 5 one made darker, 4 is new. 6 has one value beyond the tolerance, but
+    not far.
     """
     chance = generator(14, "two sides")
     train = torch.rand(6, 3, 8, 8, generator=chance) * 0.5 + 0.05
     train[5] = train[4]
+    bright = torch.rand(1, 3, 8, 8, generator=chance) * 0.5 + 0.45
+    train = torch.cat([train, bright])
     noise = (torch.rand(3, 8, 8, generator=chance) - 0.5) * TOLERANCE
     corner = train[2].clone()
     corner[:, 0, 0] += 0.4
     new = torch.rand(3, 8, 8, generator=chance)
-    valid = torch.stack([corner, train[4], train[1] + 0.4, train[0] + noise, new])
+    nearly = train[3].clone()
+    nearly[0, 4, 4] += 1.5 * TOLERANCE
+    valid = torch.stack(
+        [corner, train[4], train[1] + 0.4, train[0] + noise, new, train[6] - 0.4, nearly]
+    )
     return train, valid
 
 
@@ -253,8 +260,14 @@ def _why_not_there(positions: list[int]) -> str:
         return "Those are positions among the training pictures. Name those in valid."
     if not positions:
         return "No copy was found: compare each validation picture with all training pictures."
-    if 2 in positions:
-        return "A picture that is brighter everywhere is no copy: take the size of a difference, not its sign."
+    for position, way in ((2, "brighter"), (5, "darker")):
+        if position in positions:
+            return f"A picture that is {way} everywhere is no copy: take the size of a difference, not its sign."
     if 0 in positions:
         return "A picture that differs in one corner alone was taken for a copy: an average hides that."
+    if 6 in positions:
+        return (
+            "A picture of which one value differs by more, beyond the tolerance, was taken for a copy. Compare each "
+            "value with the tolerance as it is given; an average hides a single one."
+        )
     return f"The copies are at positions 1 and 3 of valid. You named {positions}."

@@ -175,8 +175,9 @@ def _wrong_rates(first: Phase, second: Phase, base: float, stages: int) -> Itera
 
 
 def _wrong_shapes(first: Phase, second: Phase) -> Iterator[str]:
-    if second.schedule == "constant":
-        yield "The rate of the second phase does not fall. One cycle goes up and comes down, along a cosine."
+    for name, phase in (("second", second), ("first", first)):
+        if phase.schedule == "constant":
+            yield f"The rate of the {name} phase does not fall. One cycle goes up and comes down, along a cosine."
     if not isclose(second.warmup, 0.3):
         yield f"In the second phase the rate rises over {second.warmup:g} of it. fine_tune says pct_start=0.3."
     if first.warmup < 0.8:
