@@ -199,6 +199,8 @@ def made(**other: Any) -> labkit.Run:
     plan = {"epochs": 1, "batch_size": 16, **other.pop("plan", {})}
     facts = {"lr": 1e-2, "labels": 3, "size": 16, **other}
     data = labkit.load_data("digits", size=facts["size"]).subset(facts["labels"], 7)
+    if "shift" in facts:
+        data = data.shift(facts["shift"])
     plan = labkit.partial("head", facts["lr"], **plan)
     return labkit.Run(labkit.load_backbone(BUILT.net), data, plan, 7, precision=Precision())
 
@@ -244,6 +246,7 @@ def test_only_a_run_like_those_on_record_is_judged(built: Path) -> None:
         "the number of examples a class is 4, on record 3": made(labels=4),
         "the size of the pictures is 8, on record 16": made(size=8),
         "optimizer is sgd, on record adamw": made(plan={"optimizer": "sgd"}),
+        "the shift of the pictures is negative, on record none": made(shift="negative"),
     }
     for told, run in others.items():
         verdict = expected.judge(run)

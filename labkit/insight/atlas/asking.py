@@ -388,6 +388,8 @@ def _of_settings(expected: Expectation, run: Run) -> list[tuple[str, Any, Any]]:
 
 
 def _said(value: Any) -> str:
+    if value is None:
+        return "none"
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return text if len(text) <= 24 else f"{text[:12]}…"
 
