@@ -128,6 +128,9 @@ def _thawing(axes: Axes, plan: Plan, stages: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame({"epoch": range(1, plan.epochs + 1), "trains": trains})
 
 
+PLACES = {"digits-10": "digits, 10 labels a class", "ants-bees": "ants and bees"}
+
+
 def kept(experiment: str) -> Picture:
     """What recorded runs kept of the old task and learned of the new one: a panel a group, a point a plan.
 
@@ -139,7 +142,8 @@ def kept(experiment: str) -> Picture:
         new, old = evidence.estimate(key), evidence.estimate(f"{key}/old")
         row = {"old": old.mean, "old_low": old.low, "old_high": old.high}
         row |= {"new": new.mean, "new_low": new.low, "new_high": new.high}
-        tables.setdefault(setting.group, []).append({"way": setting.plan.name, **row})
+        where = PLACES.get(setting.group, setting.group)
+        tables.setdefault(where, []).append({"way": setting.plan.name, **row})
     return forgotten.frontier({group: pd.DataFrame(rows) for group, rows in tables.items()})
 
 

@@ -65,7 +65,7 @@ METHOD = (
         "normalisation",
     ),
     Question(
-        "Did the loss shoot up, or a stage move by more than its own length?",
+        "Did the loss shoot up, or a stage move by over 100 %?",
         "curves, audit",
         "yes",
         "rate-too-large",

@@ -87,7 +87,7 @@ DONE = {
 def courses(place: str, plans: Sequence[str] = LEVELS) -> Picture:
     """Recorded loss by epoch, training and validation: a line a plan through the means, a band for 95 % over seeds."""
     picture = Picture(9, 4)
-    panels = picture.subplots(1, 2, sharey=True)
+    panels = picture.subplots(1, 2, sharex=True, sharey=True)
     tables, entries, said = [], [], []
     for axes, split in zip(panels, ("training", "validation"), strict=True):
         dress(axes, "epoch", "", f"{split.capitalize()} loss")

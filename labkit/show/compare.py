@@ -27,14 +27,23 @@ class Comparison:
     figure: Picture
     note: str
 
+    @property
+    def _shown(self) -> pd.DataFrame:
+        """The table without columns that say nothing new, so that it fits a narrow page."""
+        idle = {
+            "plan": (self.table["plan"] == self.table["run"]).all(),
+            "branched": not self.table["branched"].any(),
+        }
+        return self.table.drop(columns=[name for name, drop in idle.items() if drop])
+
     def __str__(self) -> str:
-        return f"{self.table.to_string(index=False)}\n{self.note}"
+        return f"{self._shown.to_string(index=False)}\n{self.note}"
 
     def _repr_mimebundle_(
         self, include: Any = None, exclude: Any = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         picture, metadata = self.figure._repr_mimebundle_()
-        text = f"{table_html(self.table)}<p>{html.escape(self.note)}</p>{picture['text/html']}"
+        text = f"{table_html(self._shown)}<p>{html.escape(self.note)}</p>{picture['text/html']}"
         return {**picture, "text/plain": str(self), "text/html": text}, metadata
 
 

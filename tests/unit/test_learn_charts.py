@@ -58,11 +58,14 @@ def test_what_was_kept_is_drawn_for_every_plan_on_record_with_its_interval() -> 
     picture = charts.kept("forgetting")
     plans = {setting.plan.name for setting in evidence.find("forgetting").settings}
     rows = picture.table.set_index(["panel", "way"])
-    for group in ("digits-10", "ants-bees"):
-        assert set(rows.loc[group].index) == plans
+    for group, place in (
+        ("digits-10", "digits, 10 labels a class"),
+        ("ants-bees", "ants and bees"),
+    ):
+        assert set(rows.loc[place].index) == plans
         old = evidence.estimate(f"forgetting/{group}/aggressive/old")
-        assert (rows.loc[(group, "aggressive"), "old_low"], old.count) == (old.low, 5)
-        assert f"{group}: aggressive: old {old.mean:.0%}" in picture.alt
+        assert (rows.loc[(place, "aggressive"), "old_low"], old.count) == (old.low, 5)
+        assert f"{place}: aggressive: old {old.mean:.0%}" in picture.alt
     assert picture.png().startswith(b"\x89PNG")
 
 

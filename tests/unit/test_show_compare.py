@@ -32,6 +32,12 @@ def test_the_table_holds_what_the_runs_hold(runs):
     assert list(table["branched"]) == ["", f"from {runs[0].name} at step 2"]
 
 
+def test_columns_that_say_nothing_new_are_not_shown(runs):
+    shown = {several: str(labkit.compare(runs[:several])).splitlines()[0] for several in (1, 2)}
+    assert not {"plan", "branched"} & set(shown[1].split())
+    assert "branched" in shown[2].split()
+
+
 def test_one_seed_is_called_chance(runs):
     assert "One seed" in labkit.compare(runs).note
     assert "One seed" not in labkit.compare(runs[:1]).note
