@@ -231,7 +231,8 @@ learn.check("08-next", thaw_next)
 # Some go from the head straight to everything (Kumar and others, 2022). Write that plan: for half of the epochs the
 # head alone, for the rest everything, both at the rate `lr`. Where the epochs are odd, either half may get one more.
 #
-# `labkit.Phase` takes a stage, `lr` and `epochs`. `labkit.Plan` takes a name and `phases`, a tuple.
+# `labkit.Phase` takes the first stage that trains, `lr` and `epochs`; `"all"` means everything. `labkit.Plan` takes a
+# name and `phases`, a tuple.
 
 
 # %% tags=["stub"]
@@ -259,6 +260,7 @@ learn.check("08-two", head_first)
 # orders of thawing. All train for as many epochs, each at the rate that did best when tried on other examples.
 #
 # In the picture up means that more is left of the old task, and to the right that the new one is done better.
+# *Gradual* is stage by stage.
 
 # %%
 charts.kept("gradual")
@@ -286,7 +288,7 @@ charts.kept("gradual")
 # - **Gradual unfreezing prevents forgetting, and helps accuracy: {verdict:6}.** The rule was written before the runs.
 #   It asks both questions in both places, of the row *stage by stage*.
 # - **Half of the promise is kept.** In both places it forgot less. In neither was the new task done better: those two
-#   intervals hold zero. With decaying rates, ants and bees were even read worse.
+#   intervals hold zero. With decaying rates, ants and bees were even told apart less well.
 # - **"Prevents" is too strong a word.** Against the head alone, which forgets nothing, old knowledge differs by
 #   {evidence:gradual/digits-10/gradual/old against gradual/digits-10/head-alone/old} on letters and by
 #   {evidence:gradual/ants-bees/gradual/old against gradual/ants-bees/head-alone/old} on Tiny ImageNet.

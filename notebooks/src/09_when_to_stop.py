@@ -465,7 +465,7 @@ learn.reveal("09-evening", gains["digits-10"], bounds=(-0.01, 0.01))
 # - Augmentation makes learning by heart harder, and sometimes learning, too. Judge it by validation, not by the gap.
 # - Weight decay hardly acts within the few steps of a fine-tuning.
 #
-# In lesson 14, the clinic, you meet such runs as patients, and nobody tells you what they have.
+# In lesson 14, the clinic, the patients are runs whose curves often look sound, and nobody tells you what they have.
 #
 # Your guesses so far:
 

@@ -200,7 +200,7 @@ judging.pairs(by_seed[UPPER], by_seed[HEAD], (UPPER, HEAD))
 
 # %% [markdown]
 # On the right are two intervals of the same difference. One knows which accuracies belong together, the other does not.
-# Where the lines on the left run side by side, knowing it makes the interval narrow. Where they cross at random, it
+# Where the lines on the left are nearly parallel, knowing it makes the interval narrow. Where they cross at random, it
 # gains nothing.
 #
 # An interval that holds zero does not say that both are equal. It says: not decided yet.
@@ -220,7 +220,7 @@ predicted.confusion(runs[UPPER])
 # Read it row by row, and look at the counts before the shares. With a few dozen images a class, each share has a wide
 # interval of its own. They are in the table below the picture.
 #
-# Now to Monday. A change can win five sixes, lose four nines, and look like a small step forward.
+# Now to Monday. A change can win five sixes, lose four nines, and look like a small gain.
 # So compare the matrices of both networks, cell by cell:
 
 # %%

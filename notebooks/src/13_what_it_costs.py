@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 13 · What does it cost?
 #
-# - **You will be able to:** count what a step takes before you run it, say what freezing saves and what it does not, and turn seconds into money.
+# - **You will be able to:** count what a step takes before you take it, say what freezing saves and what it does not, and turn seconds into money.
 # - **Time:** 45 minutes, of which the machine works for about one.
 # - **Memory:** below 1.4 GB.
 # - **Builds on:** lessons 01, 05 and 06.
@@ -227,7 +227,8 @@ insight.cost_table(costs.values()).style.format(precision=2).hide(axis="index")
 # Compare the two columns of operations. Where nothing is frozen they are the same. For the head alone the second one
 # is mostly frozen forward passes, done over and over.
 #
-# From scratch costs what full fine-tuning costs. Its step is the same step. What differs is what comes of it.
+# From scratch costs what full fine-tuning costs. Its step is the same step. Where their seconds differ, it is the
+# machine that was busy with other things. What really differs is what comes of it.
 
 # %% [markdown]
 # ## Energy, and memory as the system sees it
@@ -346,8 +347,11 @@ labkit.console(playground)
 #
 # {exercise:13-price}
 #
-# Make a row for a machine of your own, or for one that you could rent. Your own costs at least its electricity: watts,
-# as thousandths, times the price of a kilowatt-hour. Give the source, so that a stranger finds the number again.
+# Make a row for a machine of your own, or for one that you could rent. A row is an `insight.Machine` with `name`,
+# `price_per_hour`, `currency` such as `"EUR"`, `watts`, `date`, `source` and `estimate`.
+#
+# Your own machine costs at least its electricity: its watts, divided by 1000, times the price of a kilowatt-hour. Give
+# the source, so that a stranger finds the number again.
 
 # %%
 from datetime import date
@@ -455,8 +459,8 @@ learn.check("13-budget", best_within)
 recorded.steps()
 
 # %% [markdown]
-# Everything is a share of what a step takes when everything trains. Counted operations have no interval, because there
-# is no chance in them.
+# Everything is a share of what a step takes when everything trains. Counted operations come out alike for
+# every seed, because there is no chance in them.
 #
 # | Trains from | operations, both | digits: processor time | digits: output kept | ants and bees: processor time | ants and bees: output kept |
 # |---|---|---|---|---|---|

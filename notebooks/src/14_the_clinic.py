@@ -211,11 +211,13 @@ figures.audit(one)
 #
 # A **probe** asks the run one thing that neither curves nor audit show. This one asks the optimiser.
 # `held` counts the parameters of a stage that it holds. `remembers` is the age of its moments, in steps.
+# `trained` says for how many steps the stage has been training.
 
 # %%
 from labkit.insight import probes
 
-probes.memory(one).table().reset_index().style.hide(axis="index")
+memory = probes.memory(one).table().reset_index()
+memory.style.format({"lr": "{:g}", "remembers": "{:.0f}"}, na_rep="nothing").hide(axis="index")
 
 # %%
 from labkit import insight
@@ -389,7 +391,8 @@ learn.check("14-copies", copies)
 
 # %%
 clinic = learn.Clinic()
-clinic.diseases.reset_index().style.hide(axis="index")
+names = clinic.diseases.reset_index().style.hide(axis="index")
+names.set_properties(**{"text-align": "left"})
 
 # %% [markdown]
 # Choose a patient, order examinations, commit to a diagnosis. The first word on a patient counts.

@@ -97,7 +97,7 @@ print(f"fine_tune(4): {share:.1%} of the validation images are right")
 print(inspect.getsource(Learner.fine_tune))
 
 # %% [markdown]
-# Six lines, and each of them decides something. Read them once more, slowly:
+# Five lines, and six decisions. Read them once more, slowly:
 #
 # 1. `freeze()`: all groups but the last.
 # 2. `fit_one_cycle(freeze_epochs, slice(base_lr), pct_start=0.99)`: one epoch, whose rate rises nearly to its end.
@@ -280,7 +280,7 @@ print(", ".join(type(layer).__name__ for layer in theirs))
 # Where labels are few, that is a much larger thing to teach.
 #
 # The third: what an image is. `vision_learner` normalises with the statistics of ImageNet, silently.
-# Our networks carry that step in their stem. Done twice, it is the kind of mistake that lesson 14 is about.
+# Our networks do that in their stem. Done twice, it is the kind of mistake that lesson 14 is about.
 
 # %% [markdown]
 # ## There and back
@@ -317,7 +317,8 @@ labkit.console(playground)
 # {exercise:15-slice}
 #
 # Write what fastai makes of `slice(low, high)`: a list with the rate of every group, the first group first.
-# Neighbours have the same ratio. Without a low end, given as `None`, the last group gets `high` and all others a tenth.
+# From each group to the next the ratio is the same. Without a low end, given as `None`, the last group gets `high` and
+# all others a tenth.
 
 
 # %% tags=["stub"]
@@ -414,8 +415,8 @@ learn.check("15-freeze", frozen_learner)
 # | fastai's `fine_tune` | {evidence:fine-tune/digits-10/fine_tune} | {evidence:fine-tune/ants-bees/fine_tune} |
 # | `fine_tune`, less our plan | {evidence:fine-tune/digits-10/fine_tune against fine-tune/digits-10/our-plan} | {evidence:fine-tune/ants-bees/fine_tune against fine-tune/ants-bees/our-plan} |
 #
-# - **The plan matches `fine_tune`: supported.** Both intervals in the last row hold zero. Depths and rates are what shows.
-#   Momentum, the optimiser's constants and BatchNorm in frozen stages do not, here.
+# - **The plan matches `fine_tune`: supported.** Both intervals in the last row hold zero.
+#   What the plan leaves out does not show here: momentum, the optimiser's constants, BatchNorm in frozen stages.
 # - On ants and bees the interval is wider. It says less: a small difference either way could hide in it.
 # - **fastai's own head did not help on digits.** Against `fine_tune` with our single layer it makes
 #   {evidence:fine-tune/digits-10/fine_tune-its-own-head against fine-tune/digits-10/fine_tune}. Against our plan it makes

@@ -11,7 +11,7 @@
 #
 # You have a folder of images that nobody has trained on before, and a machine that is paid by the second.
 # On Friday three people call. The first asks how good it is. The second asks how you know.
-# The third wants to run it where there is no Python notebook, no labkit and perhaps no torch.
+# The third wants to use it where there is no Python notebook, no labkit and perhaps no torch.
 #
 # You have all the parts by now. Can you put them together, once, in the right order, and sign the result?
 

@@ -286,7 +286,8 @@ def _why_not_that_one(
     money: float,
     said: str,
 ) -> str:
-    asked = f"At {price_per_hour:g} an hour, {tries} tries and a budget of {money:g}"
+    often = f"{tries} {'try' if tries == 1 else 'tries'}"
+    asked = f"At {price_per_hour:g} an hour, {often} and a budget of {money:g}"
     if given is not None:
         bill = OFFERS[given]["seconds"] * tries / 3600 * price_per_hour
         if bill > money + 1e-9:

@@ -95,7 +95,7 @@ def _without_low(answer: Rates) -> Iterator[str]:
     difficulty=2,
     minutes=15,
     hints=(
-        "Two phases. Read the six lines of fine_tune: what is frozen, for how long, at which rate?",
+        "Two phases. Read the lines of fine_tune: what is frozen, for how long, at which rate?",
         "The second phase: half the rate, and the first stage at a hundredth of the head's. From the head "
         "down to the first stage there are stages - 1 steps.",
         "labkit.Plan(name, (Phase('head', base_lr, 1, ...), Phase('all', base_lr / 2, epochs, lr_decay=0.01 ** "
