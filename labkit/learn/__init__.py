@@ -1,6 +1,6 @@
-"""The teacher's room: predictions, exercises with checks, progress, notebooks from their sources.
+"""The teacher's room: predictions, exercises with checks, quizzes, progress, notebooks from their sources.
 
-A lesson needs few names from here: `predict`, `reveal`, `score`, `check` and `hint`. Each is
+A lesson needs few names from here: `predict`, `reveal`, `score`, `quiz`, `check` and `hint`. Each is
 imported when it is first used. This room may import every other room but the command line.
 """
 
@@ -13,6 +13,7 @@ _NAMES = {
     "predict": "predictions",
     "reveal": "predictions",
     "score": "scoring",
+    "quiz": "quiz_card",
     "check": "exercises",
     "hint": "exercises",
     "photographs": "material",

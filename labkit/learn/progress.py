@@ -1,4 +1,4 @@
-"""What the learner guessed, solved and opened, kept in one local JSON file and sent nowhere.
+"""What the learner guessed, chose, solved and opened, kept in one local JSON file and sent nowhere.
 
 The file is read again before each change and written whole or not at all, so two notebooks can share it and a crash
 leaves the last good state. A file that cannot be read is set aside under another name, never overwritten.
@@ -19,7 +19,7 @@ import platformdirs
 
 from labkit.runtime import write_atomic
 
-Drawer = Literal["predictions", "exercises", "seals"]
+Drawer = Literal["predictions", "quizzes", "exercises", "seals"]
 Record = dict[str, dict[str, dict[str, Any]]]
 
 _VERSION = 1
