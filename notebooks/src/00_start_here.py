@@ -220,6 +220,14 @@ learn.check("00-two-rates", mine)
 # Lesson 01 asks what else it buys, and lesson 02 whether any pre-training will do.
 
 # %% [markdown]
+# ## Quiz
+#
+# Your first choice counts. Every option answers with a reason, so go on choosing until it is right.
+
+# %%
+learn.quiz("00")
+
+# %% [markdown]
 # ## Pitfalls
 #
 # - **Believing a single run.** Another seed gives another number. Ask for the interval.

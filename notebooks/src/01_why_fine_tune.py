@@ -373,6 +373,14 @@ learn.check("01-labels-saved", gain)
 #   what pre-training itself has cost. You have seen above how much that is.
 
 # %% [markdown]
+# ## Quiz
+#
+# Your first choice counts. Every option answers with a reason, so go on choosing until it is right.
+
+# %%
+learn.quiz("01")
+
+# %% [markdown]
 # ## Pitfalls
 #
 # - **Leaving out who paid.** Say whether the cost of pre-training is in your number. Both answers are honest.

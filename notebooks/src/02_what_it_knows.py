@@ -484,6 +484,14 @@ learn.check("02-prototypes", by_prototype)
 #   another number.
 
 # %% [markdown]
+# ## Quiz
+#
+# Your first choice counts. Every option answers with a reason, so go on choosing until it is right.
+
+# %%
+learn.quiz("02")
+
+# %% [markdown]
 # ## Pitfalls
 #
 # - **Judging a source by its size.** What it was made to tell apart matters more. Look at the nearest neighbours first.

@@ -546,6 +546,14 @@ learn.check("03-suspects", suspects)
 # - A ranking is as good as its features. Letters tell digits apart better than our photographs tell ants from bees.
 
 # %% [markdown]
+# ## Quiz
+#
+# Your first choice counts. Every option answers with a reason, so go on choosing until it is right.
+
+# %%
+learn.quiz("03")
+
+# %% [markdown]
 # ## Pitfalls
 #
 # - **Splitting by file where pictures belong together.** Patients, films, days: all of one go to one side.

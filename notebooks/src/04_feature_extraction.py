@@ -354,6 +354,14 @@ learn.check("04-output-layer", adapt)
 # - **A related source transfers better, and an unrelated one can hurt: {verdict:10}.** Lesson 02 shows the intervals.
 
 # %% [markdown]
+# ## Quiz
+#
+# Your first choice counts. Every option answers with a reason, so go on choosing until it is right.
+
+# %%
+learn.quiz("04")
+
+# %% [markdown]
 # ## Pitfalls
 #
 # - **Asking in training mode.** The features of an image then depend on its neighbours in the batch.

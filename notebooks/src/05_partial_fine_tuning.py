@@ -340,6 +340,14 @@ learn.check("05-thaw", thaw)
 #   The network changed all the same. Accuracy does not tell, and that is why nobody notices.
 
 # %% [markdown]
+# ## Quiz
+#
+# Your first choice counts. Every option answers with a reason, so go on choosing until it is right.
+
+# %%
+learn.quiz("05")
+
+# %% [markdown]
 # ## Pitfalls
 #
 # - **Freezing by `requires_grad` alone.** BatchNorm goes on learning. Keep frozen stages in evaluation mode.

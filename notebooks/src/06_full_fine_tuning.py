@@ -290,6 +290,14 @@ learn.check("06-epoch", train_epoch)
 #   {evidence:types/ants-bees/full against types/ants-bees/from-scratch}, paired by seed.
 
 # %% [markdown]
+# ## Quiz
+#
+# Your first choice counts. Every option answers with a reason, so go on choosing until it is right.
+
+# %%
+learn.quiz("06")
+
+# %% [markdown]
 # ## Pitfalls
 #
 # - **The rate from a tutorial for training from scratch.** It is often too large for a pre-trained start.

@@ -479,6 +479,14 @@ learn.check("07-groups", rate_groups)
 # - It is one number more to choose. On a more distant task it may yet pay: try it, with seeds.
 
 # %% [markdown]
+# ## Quiz
+#
+# Your first choice counts. Every option answers with a reason, so go on choosing until it is right.
+
+# %%
+learn.quiz("07")
+
+# %% [markdown]
 # ## Pitfalls
 #
 # - **The rate of a tutorial.** It belongs to another network, another batch size and another optimiser.

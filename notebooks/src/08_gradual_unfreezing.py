@@ -320,6 +320,14 @@ learn.reveal("08-remember", ahead("/old"))
 learn.reveal("08-reach", ahead(""))
 
 # %% [markdown]
+# ## Quiz
+#
+# Your first choice counts. Every option answers with a reason, so go on choosing until it is right.
+
+# %%
+learn.quiz("08")
+
+# %% [markdown]
 # ## Pitfalls
 #
 # - **More epochs for the gradual run.** Phases add up. Compare orders that train for as long, or you compare lengths.

@@ -446,6 +446,14 @@ learn.reveal("09-evening", gains["digits-10"], bounds=(-0.01, 0.01))
 #   and accuracy by {evidence:when-to-stop/digits-10-wrong-labels/decay against when-to-stop/digits-10-wrong-labels/none}.
 
 # %% [markdown]
+# ## Quiz
+#
+# Your first choice counts. Every option answers with a reason, so go on choosing until it is right.
+
+# %%
+learn.quiz("09")
+
+# %% [markdown]
 # ## Pitfalls
 #
 # - **Stopping at the first epoch that is no better.** Validation wanders. Give it patience.

@@ -435,6 +435,14 @@ left = recorded("aggressive/old")
 learn.reveal("10-aggressive", MOST if left > 2 / 3 * known else HALF if left > known / 3 else NONE)
 
 # %% [markdown]
+# ## Quiz
+#
+# Your first choice counts. Every option answers with a reason, so go on choosing until it is right.
+
+# %%
+learn.quiz("10")
+
+# %% [markdown]
 # ## Pitfalls
 #
 # - **No old questions in the tests.** Forgetting is silent. What is not asked is not noticed.

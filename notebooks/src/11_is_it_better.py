@@ -559,6 +559,14 @@ judging.luck("ants-bees")
 # - **Wrong answers are not given in a low voice.** Look at the last column before you sort by confidence alone.
 
 # %% [markdown]
+# ## Quiz
+#
+# Your first choice counts. Every option answers with a reason, so go on choosing until it is right.
+
+# %%
+learn.quiz("11")
+
+# %% [markdown]
 # ## Pitfalls
 #
 # - **The mean of batch accuracies.** The short last batch weighs as much as a full one. Add up the counts.

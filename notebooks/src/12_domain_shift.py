@@ -477,6 +477,14 @@ shifting.by_strength("ants-bees")
 # statistics go not even half-way. Statistics first and labels afterwards may do better. Try it.
 
 # %% [markdown]
+# ## Quiz
+#
+# Your first choice counts. Every option answers with a reason, so go on choosing until it is right.
+
+# %%
+learn.quiz("12")
+
+# %% [markdown]
 # ## Pitfalls
 #
 # - **Reporting accuracy on one scanner.** It holds for that scanner. Keep a test split for each place of use.

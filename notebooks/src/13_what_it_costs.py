@@ -512,6 +512,14 @@ recorded.bargain()
 #   {evidence:cost/digits-10/full/operations}.
 
 # %% [markdown]
+# ## Quiz
+#
+# Your first choice counts. Every option answers with a reason, so go on choosing until it is right.
+
+# %%
+learn.quiz("13")
+
+# %% [markdown]
 # ## Pitfalls
 #
 # - **Taking operations for seconds.** They leave out what moves numbers without computing, and how busy a machine is.

@@ -500,6 +500,14 @@ counts = alarms[alarms > 0].rename("sound runs").rename_axis("first word")
 counts.reset_index().style.hide(axis="index")
 
 # %% [markdown]
+# ## Quiz
+#
+# Your first choice counts. Every option answers with a reason, so go on choosing until it is right.
+
+# %%
+learn.quiz("14")
+
+# %% [markdown]
 # ## Pitfalls
 #
 # - **Naming a fault from a curve.** A slow fall has five causes. Only one of them is the rate.

@@ -439,6 +439,14 @@ recipes.choices()
 #   one a choice may matter: undo it, and count, with seeds.
 
 # %% [markdown]
+# ## Quiz
+#
+# Your first choice counts. Every option answers with a reason, so go on choosing until it is right.
+
+# %%
+learn.quiz("15")
+
+# %% [markdown]
 # ## Pitfalls
 #
 # - **Reporting `base_lr` as the learning rate.** It was the rate of the head, for one epoch, at its peak.

@@ -475,6 +475,14 @@ learn.check("16-same", largest_difference)
 # What is not on record here: your images. That is what the sealed split was for.
 
 # %% [markdown]
+# ## Quiz
+#
+# Your first choice counts. Every option answers with a reason, so go on choosing until it is right.
+
+# %%
+learn.quiz("16")
+
+# %% [markdown]
 # ## Pitfalls
 #
 # - **A schedule that never comes down.** A plan that the budget cuts ends at a high rate. Plan for what you can pay.

@@ -1,4 +1,4 @@
-"""How the lessons are written: short sentences, no hype, no number that is not on record."""
+"""How the lessons and their quizzes are written: short sentences, no hype, no number that is not on record."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import jupytext
 import nbformat
 import pytest
 
-from labkit.learn import exercises, glossary
+from labkit.learn import exercises, glossary, questions
 from labkit.learn.build import sources
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +24,7 @@ SECTIONS = [
     "Exercise 1",
     "Exercise 2",
     "What the evidence says",
+    "Quiz",
     "Pitfalls",
     "Summary",
     "References",
@@ -47,6 +48,25 @@ def prose(source: Path) -> tuple[str, ...]:
 
 
 @cache
+def asked(source: Path) -> tuple[tuple[str, ...], ...]:
+    """What each question of the lesson's quiz says: the question, its options and their reasons."""
+    return tuple(
+        (each.text, *(text for option in each.options for text in (option.text, option.reason)))
+        for each in questions.load(source.stem[:2])
+    )
+
+
+@cache
+def terms() -> tuple[glossary.Term, ...]:
+    return glossary.read((ROOT / "notebooks" / "src" / "glossary.md").read_text("utf-8"))
+
+
+def quiz(source: Path) -> tuple[str, ...]:
+    """All that the lesson's quiz says."""
+    return tuple(text for question in asked(source) for text in question)
+
+
+@cache
 def code(source: Path) -> str:
     cells = jupytext.read(source, fmt="py:percent").cells
     return "\n".join(cell.source for cell in cells if cell.cell_type == "code")
@@ -63,18 +83,18 @@ def sentences(text: str) -> list[str]:
 
 
 def test_sentences_are_short(source: Path) -> None:
-    long = [s for text in prose(source) for s in sentences(text) if len(s.split()) > MOST_WORDS]
-    assert not long
+    texts = prose(source) + quiz(source)
+    assert not [s for text in texts for s in sentences(text) if len(s.split()) > MOST_WORDS]
 
 
 def test_nobody_shouts_and_nobody_sells(source: Path) -> None:
-    for text in prose(source):
+    for text in prose(source) + quiz(source):
         assert "!" not in text.replace("![", "")
         assert not HYPE.findall(text), text
 
 
 def test_every_number_about_results_comes_from_the_record(source: Path) -> None:
-    for text in prose(source)[1:]:  # the header tells time and memory
+    for text in prose(source)[1:] + quiz(source):  # the header tells time and memory
         bare = RESULT.findall(re.sub(r"`[^`]*`|\{[^}]*\}|95 % intervals?", "", text))
         assert not bare, f"{bare} in: {text}"
 
@@ -108,6 +128,15 @@ def test_the_exercises_are_those_that_have_checks(source: Path) -> None:
     assert len(known) >= 2
 
 
+def test_the_quiz_is_asked_once_and_is_the_lessons_own(source: Path) -> None:
+    assert re.findall(r"learn\.quiz\((.*)\)", code(source)) == [f'"{source.stem[:2]}"']
+
+
+def test_every_question_is_about_something_that_the_glossary_explains(source: Path) -> None:
+    for question in asked(source):
+        assert any(term.pattern.search(" ".join(question)) for term in terms()), question[0]
+
+
 def test_the_console_is_opened_once_on_a_run_of_its_own(source: Path) -> None:
     assert re.findall(r"labkit\.console\((\w+)\)", code(source)) == ["playground"]
     after = code(source).split("labkit.console(playground)")[1]
@@ -117,8 +146,7 @@ def test_the_console_is_opened_once_on_a_run_of_its_own(source: Path) -> None:
 def test_every_term_is_linked_where_it_first_appears(source: Path) -> None:
     notebook = nbformat.read(ROOT / "notebooks" / f"{source.stem}.ipynb", 4)
     text = "\n\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
-    terms = glossary.read((ROOT / "notebooks" / "src" / "glossary.md").read_text("utf-8"))
-    known = {term.anchor for term in terms}
+    known = {term.anchor for term in terms()}
     links = re.findall(r"\]\(glossary\.ipynb#([^)]+)\)", text)
     assert len(links) >= 10
     assert len(set(links)) == len(links)
