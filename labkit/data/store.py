@@ -20,7 +20,7 @@ from typing import IO
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from labkit.data.decode import Problem, Reading, Source, read
 from labkit.errors import DataError

@@ -44,8 +44,8 @@ class Step:
 
     @property
     def state(self) -> State:
-        """Done is who has committed every prediction and solved every exercise."""
-        if not self.to_guess and not self.to_solve:
+        """Done is who has committed every prediction, solved every exercise and answered the quiz."""
+        if not self.to_guess and not self.to_solve and not self.to_answer:
             return "done"
         return "begun" if self.begun else "not begun"
 
@@ -60,6 +60,11 @@ class Step:
         return len(self.lesson.exercises) - self.solved
 
     @property
+    def to_answer(self) -> int:
+        """Questions of the quiz that are open."""
+        return len(self.lesson.quiz) - self.answered
+
+    @property
     def predictions(self) -> str:
         """What became of the predictions, in words."""
         made = f"{self.guessed} of {len(self.lesson.predictions)} made"
@@ -72,10 +77,17 @@ class Step:
         return f"{solved}, {_counted(self.hints, 'hint')} opened" if self.hints else solved
 
     @property
+    def quiz(self) -> str:
+        """What became of the quiz, in words."""
+        return f"{self.answered} of {len(self.lesson.quiz)} answered"
+
+    @property
     def open(self) -> str:
         """What is left to do, in words; empty when all is done."""
-        left = ((self.to_guess, "prediction"), (self.to_solve, "exercise"))
-        return " and ".join(_counted(number, what) for number, what in left if number)
+        numbers = (self.to_guess, self.to_solve, self.to_answer)
+        names = ("prediction", "exercise", "question")
+        left = [_counted(n, name) for n, name in zip(numbers, names, strict=True) if n]
+        return " and ".join([", ".join(left[:-1]), left[-1]] if left[1:] else left)
 
 
 @dataclass(frozen=True)
@@ -137,9 +149,10 @@ class CourseMap:
         here = f"   <- go on here: {step.open}" if step is self.next else ""
         yield f"{MARKS[step.state]} {step.lesson} · {step.lesson.question}{here}"
         if step.begun:
-            quizzes = [f"quiz: {step.answered} answered"] if step.answered else []
-            told = [f"predictions: {step.predictions}", f"exercises: {step.exercises}", *quizzes]
-            yield f"    {step.state}; {'; '.join(told)}"
+            told = (
+                f"predictions: {step.predictions}; exercises: {step.exercises}; quiz: {step.quiz}"
+            )
+            yield f"    {step.state}; {told}"
 
     def _repr_html_(self) -> str:
         way = _way(self.next, _link(self.next.lesson)) if self.next else _END
@@ -150,7 +163,7 @@ class CourseMap:
         )
 
     def _table(self) -> str:
-        names = ["Lesson", "State", "Predictions", "Exercises", *(["Quiz"] if self._quiz else [])]
+        names = ("Lesson", "State", "Predictions", "Exercises", "Quiz")
         heads = "".join(f"<th scope='col' style='{_CELL}'>{name}</th>" for name in names)
         rows = "".join(map(self._row, self.steps))
         return (
@@ -162,15 +175,10 @@ class CourseMap:
         here = "<br><strong>go on here</strong>" if step is self.next else ""
         mark = f"<span aria-hidden='true'>{MARKS[step.state]}</span>"
         state = f"<span style='white-space:nowrap'>{mark} {step.state}{here}</span>"
-        cells = [state, step.predictions, step.exercises]
-        cells += [f"{step.answered} answered" if step.answered else ""] if self._quiz else []
+        cells = (state, step.predictions, step.exercises, step.quiz)
         rest = "".join(f"<td style='{_CELL}'>{text}</td>" for text in cells)
         name = f"{_link(step.lesson)}<br>{said(step.lesson.question)}"
         return f"<tr><th scope='row' style='{_CELL};font-weight:normal'>{name}</th>{rest}</tr>"
-
-    @property
-    def _quiz(self) -> bool:
-        return any(step.answered for step in self.steps)
 
 
 def course_map() -> CourseMap:
@@ -187,7 +195,7 @@ def _step(lesson: Lesson, predictions: Entries, exercises: Entries, quizzes: Ent
     guesses = [predictions[id] for id in lesson.predictions if "guess" in predictions.get(id, {})]
     known = [guess for guess in guesses if "outcome" in guess]
     tried = [exercises[id] for id in lesson.exercises if id in exercises]
-    answered = len(quizzes.get(lesson.number, {}))
+    answered = sum(text in quizzes.get(lesson.number, {}) for text in lesson.quiz)
     return Step(
         lesson,
         guessed=len(guesses),
@@ -245,5 +253,5 @@ def _facts(step: Step) -> dict[str, Any]:
             "solved": step.solved,
             "hints": step.hints,
         },
-        "quiz": {"answered": step.answered},
+        "quiz": {"of": len(step.lesson.quiz), "answered": step.answered},
     }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from labkit.learn import exercises
+from labkit.learn import exercises, questions
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,11 @@ class Lesson:
     def exercises(self) -> tuple[str, ...]:
         """The ids of its exercises, in their order."""
         return exercises.ids(self.number)
+
+    @property
+    def quiz(self) -> tuple[str, ...]:
+        """What its quiz asks, in order."""
+        return tuple(question.text for question in questions.load(self.number))
 
     def __str__(self) -> str:
         return f"{self.number} {self.title}"
@@ -67,7 +72,7 @@ LESSONS = (
         "04_feature_extraction",
         "Feature extraction",
         "What if only the head learns?",
-        ("04-best-source", "04-worst-source"),
+        ("04-what-matters", "04-fifty-labels"),
     ),
     Lesson(
         "05_partial_fine_tuning",

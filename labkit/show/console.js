@@ -1423,7 +1423,7 @@ function table(view) {
   function update(story) {
     if (region.hidden) return;
     const tracks = [...story.runs.values()];
-    const stamp = tracks.map((track) => `${view.name(track.id)}${track.epochs.length}/${track.epochs.at(-1)?.step}/${track.marks.length}`).join();
+    const stamp = tracks.map((track) => `${view.name(track.id)}${track.turns}`).join();
     if (stamp === drawn) return;
     drawn = stamp;
     body.replaceChildren(...tracks.flatMap((track) => track.epochs.map((entry) => h("tr", {}, ...cells(track, entry).map((text) => h("td", {}, String(text)))))));

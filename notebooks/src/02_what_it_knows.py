@@ -3,7 +3,7 @@
 #
 # - **You will be able to:** look inside a network before you train it, tell a related source from an unrelated one, and get answers without a label.
 # - **Time:** 45 minutes, of which the machine works for about one.
-# - **Memory:** below 1.4 GB.
+# - **Memory:** below 1.5 GB.
 # - **Builds on:** lessons 00 and 01.
 
 # %% [markdown]
@@ -479,7 +479,7 @@ learn.check("02-prototypes", by_prototype)
 #   fine-tuning is worse, and with forty it has not been shown to be better. On all training photographs it makes
 #   {evidence:head-start/ants-bees/fine-tuned against zero-shot/ants-bees-40/fine-tuned/zero-shot}.
 #   (That comparison was not part of the rule.)
-# - So ask the old head first. It costs nothing, and here it was better than what labels were paid for.
+# - So ask the old head first. It costs nothing, and on ants and bees it was better than what ten labels a class bought.
 # - The old head uses no label and no chance, so its interval over seeds has no width. Other images would still give
 #   another number.
 

@@ -100,7 +100,7 @@ def test_progress_is_told_in_words(capsys, kept):
     code, said, _ = run(capsys, "progress")
     assert code == 0
     assert "0 of 17 lessons done" in said
-    assert "Go on with 00 Start here (1 exercise to go)" in said
+    assert "Go on with 00 Start here (1 exercise and 4 questions to go)" in said
     assert f"This is kept in {kept}, a file on this machine, and sent nowhere." in said
     assert "progress.forget()" in said
     assert "So far 1 of 1 right" in said
@@ -132,7 +132,7 @@ def test_a_damaged_progress_file_is_set_aside_and_the_map_begins_anew(capsys, ke
     with pytest.warns(UserWarning, match="unreadable-1"):
         code, said, _ = run(capsys, "progress")
     assert code == 0
-    assert "Go on with 00 Start here (1 prediction and 2 exercises to go)" in said
+    assert "Go on with 00 Start here (1 prediction, 2 exercises and 4 questions to go)" in said
 
 
 def test_data_lists_what_there_is(capsys):

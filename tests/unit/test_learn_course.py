@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from labkit.learn import check, course_map, hint, predict, progress, reveal
-from labkit.learn.course import ANEW, _step
-from labkit.learn.lessons import LESSONS
+from labkit.learn.course import ANEW
+from labkit.learn.lessons import LESSONS, Lesson
 
 HOSTILE = "<script>alert(1)</script><img src=x>$x$"
 
@@ -38,10 +38,15 @@ def solved(ids: tuple[str, ...], hints: int = 0) -> dict[str, dict[str, Any]]:
     return {id: {"attempts": 1, "solved": True, "hints": hints} for id in ids}
 
 
+def answered(*lessons: Lesson) -> dict[str, dict[str, str]]:
+    return {one.number: dict.fromkeys(one.quiz, "the first of the options") for one in lessons}
+
+
 def whole_course() -> dict[str, Any]:
     return {
         "predictions": {k: v for one in LESSONS for k, v in guessed(one.predictions).items()},
         "exercises": {k: v for one in LESSONS for k, v in solved(one.exercises).items()},
+        "quizzes": answered(*LESSONS),
     }
 
 
@@ -93,14 +98,14 @@ def test_what_a_learner_does_is_on_the_map() -> None:
     assert (first.solved, first.hints, first.state) == (0, 2, "begun")
     assert first.predictions == "1 of 1 made, 1 of 1 came true"
     assert first.exercises == "0 of 2 solved, 2 hints opened"
-    assert first.open == "2 exercises"
+    assert first.open == "2 exercises and 4 questions"
 
 
 def test_a_guess_without_an_outcome_is_neither_true_nor_false(file: Path) -> None:
     write(file, predictions=guessed(LESSONS[2].predictions[:2], outcome=None))
     step = course_map().steps[2]
     assert step.predictions == "2 of 3 made"
-    assert step.open == "1 prediction and 3 exercises"
+    assert step.open == "1 prediction, 3 exercises and 4 questions"
 
 
 def test_next_is_the_furthest_lesson_that_was_begun(file: Path) -> None:
@@ -110,7 +115,11 @@ def test_next_is_the_furthest_lesson_that_was_begun(file: Path) -> None:
 
 def test_next_is_the_one_after_the_furthest_where_that_is_done(file: Path) -> None:
     lesson = LESSONS[5]
-    write(file, predictions=guessed(lesson.predictions), exercises=solved(lesson.exercises))
+    done = {"predictions": guessed(lesson.predictions), "exercises": solved(lesson.exercises)}
+    write(file, **done)
+    assert course_map().steps[5].state == "begun"
+    assert course_map().steps[5].open == "4 questions"
+    write(file, **done, quizzes=answered(lesson))
     assert course_map().steps[5].state == "done"
     assert course_map().next == course_map().steps[6]
 
@@ -134,12 +143,13 @@ def test_the_whole_course_has_no_next(file: Path) -> None:
     assert "go on here" not in found._repr_html_()
 
 
-def test_answers_of_a_quiz_count_where_there_are_any(file: Path) -> None:
+def test_answers_to_questions_that_the_quiz_asks_count(file: Path) -> None:
     lesson = LESSONS[0]
-    step = _step(lesson, {}, {}, {lesson.number: {"Why?": "because", "How?": "so"}})
-    assert (step.answered, step.state) == (2, "begun")
+    write(file, quizzes={lesson.number: {lesson.quiz[1]: "so", "Not asked any more?": "yes"}})
+    first = course_map().steps[0]
+    assert (first.answered, first.state) == (1, "begun")
+    assert first.quiz == "1 of 4 answered"
     assert progress.read("a drawer that there is not") == {}
-    assert "Quiz" not in course_map()._repr_html_()
 
 
 # ---------------------------------------------------------------- what it holds, said three ways
@@ -164,15 +174,16 @@ def test_the_table_says_what_the_text_says(file: Path) -> None:
     lesson = LESSONS[0]
     write(file, predictions=guessed(lesson.predictions), exercises=solved(lesson.exercises[:1], 1))
     page = Page(course_map()._repr_html_())
-    assert page.rows[0] == ["Lesson", "State", "Predictions", "Exercises"]
+    assert page.rows[0] == ["Lesson", "State", "Predictions", "Exercises", "Quiz"]
     assert page.rows[1] == [
         "00 Start here Does my machine work, and what is this place?",
         "◐ begun go on here",
         "1 of 1 made, 1 of 1 came true",
         "1 of 2 solved, 1 hint opened",
+        "0 of 4 answered",
     ]
     assert len(page.rows) == 1 + len(LESSONS)
-    assert [head.get("scope") for head in page.each("th")] == ["col"] * 4 + ["row"] * len(LESSONS)
+    assert [head.get("scope") for head in page.each("th")] == ["col"] * 5 + ["row"] * len(LESSONS)
     assert len(page.each("caption")) == 1
 
 
@@ -186,7 +197,8 @@ def test_a_lesson_is_a_link_only_where_its_notebook_lies(file: Path, tmp_path: P
 def test_the_picture_says_in_words_what_it_shows(file: Path) -> None:
     lesson = LESSONS[0]
     begun = guessed((*lesson.predictions, *LESSONS[1].predictions))
-    write(file, predictions=begun, exercises=solved(lesson.exercises))
+    quizzes = answered(lesson)
+    write(file, predictions=begun, exercises=solved(lesson.exercises), quizzes=quizzes)
     picture = course_map().picture()
     assert "Done: 00; begun: 01; not begun: 02, 03," in picture.alt
     assert picture.alt.endswith("Go on with 01.")
