@@ -1,10 +1,12 @@
-"""A trained run, taken out of the lab: weights with their card, and ONNX for programs that know no torch."""
+"""A trained run, taken out of the lab: weights with their card, ONNX for programs without torch, fastai's learner."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256 as digest
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,13 +24,22 @@ from labkit.tuning.card import model_card
 if TYPE_CHECKING:
     from typing import Any
 
-FORMATS = ("safetensors", "onnx")
-CHECKED = 64  # pictures on which the ONNX file is compared with the network
+FORMATS = ("safetensors", "onnx", "fastai")
+USUAL = FORMATS[:2]  # a pickle is written only for who asks for it
+NETWORKS = {"onnx": ".onnx", "fastai": ".pkl"}  # formats that compute, and their endings
+CHECKED = 64  # pictures on which such a file is compared with the network
+TOLERANCE = (
+    1e-4  # of a probability: another program computes in another order, and rounds in other places
+)
+BEWARE = "Opening a pickle runs what is written in it. Open one only if you trust whoever made it."
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written, and for ONNX how far its probabilities were from torch's at most, over how many pictures."""
+    """What was written, and how far any of the files that compute was from torch's probabilities at most.
+
+    `difference` is over `checked` pictures, and None where only weights were written.
+    """
 
     files: tuple[Path, ...]
     card: Card
@@ -38,9 +49,13 @@ class Exported:
     def __repr__(self) -> str:
         lines = [f"{file.stat().st_size / 1e3:9,.0f} kB  {file}" for file in self.files]
         if self.difference is not None:
+            endings = {file.suffix for file in self.files}
+            which = " and ".join(
+                _spoken(one) for one, ending in NETWORKS.items() if ending in endings
+            )
             lines.append(
-                f"ONNX against torch on {self.checked} pictures: no class differs, and no probability by more than "
-                f"{self.difference:.1g} (allowed: {onnx.TOLERANCE:g})"
+                f"{which} against torch on {self.checked} pictures: no class differs, and no probability by more than "
+                f"{self.difference:.1g} (allowed: {TOLERANCE:g})"
             )
         return "\n".join(lines)
 
@@ -48,45 +63,51 @@ class Exported:
 def export(
     run: Run,
     folder: Path | str | os.PathLike[str],
-    formats: Sequence[str] = FORMATS,
+    formats: Sequence[str] = USUAL,
     test: Evaluation | None = None,
     name: str = "model",
 ) -> Exported:
     """Write the network of a run, as it is now, to files that other programs read.
 
-    - `model.safetensors`: every number to the bit, and `model.json`, its card. Back again:
+    - "safetensors", `model.safetensors`: every number to the bit, and `model.json`, its card. Back again:
       `labkit.load_backbone(run.net.name, weights="model.safetensors").trained()`.
-    - `model.onnx`: for onnxruntime and many others; takes pictures in [0, 1], gives scores. Before it is written, it
-      is compared with torch on real pictures of the validation split. Needs `pip install "labkit[export]"`.
+    - "onnx", `model.onnx`: for onnxruntime and many others; takes pictures in [0, 1], gives scores. Needs
+      `pip install "labkit[export]"`.
+    - "fastai", `model.pkl`: `fastai.learner.load_learner` opens it where labkit is not installed, and `predict` takes
+      the file of a picture, whatever its size. Needs `pip install "labkit[lab]"`. The card names what it needs where
+      it is opened. It is a pickle, and opening a pickle runs code: open only your own.
 
+    A file that computes is compared with torch on real pictures of the validation split before anything is written.
     Files appear whole or not at all; older ones of that name are replaced. Nothing of the run is changed.
 
     Args:
         run: trained as far as it is.
         folder: made if it is not there.
-        formats: of "safetensors" and "onnx"; both by default.
+        formats: of "safetensors", "onnx" and "fastai"; the first two by default.
         test: what an opened test split said, for the card.
         name: of the files, without ending.
 
     Raises:
-        ExportError: an unknown format, a missing package, a folder that is a file, an ONNX file that says otherwise.
+        ExportError: an unknown format, a missing package, a folder that is a file, a run that the format cannot hold, a
+            file that says otherwise than the network.
     """
-    target = _checked(Path(folder).expanduser(), formats, name)
+    target = _checked(run, Path(folder).expanduser(), formats, name)
     with run.frozen_world():  # weights and card of the same step, should it train meanwhile
         model, card = plain_model(run), model_card(run, test)
-    files, difference, pictures = [], None, None
-    if "onnx" in formats:
-        pictures = _real_pictures(run)
-        content = onnx.to_onnx(model, pictures)
-        difference = onnx.largest_difference(content, model, pictures)
-        files.append(write_atomic(target / f"{name}.onnx", content))
+    computing = [one for one in NETWORKS if one in formats]
+    pictures = _real_pictures(run) if computing else torch.empty(0)
+    made = {one: _made(one, model, card.classes, pictures) for one in computing}
+    if "fastai" in made:
+        card = _with_fastai(card, f"{name}.pkl", made["fastai"][0])
+    files = [write_atomic(target / f"{name}{NETWORKS[one]}", made[one][0]) for one in computing]
     if "safetensors" in formats:
         path = target / f"{name}.safetensors"
         save_weights(model, path, run.net.name, card.classes, exact=True)
         card = replace(card, sha256=sha256(path))
         files.append(path)
     files.append(write_atomic(target / f"{name}.json", card.to_json().encode()))
-    return Exported(tuple(files), card, difference, 0 if pictures is None else len(pictures))
+    difference = max((apart for _, apart in made.values()), default=None)
+    return Exported(tuple(files), card, difference, len(pictures))
 
 
 def plain_model(run: Run) -> nn.Module:
@@ -97,8 +118,58 @@ def plain_model(run: Run) -> nn.Module:
     return model.float().eval()
 
 
-def _checked(folder: Path, formats: Sequence[str], name: str) -> Path:
+def _made(
+    one: str, model: nn.Module, classes: Sequence[str], pictures: Tensor
+) -> tuple[bytes, float]:
+    """A file that computes, and how far its probabilities are from the model's, at most, over pictures (n, 3, H, W).
+
+    Raises ExportError where a class differs or a probability by more than 1e-4: such a file is not the network.
+    """
+    pictures = (pictures * 255).round() / 255  # what a file of a picture can say
+    if one == "onnx":
+        content = onnx.to_onnx(model, pictures)
+        theirs = onnx.probabilities(content, pictures)
+    else:
+        from labkit.bridges.fastai import exporting  # takes seconds
+
+        content = exporting.to_fastai(model, classes, pictures)
+        theirs = exporting.probabilities(content, pictures)
+    with torch.no_grad():
+        ours = model(pictures).softmax(1)
+    difference = float((ours - theirs).abs().max())
+    others = int((ours.argmax(1) != theirs.argmax(1)).sum())
+    if not difference <= TOLERANCE or others:
+        raise ExportError(
+            f"The {_spoken(one)} file does not say what the network says: {others} of {len(pictures)} pictures get "
+            f"another class, and a probability differs by {difference:.2g}, more than {TOLERANCE:g}. Nothing was "
+            "written. Another version of torch may do better."
+        )
+    return content, difference
+
+
+def _with_fastai(card: Card, file: str, content: bytes) -> Card:
+    """The card with what is to be known before the learner is opened."""
+    from labkit.bridges.fastai import exporting
+
+    about = {
+        "file": file,
+        "sha256": digest(content).hexdigest(),
+        "needs": exporting.needs(content),
+        "beware": BEWARE,
+    }
+    return replace(card, recipe={**card.recipe, "fastai": about})
+
+
+def _spoken(one: str) -> str:
+    return "ONNX" if one == "onnx" else one
+
+
+def _checked(run: Run, folder: Path, formats: Sequence[str], name: str) -> Path:
     """Fail at the door, before anything is written."""
+    if not isinstance(run, Run):
+        raise ExportError(
+            f"{type(run).__name__} is no labkit.Run. A Learner of fastai writes itself: learn.export('model.pkl')."
+        )
     wrong = [one for one in formats if one not in FORMATS]
     if isinstance(formats, str) or wrong or not formats:
         raise ExportError(
@@ -112,6 +183,11 @@ def _checked(folder: Path, formats: Sequence[str], name: str) -> Path:
         raise ExportError(f"{folder} is a file. Give a folder; it is made if it is not there.")
     if "onnx" in formats:
         onnx.refuse_without_packages()
+    if "fastai" in formats and find_spec("fastai") is None:
+        raise ExportError(
+            'An export to fastai needs fastai, not installed here. To have it: pip install "labkit[lab]". '
+            'The weights alone: formats=("safetensors",).'
+        )
     return folder
 
 
@@ -122,7 +198,7 @@ def _real_pictures(run: Run) -> Tensor:
     pictures, _ = split.batch(rows)
     if not isinstance(pictures, Tensor) or pictures.ndim != 4:
         raise ExportError(
-            f"{run.data.name} holds no pictures, and this export to ONNX knows no other network than one of pictures. "
+            f"{run.data.name} holds no pictures, and ONNX and fastai are written here for networks of pictures only. "
             'The weights alone: formats=("safetensors",).'
         )
     return pictures

@@ -263,6 +263,9 @@ report
 #
 # ONNX is for programs that know no torch. The file holds the computation itself. labkit compares it with torch on real
 # images before it writes it, and refuses where a class differs.
+#
+# The last line writes a learner that fastai's `load_learner` opens without labkit. It is a pickle, and opening a pickle
+# runs what is written in it, so open only your own. To have it, take the `#` away; fastai takes seconds to load.
 
 # %%
 try:
@@ -270,6 +273,7 @@ try:
 except labkit.LabkitError as missing:
     print(missing)
     parcel = labkit.export(final, WORKSHOP, formats=["safetensors"], test=judged)
+# print(labkit.export(final, WORKSHOP, formats=["safetensors", "fastai"], test=judged))
 parcel
 
 # %%

@@ -1,20 +1,32 @@
-"""What leaves the lab is what was in it: weights to the bit, ONNX checked on real pictures, files whole or none."""
+"""What leaves the lab is what was in it: weights to the bit, ONNX and fastai checked on pictures, files whole."""
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
+from torch import nn
+from torchvision.models import VisionTransformer
 
 import labkit
 from labkit.bridges import onnx
-from labkit.bridges.export import Exported, plain_model
+from labkit.bridges.export import TOLERANCE, Exported, plain_model
 from labkit.errors import ExportError, WeightsError
-from labkit.models import Card
+from labkit.models import Card, staging
 from labkit.runtime import Precision
 from labkit.tuning import Run
 from tests.small import Clouds, Small
@@ -87,7 +99,7 @@ def test_an_onnx_file_says_what_torch_says_on_pictures_it_was_not_checked_on(
     out, folder = exported, exported.files[0].parent
     assert out.checked == 64
     assert out.difference is not None
-    assert out.difference <= onnx.TOLERANCE
+    assert out.difference <= TOLERANCE
     assert "no class differs" in repr(out)
     assert sorted(file.name for file in folder.iterdir()) == ["model.json", "model.onnx"]
     session = onnxruntime.InferenceSession(folder / "model.onnx")
@@ -123,7 +135,7 @@ def test_a_missing_package_is_named_with_the_extra_before_anything_is_written(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"formats": ["onnx", "pickle"]}, "safetensors, onnx"),
+        ({"formats": ["onnx", "pickle"]}, "safetensors, onnx, fastai"),
         ({"formats": "onnx"}, "Give a list"),
         ({"formats": []}, "one or more"),
         ({"name": "../model"}, "without its ending"),
@@ -159,3 +171,206 @@ def test_any_network_gives_its_weights_and_only_one_of_pictures_its_onnx(tmp_pat
 def test_a_network_without_a_head_of_its_own_is_no_trained_one() -> None:
     with pytest.raises(WeightsError, match="no head"):
         labkit.load_backbone("resnet10", weights=None).trained()
+
+
+# ---------------------------------------------------------------- a fastai learner
+
+HAS_FASTAI = bool(importlib.util.find_spec("fastai"))
+needs_fastai = pytest.mark.skipif(not HAS_FASTAI, reason='left out: pip install "labkit[lab]"')
+
+SOMEWHERE_ELSE = """
+import json, sys, warnings
+
+class NoLabkit:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] == "labkit":
+            raise ImportError("labkit is not here")
+
+sys.meta_path.insert(0, NoLabkit())
+warnings.simplefilter("ignore")
+from fastai.learner import load_learner
+
+learn = load_learner(sys.argv[1])
+files = sys.argv[2:]
+with learn.no_bar(), learn.no_logging():
+    together, _ = learn.get_preds(dl=learn.dls.test_dl(files, num_workers=0))
+    name, number, alone = learn.predict(files[0])
+said = {"classes": list(learn.dls.vocab), "all": together.tolist(), "name": str(name)}
+print(json.dumps(said | {"first": alone.tolist(), "number": int(number)}))
+"""
+
+
+def elsewhere(learner: Path, files: Sequence[Path]) -> dict[str, Any]:
+    """What a fresh process without labkit is told of some files by a learner."""
+    command = [sys.executable, "-c", SOMEWHERE_ELSE, str(learner), *map(str, files)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=learner.parent)
+    assert not done.returncode, done.stderr
+    said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return said
+
+
+def as_files(split: Any, count: int, folder: Path) -> list[Path]:
+    files = [folder / f"{number}.png" for number in range(count)]
+    for file, picture in zip(files, split.images[:count], strict=True):
+        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(file)
+    return files
+
+
+@needs_fastai
+def test_a_learner_opens_where_labkit_is_not_and_says_what_the_run_says(
+    run: Run, tmp_path: Path
+) -> None:
+    names = ["<img src=x>", "['a', 'b']", "#na#", "nan", "ant\nbee", "🐜", "None", "0", "a/b", " "]
+    data = replace(run.data, classes=tuple(names))
+    named = Run(run.net, data, run.plan, seed=0, precision=Precision()).fit()
+    out = labkit.export(named, tmp_path, formats=["fastai"])
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["model.json", "model.pkl"]
+    assert out.checked == 64
+    assert "fastai against torch on 64 pictures" in repr(out)
+    said = elsewhere(tmp_path / "model.pkl", as_files(run.data.test, 40, tmp_path))
+    judged = named.evaluate("test")
+    shares = torch.tensor(said["all"])
+    assert (shares - judged.probabilities[:40]).abs().max() < 1e-3
+    assert torch.equal(shares.argmax(1), judged.predictions[:40])
+    assert said["classes"] == names
+    assert said["name"] == names[said["number"]] == names[int(judged.predictions[0])]
+    assert torch.allclose(torch.tensor(said["first"]), shares[0], atol=1e-5)
+
+
+@needs_fastai
+def test_the_card_says_what_a_learner_needs_and_that_it_is_a_pickle(
+    run: Run, tmp_path: Path
+) -> None:
+    about = labkit.export(run, tmp_path, formats=["fastai"]).card.recipe["fastai"]
+    assert Card.read(tmp_path / "model.json").recipe["fastai"] == about
+    assert about["file"] == "model.pkl"
+    assert about["sha256"] == hashlib.sha256((tmp_path / "model.pkl").read_bytes()).hexdigest()
+    assert about["needs"]["fastai"] == version("fastai")
+    assert {"torch", "torchvision"} < about["needs"].keys()
+    assert "labkit" not in about["needs"]
+    assert "trust whoever made it" in about["beware"]
+
+
+@needs_fastai
+def test_a_learner_holds_no_code_no_path_and_no_picture(run: Run, tmp_path: Path) -> None:
+    labkit.export(run, tmp_path, formats=["fastai"])
+    with zipfile.ZipFile(tmp_path / "model.pkl") as parts:
+        (pickled,) = [name for name in parts.namelist() if name.endswith("data.pkl")]
+        names = parts.read(pickled)
+    for foreign in (b"cloudpickle", b"PosixPath", b"WindowsPath", str(Path.cwd()).encode()):
+        assert foreign not in names
+    weights = sum(value.nbytes for value in run.model.state_dict().values())
+    assert (tmp_path / "model.pkl").stat().st_size < weights + 100_000
+
+
+@needs_fastai
+@pytest.mark.photos
+def test_a_learner_says_of_photographs_what_the_run_says(tmp_path: Path) -> None:
+    data = labkit.load_data("ants-bees", size=64)
+    plan = labkit.feature_extraction(lr=0.01, epochs=2)
+    net = labkit.load_backbone("resnet10")
+    run = Run(net, data, plan, seed=0, precision=Precision()).fit()
+    labkit.export(run, tmp_path, formats=["fastai"])
+    root = Path(os.environ["LABKIT_DATA"])
+    files = [next(root.rglob(Path(name).name)) for name in data.valid.names[:40]]
+    said = torch.tensor(elsewhere(tmp_path / "model.pkl", files)["all"])
+    judged = run.evaluate("valid")
+    apart = (said - judged.probabilities[:40]).abs().max(dim=1).values
+    assert apart.median() < 0.02  # a JPEG is decoded at full size there, and cut at whole pixels
+    assert int((said.argmax(1) != judged.predictions[:40]).sum()) <= 1
+
+
+@needs_fastai
+def test_a_photograph_on_its_side_is_turned_as_labkit_turns_it(run: Run, tmp_path: Path) -> None:
+    labkit.export(run, tmp_path, formats=["fastai"])
+    (upright,) = as_files(run.data.test, 1, tmp_path)
+    tag = Image.Exif()
+    tag[0x0112] = 6
+    with Image.open(upright) as picture:
+        picture.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "side.png", exif=tag)
+    said = elsewhere(tmp_path / "model.pkl", [upright, tmp_path / "side.png"])["all"]
+    assert said[0] == pytest.approx(said[1], abs=1e-6)
+
+
+NO_ROOM = """
+import resource, sys
+import labkit
+from tests.unit.test_bridges_export import tiny_run
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (4000, resource.RLIM_INFINITY))
+try:
+    labkit.export(tiny_run(), sys.argv[1], formats=["fastai"])
+except OSError as full:
+    print("full:", full)
+"""
+
+
+def tiny(classes: int) -> nn.Module:
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, classes))
+    return nn.Sequential(OrderedDict(body=nn.Conv2d(3, 3, 3), head=head))
+
+
+def tiny_run(factory: Any = tiny, stages: Sequence[str] = ("body", "head")) -> Run:
+    data = labkit.load_data("digits", size=16).subset(per_class=2)
+    net = labkit.Backbone.from_module(factory, stages, "tiny")
+    return Run(net, data, labkit.full(epochs=1, batch_size=10), precision=Precision()).fit()
+
+
+@needs_fastai
+@pytest.mark.skipif(sys.platform == "win32", reason="left out: no limit on files there")
+def test_a_learner_that_there_is_no_room_for_leaves_the_old_one_whole(tmp_path: Path) -> None:
+    (tmp_path / "model.pkl").write_bytes(b"the old one")
+    command = [sys.executable, "-W", "ignore", "-c", NO_ROOM, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert "full:" in done.stdout, done.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["model.pkl"]
+    assert (tmp_path / "model.pkl").read_bytes() == b"the old one"
+
+
+@needs_fastai
+def test_a_network_made_within_a_function_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    def within(classes: int) -> nn.Module:
+        class Head(nn.Sequential):
+            pass
+
+        model = tiny(classes)
+        model.head = Head(*model.get_submodule("head"))
+        return model
+
+    with pytest.raises(ExportError, match=r"(?s)Head.*a file of their own"):
+        labkit.export(tiny_run(within), tmp_path / "out", formats=["fastai"])
+    assert not (tmp_path / "out").exists()
+
+
+def of_patches(classes: int) -> nn.Module:
+    sizes = {"hidden_dim": 8, "mlp_dim": 8, "num_classes": classes}
+    return staging.cut(VisionTransformer(16, 8, num_layers=1, num_heads=1, **sizes))
+
+
+@needs_fastai
+def test_a_network_of_patches_says_in_its_card_that_it_needs_labkit(tmp_path: Path) -> None:
+    run = tiny_run(of_patches, ("stem", "block1", "head"))
+    about = labkit.export(run, tmp_path, formats=["fastai"]).card.recipe["fastai"]
+    assert about["needs"]["labkit"] == version("labkit")
+
+
+def test_without_fastai_the_extra_is_named_before_anything_is_written(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "fastai", None)  # as Python keeps what cannot be imported
+    with pytest.raises(ExportError, match=r"fastai, not installed here.*labkit\[lab\]"):
+        labkit.export(run, tmp_path / "out", formats=["safetensors", "fastai"])
+    assert not (tmp_path / "out").exists()
+
+
+@needs_fastai
+def test_a_run_without_pictures_and_a_learner_are_refused(run: Run, tmp_path: Path) -> None:
+    from labkit.bridges import fastai as bridge
+
+    clouds = Run(Small(), Clouds(), labkit.full(epochs=1)).fit()
+    with pytest.raises(ExportError, match="no pictures"):
+        labkit.export(clouds, tmp_path / "out", formats=["fastai"])
+    theirs: Any = bridge.Steered(bridge.learner(run.net, run.data), lambda learn: learn.fit(1))
+    with pytest.raises(ExportError, match=r"learn\.export"):
+        labkit.export(theirs, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

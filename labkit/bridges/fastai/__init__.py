@@ -1,7 +1,7 @@
 """fastai, both ways: our data and networks in its Learner, and any of its Learners on our console.
 
 fastai's own code does its work, unchanged: what is compared with it here is the real thing. This room needs fastai
-(`pip install "labkit[lab]"`), whose import takes seconds, so nothing else of labkit imports it.
+(`pip install "labkit[lab]"`), whose import takes seconds, so the rest of labkit imports it only when it is asked for.
 """
 
 from __future__ import annotations
