@@ -195,7 +195,6 @@ def _execute(notebook: NotebookNode, solution: Path) -> None:
         notebook,
         timeout=CELL_SECONDS,
         kernel_name="python3",
-        store_widget_state=False,
         extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": str(solution.parent)}},
     )
@@ -204,6 +203,9 @@ def _execute(notebook: NotebookNode, solution: Path) -> None:
             client.execute()
         except (CellExecutionError, CellTimeoutError) as trouble:
             raise BookError(f"{solution.name} does not run through: {trouble}") from trouble
+    notebook.metadata.pop(
+        "widgets", None
+    )  # nbclient follows an Output widget only while it keeps them
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
             output.get("data", {}).pop(WIDGET, None)

@@ -155,6 +155,22 @@ def test_an_executed_notebook_is_used_until_the_code_of_its_solution_changes(
     assert told == ["executing 01_lesson.ipynb"]
 
 
+def test_a_lesson_that_draws_into_a_widget_runs_and_leaves_no_widget_behind(tmp_path: Path) -> None:
+    code = """
+import ipywidgets
+hidden = ipywidgets.Output()
+with hidden:
+    print("inside")
+display(hidden)
+print("outside")
+"""
+    notebook = new_notebook(cells=[new_code_cell(code)])
+    book._execute(notebook, tmp_path / "01_lesson.ipynb")
+    assert notebook.cells[0].outputs[-1].text == "outside\n"
+    assert book.WIDGET not in nbformat.writes(notebook)
+    assert "widgets" not in notebook.metadata
+
+
 def test_only_an_earlier_edition_is_removed(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
