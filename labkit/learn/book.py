@@ -301,6 +301,7 @@ def page(lesson: Lesson, static: Path) -> NotebookNode:
         for output in cell.outputs:
             if "text/html" in output.get("data", {}):
                 html = _LESSON.sub(r"\1.html", output.data["text/html"])
+                html = html.replace("<th></th>", "<td></td>")  # a corner heads nothing
                 output.data = {"text/html": _PNG.sub(lambda m: _in_file(m, static), html)}
     return made
 
