@@ -98,6 +98,7 @@ class ImageData:
     valid: Split
     test: Split
     recipe: dict[str, Any] = field(repr=False)
+    old: Any = field(default=None, repr=False)  # examples of another task, see `with_old`
 
     augmentations = LEVELS
 
@@ -156,6 +157,22 @@ class ImageData:
         }
         recipe = {**self.recipe, "shifted": kind, "strength": strength, "shift_seed": seed}
         return replace(self, **parts, recipe=recipe)
+
+    def with_old(self, examples: Any) -> ImageData:
+        """The same data beside examples of the task that a network learned before: what a plan rehearses with.
+
+        `examples` have what a split has: `labels` int64 (n,), `batch(rows)` that gives inputs and labels, and a length;
+        `labkit.insight.old_examples(net)` gives some. They are no part of `spec()`: whoever is sent a line has to bring
+        them. Raises `DataError` for anything else.
+        """
+        parts = [name for name in ("batch", "labels", "__len__") if not hasattr(examples, name)]
+        if parts or not len(examples):
+            lacks = f"no {', '.join(parts)}" if parts else "not one example"
+            raise DataError(
+                f"{type(examples).__name__} has {lacks}, so nothing can be rehearsed with it. Give what has `labels`, "
+                "`batch(rows)` and a length, such as labkit.insight.old_examples(net)."
+            )
+        return replace(self, old=examples)
 
     def _check_labels_are_right(self, advice: str) -> None:
         if "mislabelled" in self.recipe:

@@ -28,6 +28,7 @@ from labkit.insight.forgetting import (
     OldTask,
     between,
     forgetting,
+    old_examples,
     old_task,
     remembered,
 )
@@ -91,6 +92,7 @@ __all__ = [
     "mean_interval",
     "meter",
     "neighbours",
+    "old_examples",
     "old_task",
     "paired_difference",
     "price_table",

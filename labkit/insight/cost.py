@@ -138,9 +138,9 @@ class Cost:
 def cost(run: Run) -> Cost:
     """What the plan of a run costs: counted for the plan as it is written, timed as far as the run has trained.
 
-    Commands given on the way are not in the count. A frozen part whose output is kept runs once a sample in each
-    phase, and once a view where images are augmented. The last, short batch of such a pass is filled up by labkit;
-    that is left out, and so what really runs may be a little more.
+    Commands given on the way are not in the count, nor are the old examples of a plan that rehearses. A frozen part
+    whose output is kept runs once a sample in each phase, and once a view where images are augmented. The last, short
+    batch of such a pass is filled up by labkit; that is left out, and so what really runs may be a little more.
     """
     steps = tuple(count_step(run, phase.trainable_from) for phase in run.plan.phases)
     flops = again = 0

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import nan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 import torch
@@ -33,13 +33,15 @@ if TYPE_CHECKING:
     from labkit.tuning import Evaluation, Run
 
 ASKED = 400  # old questions at each moment of a diary: no 95 % interval is wider than ten points
+Part = Literal["train", "valid"]
+LETTERS = {"valid": ("old letters",), "train": ("old letters", "to rehearse")}  # streams of chance
 
 
 @dataclass(frozen=True, eq=False)
 class OldTask:
-    """Questions a backbone was once trained to answer: `images` in [0, 1] or uint8, (n, 1 or 3, h, w); `labels` (n,).
+    """Examples of what a backbone learned before: `images` in [0, 1] or uint8, (n, 1 or 3, h, w); `labels` (n,).
 
-    It has what a split has, so a run can be evaluated on it; but it never trains on it.
+    It has what a split has, so a run can be evaluated on it, or rehearse with it.
     """
 
     name: str
@@ -67,14 +69,18 @@ def old_task(
     Raises BackboneError for a network whose old task labkit does not know, DataError where the photographs are not
     at hand.
     """
-    if net.name == "resnet10-glyphs":
-        return _letters(count, seed)
-    if net.name == "resnet10":
-        return _photographs(count, seed, folder or _tiny_imagenet())
-    raise BackboneError(
-        f"labkit knows no questions about what {net.name!r} was trained on. It knows those of resnet10-glyphs and of "
-        "resnet10; for another network give `task=`, an OldTask of your own."
-    )
+    return _drawn(net, count, seed, folder, "valid")
+
+
+def old_examples(
+    net: Backbone, count: int = 300, seed: int = 0, folder: Path | None = None
+) -> OldTask:
+    """`count` examples of the old task to rehearse with, as in `data.with_old(old_examples(net))`.
+
+    They are of what the weights were trained on, and never among the questions of `old_task`, whatever the seeds:
+    letters in distortions of their own, or photographs from the training part of Tiny ImageNet. Raises as `old_task`.
+    """
+    return _drawn(net, count, seed, folder, "train")
 
 
 def remembered(run: Run, task: OldTask | None = None) -> Evaluation:
@@ -219,6 +225,17 @@ def _judged(task: str, found: Count) -> dict[str, float]:
 # ---------------------------------------------------------------- the parts
 
 
+def _drawn(net: Backbone, count: int, seed: int, folder: Path | None, part: Part) -> OldTask:
+    if net.name == "resnet10-glyphs":
+        return _letters(count, seed, part)
+    if net.name == "resnet10":
+        return _photographs(count, seed, folder or _tiny_imagenet(), part)
+    raise BackboneError(
+        f"labkit has no examples of what {net.name!r} was trained on. It has those of resnet10-glyphs and of resnet10; "
+        "for another network give an OldTask of your own."
+    )
+
+
 def _mixed(first: Tensor, now: Tensor, share: float) -> Tensor:
     """A share of the way from one to the other; what is counted in whole numbers stays as it is now."""
     return first.lerp(now, share) if first.is_floating_point() else now
@@ -253,12 +270,12 @@ def _old_head(run: Run) -> nn.Module:
     return head.to(runtime.device())
 
 
-@lru_cache(maxsize=2)
-def _letters(count: int, seed: int) -> OldTask:
+@lru_cache(maxsize=4)
+def _letters(count: int, seed: int, part: Part) -> OldTask:
     from labkit.models.pretrain.letters import distort
 
     letters = _drawn_letters()
-    generator = runtime.generator(seed, "old letters")
+    generator = runtime.generator(seed, *LETTERS[part])
     chosen = torch.randint(len(letters), (count,), generator=generator)
     drawn = [distort(letters.images[rows], generator)[:, :1] for rows in chosen.split(250)]
     return OldTask("printed letters", torch.cat(drawn), letters.labels[chosen])
@@ -272,15 +289,12 @@ def _drawn_letters() -> Letters:
     return draw_letters()
 
 
-@lru_cache(maxsize=2)
-def _photographs(count: int, seed: int, folder: Path) -> OldTask:
+@lru_cache(maxsize=4)
+def _photographs(count: int, seed: int, folder: Path, part: Part) -> OldTask:
     from labkit.models.pretrain.photos import read_split
 
-    images, labels = read_split(folder, "valid")
-    chosen = torch.randperm(len(labels), generator=runtime.generator(seed, "old photographs"))[
-        :count
-    ]
-    return OldTask("Tiny ImageNet", images[chosen], labels[chosen])
+    chance = runtime.generator(seed, "old photographs")
+    return OldTask("Tiny ImageNet", *read_split(folder, part, count, chance))
 
 
 def _tiny_imagenet() -> Path:

@@ -21,7 +21,7 @@
 //   header     status, sentence, expected, progress, epoch-time, problem (a failed run), problem-rewind, problem-gentler, link
 //   runs       runs (the list), run-choice (one radio each, value = id), rename, branch
 //   settings   lr (log slider), lr-text, lr-error, find-lr, find-lr-error, found (its curve and words), use-lr, depth (slider), depth-text, depth-error, stages, batch-size, epochs,
-//              augment, weight-decay, settings-error
+//              augment, weight-decay, hold, settings-error
 //   new run    plan, seed, new-run, plan-error
 //   transport  run, pause, step, scrub (slider over the timeline), rewind, branch, reset, transport-error
 //   charts     chart-loss, chart-accuracy: canvases with data-points, data-frames, data-last-gap-ms, data-max-gap-ms,
@@ -797,6 +797,7 @@ function moreSettings(link) {
     ["batch_size", "Batch size", h("input", { type: "number", min: 1, step: 1, hook: "batch-size" })],
     ["epochs", "Epochs", h("input", { type: "number", min: 1, step: 1, hook: "epochs" })],
     ["weight_decay", "Weight decay", h("input", { type: "text", inputmode: "decimal", hook: "weight-decay" })],
+    ["hold", "Pull to the start", h("input", { type: "text", inputmode: "decimal", hook: "hold" })],
     ["augment", "Augmentation", h("select", { hook: "augment" })],
   ].map(([name, label, control]) => setting(link, error, name, label, control));
 
@@ -821,7 +822,8 @@ function setting(link, error, name, label, control) {
     offer(control, refusal(story, name));
     if (choices && control.children.length !== choices.length) control.replaceChildren(...choices.map((text) => h("option", { value: text }, text)));
     if (!held.free(story)) return;
-    const words = name === "weight_decay" ? rate(story.state.settings[name]) : String(story.state.settings[name]);
+    const value = story.state.settings[name];
+    const words = ["weight_decay", "hold"].includes(name) ? rate(value) : String(value);
     set(control, "value", words);
     setAttribute(control, "data-shown", words);
   }

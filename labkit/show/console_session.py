@@ -303,7 +303,7 @@ class Session:
     def _state(self) -> Message:
         member = self._members[self._active]
         run, now = member.run, member.run.settings
-        names = ("lr", "trainable_from", "batch_size", "weight_decay", "augment", "epochs")
+        names = ("lr", "trainable_from", "batch_size", "weight_decay", "hold", "augment", "epochs")
         rate = len(member.seconds) / sum(member.seconds) if sum(member.seconds) else None
         return {
             "active": self._active,
@@ -485,20 +485,23 @@ def _numbered(name: str) -> Any:
 
 
 def preset(name: str, run: Run) -> Plan:
-    """One of the plans of the course, with the batch size, epochs, weight decay and augmentation in force in `run`."""
+    """One of the plans of the course, with what is in force in `run` beside its rate and depth."""
     now = run.settings
     kept: dict[str, Any] = {
         "batch_size": now.batch_size,
         "weight_decay": now.weight_decay,
         "augment": now.augment,
+        "hold": now.hold,
+        "rehearse": now.rehearse,
     }
+    anew = {**kept, "rehearse": 0.0}  # random weights have no old task
     stages = min(3, len(run.stages))
     plans: dict[str, Callable[[], Plan]] = {
         "feature_extraction": lambda: feature_extraction(epochs=now.epochs, **kept),
         "partial": lambda: partial(now.trainable_from, epochs=now.epochs, **kept),
         "full": lambda: full(epochs=now.epochs, **kept),
         "gradual": lambda: gradual(stages, epochs=max(1, now.epochs // stages), **kept),
-        "from_scratch": lambda: from_scratch(epochs=now.epochs, **kept),
+        "from_scratch": lambda: from_scratch(epochs=now.epochs, **anew),
     }
     if name not in plans:
         raise PlanError(f"There is no plan {clip(name)!r}. There are {', '.join(plans)}.")

@@ -46,6 +46,8 @@ WORDS = {
     "lr_decay": "rate decay",
     "batch_size": "batch size",
     "weight_decay": "weight decay",
+    "hold": "pull to the start",
+    "rehearse": "rehearsal",
     "augment": "augmentation",
     "epochs": "epochs",
 }

@@ -35,6 +35,8 @@ WORDS = {
     "lr_decay": "rate decay (from stage to stage)",
     "batch_size": "batch size (examples)",
     "weight_decay": "weight decay",
+    "hold": "pull to the start",
+    "rehearse": "weight of the old task",
     "augment": "augmentation",
 }
 

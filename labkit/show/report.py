@@ -25,7 +25,7 @@ from labkit.show.picture import Picture, table_html
 from labkit.tuning.card import model_card, training_seconds
 
 if TYPE_CHECKING:
-    from labkit.tuning import Evaluation, Run
+    from labkit.tuning import Evaluation, Plan, Run
 
 HERE = Path(__file__).parent
 MOST_FINDINGS = 50  # rows; a folder can have thousands
@@ -164,7 +164,15 @@ def _plan_words(run: Run) -> str:
         f"{run.net.name} from {'pre-trained' if plan.pretrained else 'random'} weights by the plan {plan.name!r}, seed "
         f"{run.seed}: {run.step_number} steps, {run.epoch} whole epochs, {ended.get(run.ended_by or '', 'so far')}. At "
         f"the end {trained[0]:,} of {trained[1]:,} parameters trained. Batches of {plan.batch_size}, weight decay "
-        f"{plan.weight_decay:g}, augmentation {plan.augment}, optimiser {plan.optimizer}."
+        f"{plan.weight_decay:g}, augmentation {plan.augment}, optimiser {plan.optimizer}.{_remedies(plan)}"
+    )
+
+
+def _remedies(plan: Plan) -> str:
+    """What the plan does against forgetting, if anything."""
+    held = f" Held to the start with strength {plan.hold:g}." if plan.hold else ""
+    return (
+        f"{held} Old examples rehearsed with weight {plan.rehearse:g}." if plan.rehearse else held
     )
 
 

@@ -12,15 +12,17 @@ from itertools import count
 from threading import Event as Flag
 from typing import Any
 
-from labkit.errors import CommandError
+from labkit.errors import CommandError, PlanError
 from labkit.tuning.plans import (
     Phase,
     Plan,
     Schedule,
     check_batch_size,
     check_epochs,
+    check_hold,
     check_lr,
     check_lr_decay,
+    check_rehearse,
     check_weight_decay,
     resolve_depth,
 )
@@ -85,12 +87,24 @@ class Settings:
     weight_decay: float
     augment: str
     epochs: int
+    hold: float = 0.0
+    rehearse: float = 0.0
 
     @classmethod
     def of(cls, plan: Plan, phase: int, stages: Sequence[str]) -> Settings:
         """What a plan says for one of its phases."""
         first = cls(
-            0, "", 1, "constant", 0, plan.batch_size, plan.weight_decay, plan.augment, plan.epochs
+            lr=0,
+            trainable_from="",
+            lr_decay=1,
+            schedule="constant",
+            warmup=0,
+            batch_size=plan.batch_size,
+            weight_decay=plan.weight_decay,
+            augment=plan.augment,
+            epochs=plan.epochs,
+            hold=plan.hold,
+            rehearse=plan.rehearse,
         )
         return first.in_phase(plan.phases[phase], stages)
 
@@ -111,14 +125,12 @@ class Settings:
         return replace(self, **{**held, **changes})
 
 
-def check_command(
-    kind: str, args: Mapping[str, Any], stages: Sequence[str], data: Any
-) -> dict[str, Any]:
-    """The arguments of a command, checked and in their plain form; raises the error that fits."""
+def check_command(kind: str, args: Mapping[str, Any], run: Any) -> dict[str, Any]:
+    """The arguments of a command to a run, checked and in their plain form; raises the error that fits."""
     if kind not in KINDS:
         raise CommandError(f"A run cannot {kind!r}. It takes {', '.join(KINDS)}.")
     if kind == "set":
-        return check_settings(args, stages, data)
+        return check_settings(args, run)
     if kind == "rewind":
         return {"step": _check_step(args)}
     if args:
@@ -126,14 +138,17 @@ def check_command(
     return {}
 
 
-def check_settings(args: Mapping[str, Any], stages: Sequence[str], data: Any) -> dict[str, Any]:
-    """Settings by name, each checked."""
+def check_settings(args: Mapping[str, Any], run: Any) -> dict[str, Any]:
+    """Settings by name, each checked against the network, data and plan of a run."""
+    stages, data = run.stages, run.data
     checks: dict[str, Callable[[Any], Any]] = {
         "lr": check_lr,
         "trainable_from": lambda depth: resolve_depth(depth, stages),
         "lr_decay": check_lr_decay,
         "batch_size": lambda size: min(check_batch_size(size), max(2, len(data.train))),
         "weight_decay": check_weight_decay,
+        "hold": check_hold,
+        "rehearse": lambda weight: check_rehearsal(weight, run.net, data, run.plan),
         "augment": lambda level: check_augment(level, data),
         "epochs": check_epochs,
     }
@@ -154,6 +169,31 @@ def check_augment(level: object, data: Any) -> str:
             f"augment={level!r} is not offered by this data. It offers {', '.join(offered)}."
         )
     return level
+
+
+def check_rehearsal(weight: object, net: Any, data: Any, plan: Plan) -> float:
+    """The weight of the old task's loss, where there are old examples and an old head to rehearse with."""
+    weight, old = check_rehearse(weight), getattr(data, "old", None)
+    if not weight:
+        return weight
+    if old is None:
+        raise PlanError(
+            f"rehearse={weight:g} needs examples of the old task, and {data.name} brings none. Give it some, as in "
+            "data.with_old(labkit.insight.old_examples(net)), or leave rehearse at 0."
+        )
+    head = getattr(net, "head", None) if plan.pretrained else None
+    if head is None:
+        raise PlanError(
+            f"rehearse={weight:g} needs the head that the weights were trained with, and there is none here. Take a "
+            "backbone whose .head is not None and a plan that starts from its weights, or leave rehearse at 0."
+        )
+    answers, most = len(list(head.parameters())[-1]), int(old.labels.max())
+    if most >= answers:
+        raise PlanError(
+            f"rehearse={weight:g}: the old examples have the label {most}, but the old head of {net.name} knows labels "
+            f"from 0 to {answers - 1}. Give data.with_old() examples of the task that its weights come from."
+        )
+    return weight
 
 
 def _check_step(args: Mapping[str, Any]) -> int:

@@ -18,6 +18,7 @@ Schedule = Literal["constant", "cosine", "linear"]
 OptimizerName = Literal["adamw", "sgd"]
 FrozenStatistics = Literal["fixed", "running"]
 MAX_EPOCHS = 1000
+REMEDIES = ("hold", "rehearse")  # for forgetting; both are off at 0
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,11 @@ class Plan:
     they come in turn, so that the frozen part runs that many times and no more; 0 means a new view in every epoch.
     `pretrained=False` starts from random weights. `frozen_statistics="running"` leaves the BatchNorm statistics of
     frozen stages running, the mistake that lesson 05 is about; "fixed" keeps a frozen stage frozen.
+
+    Two remedies for forgetting, both off at 0. `hold` pulls the weights below the head towards where they began: after
+    each step by `hold` times the learning rate, as a share of the way (L2-SP; Li, Grandvalet and Davoine, 2018).
+    `rehearse` is the weight of the loss on a batch of old examples under the old head, beside the new task's loss
+    (Robins, 1995); the data bring them: `data.with_old(examples)`.
     """
 
     name: str
@@ -76,6 +82,8 @@ class Plan:
     views: int = 8
     pretrained: bool = True
     frozen_statistics: FrozenStatistics = "fixed"
+    hold: float = 0.0
+    rehearse: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "phases", tuple(self.phases))
@@ -85,6 +93,8 @@ class Plan:
             )
         check_batch_size(self.batch_size)
         check_weight_decay(self.weight_decay)
+        check_hold(self.hold)
+        check_rehearse(self.rehearse)
         _check_choice("optimizer", self.optimizer, get_args(OptimizerName))
         _check_choice("frozen_statistics", self.frozen_statistics, get_args(FrozenStatistics))
         if isinstance(self.views, bool) or not isinstance(self.views, int) or self.views < 0:
@@ -118,8 +128,9 @@ class Plan:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The plan as plain JSON-able data."""
-        return asdict(self)
+        """The plan as plain JSON-able data. A remedy that is off is left out, so that digests of plans without stay."""
+        off = [name for name in REMEDIES if not getattr(self, name)]
+        return {name: value for name, value in asdict(self).items() if name not in off}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Plan:
@@ -251,6 +262,24 @@ def check_weight_decay(value: object) -> float:
     """The strength of the pull towards zero."""
     return _check_number(
         "weight_decay", value, 0, 1, "the strength of the pull of all weights towards 0"
+    )
+
+
+def check_hold(value: object) -> float:
+    """The strength of the pull towards the start."""
+    return _check_number(
+        "hold",
+        value,
+        0,
+        1000,
+        "the strength of the pull of the weights below the head towards where they began",
+    )
+
+
+def check_rehearse(value: object) -> float:
+    """The weight of the old task's loss."""
+    return _check_number(
+        "rehearse", value, 0, 100, "the weight of the loss on old examples beside the new task's"
     )
 
 

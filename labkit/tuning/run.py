@@ -24,6 +24,7 @@ from labkit.tuning.commands import (
     Ticket,
     check_augment,
     check_command,
+    check_rehearsal,
     check_settings,
 )
 from labkit.tuning.evaluation import Evaluation
@@ -188,7 +189,8 @@ class Run(Watched):
     def set(self, **settings: Any) -> Ticket:
         """Change settings from the next step on.
 
-        They are lr, trainable_from, lr_decay, batch_size, weight_decay, augment and epochs (of the whole plan).
+        They are lr, trainable_from, lr_decay, batch_size, weight_decay, hold, rehearse, augment and epochs (of the
+        whole plan).
 
         Raises:
             LearningRateError, StageError, PlanError, CommandError: at once, and nothing is changed.
@@ -207,7 +209,7 @@ class Run(Watched):
 
     def branch(self, step: int | None = None, name: str | None = None, **settings: Any) -> Run:
         """A new run that shares the first `step` steps with this one, by default all, then goes its own way."""
-        changes = check_settings(settings, self.stages, self.data) if settings else {}
+        changes = check_settings(settings, self) if settings else {}
         with self._lock:
             at = self._check_past(self.step_number if step is None else step)
             twin = self._twin(name or _branch_name(self.name, at, changes))
@@ -246,7 +248,7 @@ class Run(Watched):
     # ------------------------------------------------------------ commands between steps
 
     def _check_command(self, kind: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        return check_command(kind, args, self.stages, self.data)
+        return check_command(kind, args, self)
 
     def _apply_commands(self) -> None:
         while self._script and self._script[0].step <= self.step_number:
@@ -426,6 +428,7 @@ def _check_parts(net: Any, data: Any, plan: Plan, seed: int) -> None:
             f"{data.name} has {len(data.train)} training samples; a run needs 2 or more."
         )
     check_augment(plan.augment, data)
+    check_rehearsal(plan.rehearse, net, data, plan)
     for phase in range(len(plan.phases)):
         Settings.of(plan, phase, tuple(net.stages))
 

@@ -99,4 +99,4 @@ def _logged(step: int, kind: object, args: Any, run: Run) -> LoggedCommand:
         return LoggedCommand(step, "end", args)
     if kind != "set":
         raise ShareError(f"A shared run may only set settings, not {kind!r}.")
-    return LoggedCommand(step, "set", check_settings(args, run.stages, run.data))
+    return LoggedCommand(step, "set", check_settings(args, run))

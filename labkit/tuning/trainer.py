@@ -7,9 +7,13 @@ from the seed and the step number, which is why a run replays to the bit.
 
 from __future__ import annotations
 
+import copy
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -62,6 +66,7 @@ class Trainer:
         runtime.settle()
         self.stages: tuple[str, ...] = tuple(net.stages)
         self.train_split, self.plan, self.seed = data.train, plan, seed
+        self._net, self._old = net, getattr(data, "old", None)
         self.device = runtime.device()
         self.model: nn.Module = net.build(len(data.classes), seed=seed, pretrained=plan.pretrained)
         self.precision = precision or measured(self.model, net.name, data.train, self.device)
@@ -89,8 +94,10 @@ class Trainer:
         if not math.isfinite(loss.item()):
             raise DivergedError(f"the loss is {loss.item()} at step {self.at.step + 1}")
         loss.backward()
+        self._rehearse()  # adds to the gradients, if the plan says so
         self.optimizer.step()
         self.optimizer.zero_grad()
+        self._hold()  # pulls back towards the start, if the plan says so
 
         correct, count = int((scores.argmax(1) == targets).sum()), len(targets)
         depth, seconds = self.at.settings.trainable_from, time.perf_counter() - began
@@ -103,6 +110,72 @@ class Trainer:
         if self._prefix is None:
             return forward(self.model, inputs)
         return pass_on(self._prefix.tail, inputs)[0]
+
+    def _rehearse(self) -> None:
+        """Add the gradients of the old task: a batch of it, through the layers below the head, under the old head.
+
+        In eval mode, which is how the old questions will be asked: on running statistics. In train mode the old batch
+        would be normalised by its own, so that the layers would learn for statistics nobody will use; and it would mix
+        them into the running ones, on which the new task is validated.
+        """
+        weight, depth = self.at.settings.rehearse, self.at.settings.trainable_from
+        if (
+            not weight or depth == self.stages[-1]
+        ):  # below the head nothing moves, so nothing is forgotten
+            return
+        chance = runtime.generator(self.seed, "rehearse", self.at.step)
+        order = torch.randperm(len(self._old), generator=chance)
+        rows = order[: self.at.settings.batch_size]
+        with self.autocast(), eval_mode(self.model), self._under_the_old_head():
+            scores = self._scores(self._old, rows)
+        loss = F.cross_entropy(scores.float(), self._old.labels[rows].to(self.device))
+        if not math.isfinite(loss.item()):
+            raise DivergedError(f"the old task's loss is {loss.item()} at step {self.at.step + 1}")
+        (weight * loss).backward()
+
+    @contextmanager
+    def _under_the_old_head(self) -> Iterator[None]:
+        """Inside, what the new head is given goes to the old one, whatever the network does on the way there."""
+        new = freezing.stage(self.model, self.stages[-1])
+        hook = new.register_forward_hook(lambda _, given, __: self._old_head(*given))
+        try:
+            yield
+        finally:
+            hook.remove()
+
+    @cached_property
+    def _old_head(self) -> nn.Module:
+        """A copy of the head that the weights came with; it teaches the layers below and learns nothing."""
+        head = copy.deepcopy(self._net.head).to(self.device).eval().requires_grad_(False)
+        return lay_out(head, self.precision)
+
+    @torch.no_grad()
+    def _hold(self) -> None:
+        """Take every weight that trains below the head a share of the way back to where the run began.
+
+        That is L2-SP (Li, Grandvalet and Davoine, 2018), but beside the gradient, as in AdamW weight decay is
+        (Loshchilov and Hutter, 2019): as a term of the loss, Adam would divide its strength away. Statistics of
+        BatchNorm are no weights: they follow the data.
+        """
+        hold, thawed = self.at.settings.hold, self.thawed()[:-1]
+        if not hold:
+            return
+        for group in self.optimizer.param_groups:
+            if group["name"] in thawed:
+                share = min(1.0, group["lr"] * hold)
+                for parameter, start in self._starts[group["name"]]:
+                    parameter.lerp_(start, share)
+
+    @cached_property
+    def _starts(self) -> dict[str, list[tuple[Tensor, Tensor]]]:
+        """For every stage, its parameters, and where each began, on the device and in the same layout."""
+        return {
+            name: [
+                (parameter, _laid_out_as(parameter, self.initial[name][key]))
+                for key, parameter in freezing.stage(self.model, name).named_parameters()
+            ]
+            for name in self.stages
+        }
 
     def _next_batch(self) -> tuple[Inputs, Tensor, float]:
         """The next samples in this epoch's order, and how many epochs are done once they are used.
@@ -170,14 +243,15 @@ class Trainer:
     def evaluate(self, split: Any, name: str) -> Evaluation:
         """Exact counts on a split."""
 
-        def scores(rows: Tensor) -> Tensor:
-            if self._prefix is not None:
-                return self.forward(self._prefix.features(split, rows))
-            inputs, _ = split.batch(rows)
-            return self.forward(self._laid_out(inputs))
-
         with self.autocast(), eval_mode(self.model):
-            return evaluate(split, name, scores)
+            return evaluate(split, name, lambda rows: self._scores(split, rows))
+
+    def _scores(self, split: Any, rows: Tensor) -> Tensor:
+        """What the model says of the samples at `rows` (n,) as they are."""
+        if self._prefix is not None:
+            return self.forward(self._prefix.features(split, rows))
+        inputs, _ = split.batch(rows)
+        return self.forward(self._laid_out(inputs))
 
     # ------------------------------------------------------------ epochs and phases
 

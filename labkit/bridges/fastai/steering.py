@@ -55,6 +55,8 @@ REFUSES = {
     "batch_size": f"{LOOP}: the batch size belongs to its DataLoaders, made before the Learner.",
     "epochs": f"{LOOP}: the epochs are written in its recipe.",
     "augment": f"{LOOP}: augmentation belongs to its DataLoaders, made before the Learner.",
+    "hold": f"{LOOP}, and it has no pull towards the start. A run of labkit has: hold in its plan.",
+    "rehearse": f"{LOOP}, and it asks no old questions. A run of labkit does: rehearse in its plan.",
     "lr_decay": f"{LOOP}: its schedule has a rate for each stage. Set lr, and all keep their proportions.",
 }
 
@@ -303,7 +305,7 @@ class Steered(Watched):
         for asked in (kind, *(args if kind == "set" else ())):
             if asked in self.refuses:
                 raise CommandError(self.refuses[asked])
-        return check_command(kind, args, self.stages, self.data)
+        return check_command(kind, args, self)
 
     def _apply_commands(self) -> None:
         with self._lock:

@@ -378,7 +378,7 @@ def _of_settings(expected: Expectation, run: Run) -> list[tuple[str, Any, Any]]:
         ),
         *(
             (name, getattr(now, name), getattr(ours, name))
-            for name in ("batch_size", "weight_decay", "augment")
+            for name in ("batch_size", "weight_decay", "augment", "hold", "rehearse")
         ),
         *(
             (name, getattr(plan, name), getattr(ours, name))

@@ -158,12 +158,25 @@ def read_photos(folder: Path) -> Photos:
     return Photos(*train, *valid, _names(folder, int(valid[1].max()) + 1))
 
 
-def read_split(folder: Path, split: str) -> tuple[Tensor, Tensor]:
-    """One part, "train" or "valid": images uint8 (n, 3, 64, 64) and labels int64 (n,)."""
+def read_split(
+    folder: Path, split: str, count: int | None = None, chance: torch.Generator | None = None
+) -> tuple[Tensor, Tensor]:
+    """One part, "train" or "valid": images uint8 (n, 3, 64, 64) and labels int64 (n,).
+
+    With `count`, so many of them, drawn from `chance`; the others are not decoded.
+    """
+    files, labels = _files(folder, split)
+    rows: Sequence[int] = range(len(files))
+    if count is not None:
+        rows = torch.randperm(len(files), generator=chance)[:count].tolist()
+    return _decode([files[row] for row in rows]), torch.tensor([labels[row] for row in rows])
+
+
+def _files(folder: Path, split: str) -> tuple[Sequence[Path | io.BytesIO], list[int]]:
     if _parquet(folder, split):
-        return _read_parquet(folder, split)
+        return _in_parquet(folder, split)
     if (folder / "wnids.txt").exists():
-        return _read_archive(folder, split)
+        return _in_archive(folder, split)
     raise DataError(
         f"{folder} is not Tiny ImageNet: it has neither {split}*.parquet nor wnids.txt. Give the folder "
         "tiny-imagenet-200 of the unpacked archive, or a folder with its parquet files."
@@ -199,18 +212,18 @@ def _pyarrow() -> Any:
     return pyarrow.parquet
 
 
-def _read_parquet(folder: Path, split: str) -> tuple[Tensor, Tensor]:
+def _in_parquet(folder: Path, split: str) -> tuple[list[io.BytesIO], list[int]]:
     tables = [_pyarrow().read_table(path) for path in _parquet(folder, split)]
     encoded = [cell["bytes"] for table in tables for cell in table["image"].to_pylist()]
     labels = [label for table in tables for label in table["label"].to_pylist()]
-    return _decode([io.BytesIO(content) for content in encoded]), torch.tensor(labels)
+    return [io.BytesIO(content) for content in encoded], labels
 
 
 def _wnids(folder: Path) -> list[str]:
     return (folder / "wnids.txt").read_text().split()
 
 
-def _read_archive(folder: Path, split: str) -> tuple[Tensor, Tensor]:
+def _in_archive(folder: Path, split: str) -> tuple[list[Path], list[int]]:
     number = {wnid: label for label, wnid in enumerate(_wnids(folder))}
     if split == "train":
         files = [
@@ -222,7 +235,7 @@ def _read_archive(folder: Path, split: str) -> tuple[Tensor, Tensor]:
         lines = (folder / "val" / "val_annotations.txt").read_text().splitlines()
         rows = [line.split("\t")[:2] for line in lines]
         files = [(folder / "val" / "images" / name, number[wnid]) for name, wnid in rows]
-    return _decode([path for path, _ in files]), torch.tensor([label for _, label in files])
+    return [path for path, _ in files], [label for _, label in files]
 
 
 def _decode(files: Sequence[Path | io.BytesIO]) -> Tensor:

@@ -30,7 +30,7 @@ Status = Literal["done", "diverged", "failed"]
 VERSION = 1  # raise it when the same job would end otherwise than before
 OF_PHASE = tuple(field.name for field in fields(Phase))
 OF_PLAN = tuple(f.name for f in fields(Plan) if f.name not in ("name", "phases"))
-REALS = ("lr", "lr_decay", "warmup", "weight_decay")
+REALS = ("lr", "lr_decay", "warmup", "weight_decay", "hold", "rehearse")
 ONE_PHASE_ONLY = ("trainable_from", "epochs")
 MOST_PROBLEMS = 8  # told at once; more would bury them
 

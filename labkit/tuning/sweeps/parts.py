@@ -91,7 +91,8 @@ def _is_carded(data: Any) -> bool:
     from labkit.data import ImageData
     from labkit.data.cards import cards
 
-    return isinstance(data, ImageData) and data.recipe.get("name") in cards()
+    carded = isinstance(data, ImageData) and data.recipe.get("name") in cards()
+    return carded and data.old is None  # old examples are their maker's
 
 
 # ---------------------------------------------------------------- the worker's side
@@ -186,8 +187,8 @@ def _inside_of_net(net: Any, classes: int) -> Iterator[bytes]:
 def _inside_of_data(data: Any) -> Iterator[bytes]:
     """Every sample of every split, as a model would see it."""
     yield repr((data.name, tuple(data.classes))).encode()
-    for name in ("train", "valid", "test"):
-        split: Any = getattr(data, name, ())
+    for name in ("train", "valid", "test", "old"):
+        split: Any = getattr(data, name, None) or ()
         for start in range(0, len(split), CHUNK):
             yield from _bytes_of(split.batch(torch.arange(start, min(start + CHUNK, len(split)))))
 

@@ -1,4 +1,9 @@
-"""What a new task costs the old one, as rate and depth decide it."""
+"""What a new task costs the old one, as rate and depth decide it, and what holding on and rehearsing save.
+
+How strongly to hold and to rehearse is chosen by a rule that was written before any of its runs: `choose`, asked what
+the trials found (`REMEDIES_TRIED`). Those have seeds of their own, count on examples that no recorded accuracy counts,
+and ask about old examples that are not those of the recorded questions.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +16,15 @@ from labkit.insight.evidence.readings import REMEMBERED
 from labkit.insight.evidence.setting import (
     ANTS_BEES,
     FRESH_SEEDS,
+    TRIAL_SEEDS,
     Experiment,
     Reading,
     Setting,
     digits,
 )
-from labkit.insight.forgetting import between
-from labkit.tuning import Run, feature_extraction, full, partial
+from labkit.insight.forgetting import between, old_examples, remembered
+from labkit.models import load_backbone
+from labkit.tuning import Plan, Run, feature_extraction, full, partial
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,27 @@ class Halfway:
 
     def __call__(self, run: Run) -> float:
         return float(between(run, [0.5], split=self.split)[self.task].iloc[0])
+
+
+@dataclass(frozen=True)
+class Beside:
+    """The data beside `count` examples of the task that a backbone comes from, the same for every seed."""
+
+    net: str
+    count: int = 1000
+
+    def __call__(self, data: Any, seed: int) -> Any:
+        return data.with_old(old_examples(load_backbone(self.net), self.count))
+
+
+@dataclass(frozen=True)
+class Retold:
+    """What is left of the old task, by old examples that are neither rehearsed nor among the recorded questions."""
+
+    count: int = 1000
+
+    def __call__(self, run: Run) -> float:
+        return remembered(run, old_examples(run.net, self.count, seed=1)).accuracy
 
 
 def _how_hard(
@@ -68,6 +96,57 @@ FORGETTING = Experiment(
     notes="The usual rates are those of `types`. `old` is the accuracy on 1,000 questions of the task that the weights "
     "come from, with their old head: printed letters for digits, Tiny ImageNet for ants and bees. `halfway-old` and "
     "`halfway-new` are of the network in the middle between the weights before and after.",
+)
+
+# ---------------------------------------------------------------- how strongly to hold, how much to rehearse
+
+STRENGTHS = {"hold": (30, 100, 300, 1000), "rehearse": (0.3, 1, 3)}
+MARGIN = 0.02  # of accuracy on the new task
+
+
+def choose(tried: Mapping[float, tuple[float, float]]) -> float:
+    """The strength of a remedy to put on record, of those tried: strength -> (old task, new task); 0 is without it.
+
+    Both are means over the trial seeds. Good enough is what does the new task at most MARGIN worse than the best of
+    all. Of that, it is the strength that keeps most of the old task; the weakest where only 0 is good enough.
+    """
+    best = max(new for _, new in tried.values())
+    enough = [one for one, (_, new) in tried.items() if one and new >= best - MARGIN]
+    return max(enough, key=lambda one: tried[one][0]) if enough else min(filter(None, tried))
+
+
+def _tried(place: Mapping[str, Any], usual: Plan) -> Iterator[Setting]:
+    """The usual plan without a remedy, and with each at each strength."""
+    asked = {"old": Reading(Retold())}
+    yield Setting(**place, plan=usual.with_(name="without"), readings=asked)
+    for remedy, strengths in STRENGTHS.items():
+        change = Beside(place["net"]) if remedy == "rehearse" else None
+        for one in strengths:
+            plan = usual.with_(name=f"{remedy} {one:g}", **{remedy: float(one)})
+            yield Setting(**place, plan=plan, change=change, readings=asked)
+
+
+USUAL = {
+    "digits-10": full(1e-3, 12, schedule="cosine", warmup=0.1, batch_size=20),
+    "ants-bees": full(3e-4, 6, schedule="cosine", warmup=0.1, augment="light"),
+}
+TRIED_AT = {
+    "digits-10": {**digits(10), "split": "valid"},
+    "ants-bees": {
+        **ANTS_BEES,
+        "data": {**ANTS_BEES["trial_data"], "seed": TRIAL_SEEDS[0]},
+        "split": ANTS_BEES["trial_split"],
+    },
+}
+
+REMEDIES_TRIED = Experiment(
+    name="remedies-tried",
+    question="How strongly to hold on to the start, and how much to rehearse?",
+    settings=tuple(one for place, at in TRIED_AT.items() for one in _tried(at, USUAL[place])),
+    seeds=TRIAL_SEEDS,
+    notes="Trials: no lesson quotes them. By them, `choose` picks the strengths of `usual, held` and of `usual, "
+    "rehearsing` in `forgetting`. `old` is the accuracy on 1,000 examples of what the weights were trained on, with "
+    "their old head; those that rehearse have 1,000 others.",
 )
 
 EXPERIMENTS = (FORGETTING,)
