@@ -66,7 +66,8 @@ class Trainer:
         runtime.settle()
         self.stages: tuple[str, ...] = tuple(net.stages)
         self.train_split, self.plan, self.seed = data.train, plan, seed
-        self._net, self._old = net, getattr(data, "old", None)
+        self._net: Any = net
+        self._old: Any = getattr(data, "old", None)
         self.device = runtime.device()
         self.model: nn.Module = net.build(len(data.classes), seed=seed, pretrained=plan.pretrained)
         self.precision = precision or measured(self.model, net.name, data.train, self.device)
@@ -119,9 +120,7 @@ class Trainer:
         them into the running ones, on which the new task is validated.
         """
         weight, depth = self.at.settings.rehearse, self.at.settings.trainable_from
-        if (
-            not weight or depth == self.stages[-1]
-        ):  # below the head nothing moves, so nothing is forgotten
+        if not weight or depth == self.stages[-1]:  # what does not move forgets nothing
             return
         chance = runtime.generator(self.seed, "rehearse", self.at.step)
         order = torch.randperm(len(self._old), generator=chance)
@@ -168,13 +167,13 @@ class Trainer:
 
     @cached_property
     def _starts(self) -> dict[str, list[tuple[Tensor, Tensor]]]:
-        """For every stage, its parameters, and where each began, on the device and in the same layout."""
+        """For every stage below the head, its parameters and where each began, on the device and laid out alike."""
         return {
             name: [
                 (parameter, _laid_out_as(parameter, self.initial[name][key]))
                 for key, parameter in freezing.stage(self.model, name).named_parameters()
             ]
-            for name in self.stages
+            for name in self.stages[:-1]
         }
 
     def _next_batch(self) -> tuple[Inputs, Tensor, float]:

@@ -375,7 +375,9 @@ def test_it_pauses_goes_on_and_is_reset_from_another_thread(
     assert run.status == "ended"
 
 
-@pytest.mark.parametrize("asked", ["batch_size", "epochs", "augment", "lr_decay"])
+@pytest.mark.parametrize(
+    "asked", ["batch_size", "epochs", "augment", "lr_decay", "hold", "rehearse"]
+)
 def test_what_is_not_ours_to_change_is_refused_with_a_reason(
     steered: Callable[..., bridge.Steered], asked: str
 ) -> None:

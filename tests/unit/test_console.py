@@ -258,6 +258,8 @@ def test_a_message_that_makes_no_sense_gets_an_error_and_harms_nothing(
         ("set", {"lr": "much"}, "LearningRateError"),
         ("set", {"trainable_from": "layer9"}, "StageError"),
         ("set", {"batch_size": 0}, "PlanError"),
+        ("set", {"hold": "tight"}, "PlanError"),
+        ("set", {"hold": 1001}, "PlanError"),
         ("set", {"augment": MARKUP}, "CommandError"),
         ("set", {"colour": "red"}, "CommandError"),
         ("rewind", {"step": -1}, "CommandError"),
@@ -296,6 +298,21 @@ def test_a_new_rate_is_used_on_the_very_next_step(browser: Browser) -> None:
     run.wait(10)
     steps = [event for _, event in run.journal.since(0) if isinstance(event, StepDone)]
     assert [step.lr for step in steps] == [1e-3, 0.0123]
+
+
+def test_the_pull_to_the_start_is_set_shown_and_marked_like_any_setting(browser: Browser) -> None:
+    run = browser.session.run
+    run.step()
+    assert browser.catch_up()["settings"]["hold"] == 0
+    assert browser.command("set", hold=30)["ok"]
+    browser.command("step")
+    run.wait(10)
+    assert browser.catch_up()["settings"]["hold"] == run.settings.hold == 30
+    assert [told[5] for told in browser.points if told[0] == "c" and told[4] == "set"] == [
+        "hold 30"
+    ]
+    assert browser.outcome(browser.command("plan", preset="partial", seed=1)) is None
+    assert browser.session.run.plan.hold == 30
 
 
 def test_a_refusal_that_comes_late_is_told_with_its_ticket(browser: Browser) -> None:

@@ -247,6 +247,7 @@ def test_only_a_run_like_those_on_record_is_judged(built: Path) -> None:
         "the size of the pictures is 8, on record 16": made(size=8),
         "optimizer is sgd, on record adamw": made(plan={"optimizer": "sgd"}),
         "the shift of the pictures is negative, on record none": made(shift="negative"),
+        "hold is 30, on record 0": made(plan={"hold": 30.0}),
     }
     for told, run in others.items():
         verdict = expected.judge(run)

@@ -169,6 +169,24 @@ def test_the_same_questions_are_asked_again_by_the_same_seed(glyphs):
     assert not torch.equal(one.labels, other.labels)
 
 
+def test_what_is_rehearsed_is_never_what_is_asked(glyphs):
+    questions, examples = old_task(glyphs, count=50), insight.old_examples(glyphs, count=50)
+    asked = {image.numpy().tobytes() for image in questions.images}
+    assert not asked & {image.numpy().tobytes() for image in examples.images}
+
+
+def test_photographs_to_rehearse_are_training_photographs(photos):
+    pytest.importorskip("pyarrow")
+    if not (photos / "tiny-imagenet-200").is_dir():
+        pytest.skip("left out: no Tiny ImageNet")
+    net = labkit.load_backbone("resnet10")
+    examples, questions = insight.old_examples(net, count=400), old_task(net, count=400)
+    assert len(examples) == 400
+    assert len(examples.labels.unique()) > 100
+    asked = {image.numpy().tobytes() for image in questions.images}
+    assert not asked & {image.numpy().tobytes() for image in examples.images}
+
+
 def test_photographs_are_asked_of_the_photographs_backbone(photos, digits):
     pytest.importorskip("pyarrow")
     if not (photos / "tiny-imagenet-200").is_dir():

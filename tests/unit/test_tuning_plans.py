@@ -23,6 +23,7 @@ STAGES = ("stem", "layer1", "layer2", "head")
         labkit.full(lr_decay=0.3, augment="light"),
         labkit.gradual(["head", "layer2", "all"], epochs=1),
         labkit.from_scratch(optimizer="sgd"),
+        labkit.full(hold=30.0, rehearse=0.5),
     ],
 )
 def test_a_plan_survives_being_written_as_json(plan: Plan) -> None:
@@ -55,6 +56,15 @@ def test_a_plan_that_cannot_work_is_refused_when_it_is_built(
 ) -> None:
     with pytest.raises(error, match=words):
         make()
+
+
+def test_a_remedy_that_is_off_is_not_written_so_that_digests_of_older_plans_stay() -> None:
+    off, on = labkit.full().to_dict(), labkit.full(hold=30.0).to_dict()
+    assert set(on) - set(off) == {"hold"}
+    assert set(off) == {
+        "name", "phases", "batch_size", "weight_decay", "optimizer", "augment", "views", "pretrained",
+        "frozen_statistics",
+    }  # fmt: skip
 
 
 def test_a_changed_plan_changes_its_phases_and_leaves_the_old_one_alone() -> None:

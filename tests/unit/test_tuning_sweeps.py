@@ -58,7 +58,7 @@ def test_every_setting_of_a_plan_can_be_an_axis(base: Run) -> None:
     axes = {
         "lr_decay": [0.5, 1], "epochs": [1, 2], "schedule": ["constant", "cosine"], "warmup": 0.1,
         "batch_size": [8], "weight_decay": 0, "optimizer": "sgd", "augment": "none", "pretrained": [True, False],
-        "frozen_statistics": "fixed", "per_class": [4, 5],
+        "frozen_statistics": "fixed", "hold": 10, "per_class": [4, 5],
     }  # fmt: skip
     jobs = jobs_of(base, axes)
     assert len(jobs) == 32
@@ -106,6 +106,19 @@ def test_what_everybody_has_travels_by_name_and_the_rest_by_content(base: Run) -
     (own,) = jobs_of(base, {})
     assert own.net.spec is own.data.spec is None
     assert len(hand_luggage(base)) > 1000
+
+
+def test_old_examples_travel_with_the_data_and_belong_to_the_key() -> None:
+    data = labkit.load_data("digits").subset(5)
+    plan = labkit.full(epochs=1)
+    net = labkit.load_backbone("resnet10-glyphs")
+    plain, one, two = (
+        Run(net, asked, plan, precision=Precision())
+        for asked in (data, data.with_old(data.valid), data.with_old(data.train))
+    )
+    assert len({jobs_of(run, {})[0].key for run in (plain, one, two)}) == 3
+    assert jobs_of(one, {"rehearse": [0, 1]})[1].data.spec is None
+    assert len(hand_luggage(one)) > 1000
 
 
 def test_numpy_values_and_single_values_are_plain_values(base: Run) -> None:
