@@ -214,6 +214,13 @@ print("held: old {:.0%}, new {:.0%}".format(*held))
 # %% [markdown]
 # Written as a term of the loss, this is L2-SP (Li and others, 2018). SP stands for starting point.
 # You write that term in exercise 2. Only the share is to choose: with 0 nothing is held, with 1 nothing moves.
+#
+# In a plan of labkit it is `hold`. The share of a step is `hold` times the rate, as it is with weight decay.
+
+# %%
+plan = labkit.full(lr=RATE, epochs=6, batch_size=20, hold=0.05 / RATE)
+run = labkit.Run(net, data, plan, seed=0).fit()
+print("held, through labkit: old {:.0%}, new {:.0%}".format(*asked(run)))
 
 # %% [markdown]
 # ## Remedy 3 · Rehearse
@@ -223,7 +230,7 @@ print("held: old {:.0%}, new {:.0%}".format(*held))
 # The old head takes part, but the optimiser does not have it. It stays as it was, and the layers must go on fitting it.
 
 # %%
-revision = insight.old_task(net, count=300, seed=1)  # not the letters of the exam
+revision = insight.old_examples(net, count=300)  # none of the letters of the exam
 chance = torch.Generator().manual_seed(1)
 
 
@@ -235,6 +242,16 @@ def rehearse(model):
 
 ways["the same, rehearsing"] = rehearsed = both(train(extra=rehearse))
 print("rehearsing: old {:.0%}, new {:.0%}".format(*rehearsed))
+
+# %% [markdown]
+# Through labkit the old examples come with the data, and `rehearse` is the weight of their loss.
+# BatchNorm is in eval mode while they pass, so their statistics do not mix with those of the digits.
+
+# %%
+plan = labkit.full(lr=RATE, epochs=3, batch_size=20, rehearse=1)
+run = labkit.Run(net, data.with_old(revision), plan, seed=0).fit()
+print("rehearsing, half as long: old {:.0%}, new {:.0%}".format(*asked(run)))
+del run
 
 # %% [markdown]
 # ## Remedy 4 · Go back halfway
@@ -293,6 +310,7 @@ del model, usual, aggressive
 # 1. Let it train, and note the drift of the stages.
 # 2. Multiply the rate by ten for a few steps. Which stage leaves first?
 # 3. Rewind, freeze everything up to `layer3`, and use the large rate again. What can still be forgotten?
+# 4. Rewind once more, thaw all, and set *Pull to the start* to 100. How far does each stage get now?
 
 # %%
 playground = labkit.Run(net, data, labkit.full(lr=1e-3, epochs=200, batch_size=20), seed=0)
@@ -402,6 +420,8 @@ charts.kept("forgetting")
 # | `layer4` and head | {evidence:forgetting/digits-10/layer4-head/old} | {evidence:forgetting/digits-10/layer4-head} | {evidence:forgetting/ants-bees/layer4-head/old} | {evidence:forgetting/ants-bees/layer4-head} |
 # | everything, a tenth of the usual rate | {evidence:forgetting/digits-10/gentle/old} | {evidence:forgetting/digits-10/gentle} | {evidence:forgetting/ants-bees/gentle/old} | {evidence:forgetting/ants-bees/gentle} |
 # | everything, the usual rate | {evidence:forgetting/digits-10/usual/old} | {evidence:forgetting/digits-10/usual} | {evidence:forgetting/ants-bees/usual/old} | {evidence:forgetting/ants-bees/usual} |
+# | the same, held to the start | {evidence:forgetting/digits-10/usual-held/old} | {evidence:forgetting/digits-10/usual-held} | {evidence:forgetting/ants-bees/usual-held/old} | {evidence:forgetting/ants-bees/usual-held} |
+# | the same, rehearsing | {evidence:forgetting/digits-10/usual-rehearsing/old} | {evidence:forgetting/digits-10/usual-rehearsing} | {evidence:forgetting/ants-bees/usual-rehearsing/old} | {evidence:forgetting/ants-bees/usual-rehearsing} |
 # | the same, rates decaying | {evidence:forgetting/digits-10/usual-rates-decaying/old} | {evidence:forgetting/digits-10/usual-rates-decaying} | {evidence:forgetting/ants-bees/usual-rates-decaying/old} | {evidence:forgetting/ants-bees/usual-rates-decaying} |
 # | everything, ten times the usual rate | {evidence:forgetting/digits-10/aggressive/old} | {evidence:forgetting/digits-10/aggressive} | {evidence:forgetting/ants-bees/aggressive/old} | {evidence:forgetting/ants-bees/aggressive} |
 # | the usual rate, then halfway back | {evidence:forgetting/digits-10/usual/halfway-old} | {evidence:forgetting/digits-10/usual/halfway-new} | {evidence:forgetting/ants-bees/usual/halfway-old} | {evidence:forgetting/ants-bees/usual/halfway-new} |
@@ -422,6 +442,16 @@ charts.kept("forgetting")
 #   In a run that we opened, all of that was the work of BatchNorm. With its statistics put back to where they were, the
 #   old head knew as much as before.
 # - **Thawing stage by stage** is the subject of lesson 08. Everything moves in the end, and somewhat less is forgotten.
+# - **Holding on works on weights, and not on statistics.** Against the usual run it changes old knowledge by
+#   {evidence:forgetting/digits-10/usual-held/old against forgetting/digits-10/usual/old} on letters, and digits by
+#   {evidence:forgetting/digits-10/usual-held against forgetting/digits-10/usual}. On Tiny ImageNet it saved little,
+#   {evidence:forgetting/ants-bees/usual-held/old against forgetting/ants-bees/usual/old}, and ants and bees paid for it:
+#   {evidence:forgetting/ants-bees/usual-held against forgetting/ants-bees/usual}. How strongly to hold was chosen on digits alone.
+# - **Rehearsing keeps more where statistics forget, and has a price.** It changes old knowledge by
+#   {evidence:forgetting/digits-10/usual-rehearsing/old against forgetting/digits-10/usual/old} on letters and by
+#   {evidence:forgetting/ants-bees/usual-rehearsing/old against forgetting/ants-bees/usual/old} on Tiny ImageNet. The new task
+#   changes by {evidence:forgetting/digits-10/usual-rehearsing against forgetting/digits-10/usual} and by
+#   {evidence:forgetting/ants-bees/usual-rehearsing against forgetting/ants-bees/usual}. Each step also sees twice as many images.
 # - **Going halfway back is nearly free.** After the usual rate it changes old knowledge by
 #   {evidence:forgetting/digits-10/usual/halfway-old against forgetting/digits-10/usual/old} and by
 #   {evidence:forgetting/ants-bees/usual/halfway-old against forgetting/ants-bees/usual/old}, the new task by
