@@ -85,6 +85,9 @@ def steer(console: Console) -> None:
 def start(console: Console) -> None:
     console.fill("epochs", "1000")  # longer than any test
     console.wait("settings.epochs == 1000")
+    for strength in ("30", "0"):
+        console.fill("hold", strength)
+        console.wait(f"settings.hold == {strength}")
     console.press("run", "Enter")
     console.wait_status("running")
     console.wait_steps(5)
