@@ -184,7 +184,7 @@ model.load_state_dict({n: before[n] if "running" in n else after[n] for n in aft
 put_back = both(model)
 print("gentle: old {:.0%}, new {:.0%}".format(*ways["gentle (1e-4)"]))
 print("its statistics put back: old {:.0%}, new {:.0%}".format(*put_back))
-del gentle
+del gentle, model, before, after
 
 # %% [markdown]
 # Much of what a gentle rate forgets is in the statistics, not in the weights. It is not lost, only measured otherwise.
@@ -221,6 +221,7 @@ print("held: old {:.0%}, new {:.0%}".format(*held))
 plan = labkit.full(lr=RATE, epochs=6, batch_size=20, hold=0.05 / RATE)
 run = labkit.Run(net, data, plan, seed=0).fit()
 print("held, through labkit: old {:.0%}, new {:.0%}".format(*asked(run)))
+del run
 
 # %% [markdown]
 # ## Remedy 3 · Rehearse
@@ -297,7 +298,7 @@ ways["usual, halfway back"] = middle["old"].item(), middle["new"].item()
 forgotten.frontier(table(ways))
 
 # %%
-del model, usual, aggressive
+del usual, aggressive
 
 # %% [markdown]
 # One seed, so the order of close points is chance. The far ones are not.
