@@ -306,7 +306,8 @@ del usual, aggressive
 # %% [markdown]
 # ## Your turn in the console
 #
-# The console shows how far each stage has drifted. It does not show what is forgotten. Learn to guess one by the other.
+# The console shows how far each stage has drifted. Learn to guess from that what is forgotten.
+# Then choose *What is left of the old task* under *Look closer at*, and see how good your guess was.
 #
 # 1. Let it train, and note the drift of the stages.
 # 2. Multiply the rate by ten for a few steps. Which stage leaves first?
@@ -436,7 +437,7 @@ charts.kept("forgetting")
 #   and by {evidence:forgetting/ants-bees/aggressive against forgetting/ants-bees/usual} on ants and bees.
 # - **Head alone forgets nothing, and here it cost little.** Against everything at the usual rate, the new task differs by
 #   {evidence:forgetting/digits-10/head-alone against forgetting/digits-10/usual} and by {evidence:forgetting/ants-bees/head-alone against forgetting/ants-bees/usual}.
-#   On tasks further from the old one it costs more, as lessons 05 and 06 show.
+#   Both new tasks are close to the old ones. Nothing here tells of tasks that lie further away.
 # - **A gentle rate is no safe place.** On ants and bees a tenth of the usual rate learned less: against the usual one,
 #   the new task differs by {evidence:forgetting/ants-bees/gentle against forgetting/ants-bees/usual}. It forgot nearly as
 #   much: old knowledge differs by {evidence:forgetting/ants-bees/gentle/old against forgetting/ants-bees/usual/old}.
