@@ -38,6 +38,10 @@ def _of_ours(run: Run) -> bool:
     return isinstance(run, Run)
 
 
+def _of_our_pictures(run: Run) -> bool:
+    return _of_ours(run) and _of_pictures(run)
+
+
 def _of_an_old_task(run: Run) -> bool:
     return _of_ours(run) and run.plan.pretrained and origin.can_be_asked(run.net)
 
@@ -61,9 +65,15 @@ LOOKS = {
         "Where the samples lie: a map of the features", "feature_map.feature_map_now"
     ),
     "grad_cam": Choice("Where it looks: Grad-CAM", "inside.grad_cam", _of_pictures),
+    "activations": Choice("What a stage makes of an image", "inside.activations", _of_pictures),
     "similarity": Choice("How far each stage sees as it did at the start", "stages.similarity"),
     "gradient_norms": Choice("How long the gradients are, stage by stage", "stages.gradient_norms"),
     "filters": Choice("The filters of the first layer", "inside.filters", _of_pictures),
+    "worst": Choice("The images it is most wrong about", "predicted.worst_images", _of_pictures),
+    "uncertain": Choice(
+        "The images it is least sure of", "predicted.uncertain_images", _of_pictures
+    ),
+    "labels": Choice("Labels that may be wrong", "labels.suspect_labels", _of_our_pictures),
     "forgetting": Choice(
         "What is left of the old task", "forgotten.ForgettingSoFar", _of_an_old_task
     ),
