@@ -10,6 +10,7 @@ import runpy
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,6 +49,21 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         folder = tmp_path_factory.mktemp("cache")
         patch.setenv("LABKIT_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """One Chromium, for pages of any kind. Where none can be had the test is left out; in CI it fails."""
+    from lab_driver import NO_BROWSER, find_chromium, launch
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        executable = find_chromium(playwright)
+        if executable is None:
+            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(NO_BROWSER)
+        browser = launch(playwright, executable)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """One JupyterLab and one Chromium for the layer; a fresh page and kernel for each test.
 
-Where no browser can be had the layer is left out and says so; in CI, that is a failure.
+Where no browser can be had (`browser` in tests/conftest.py) the layer is left out and says so; in CI it fails.
 """
 
 from __future__ import annotations
@@ -16,25 +16,13 @@ pytest.importorskip("jupyterlab", reason="no JupyterLab: pip install '.[lab,test
 pytest.importorskip("axe_playwright_python", reason="no axe: pip install '.[test]'")
 
 import lab_driver
-from lab_driver import NO_BROWSER, SECOND, Notebook, Server, find_chromium, launch, serve
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from lab_driver import SECOND, Notebook, Server, serve
+from playwright.sync_api import Browser, Page, expect
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 OpenNotebook = Callable[[str], Notebook]
 WriteNotebook = Callable[..., str]
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        executable = find_chromium(playwright)
-        if executable is None:
-            leave_out = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-            leave_out(NO_BROWSER)
-        browser = launch(playwright, executable)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import lab_driver
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from labkit.insight import atlas
 from labkit.learn import atlas_panel
@@ -43,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def open_page(folder: Path) -> Iterator[Any]:
+def open_page(browser: Browser, folder: Path) -> Any:
     """Opens the card on a light or a dark page; the kernel's side is played by `say`."""
     script = (HERE / "atlas_panel.js").read_text("utf-8").replace("export default { render };", "")
     state = {"table": atlas.load(SHEET, folder).to_message(), "start": START}
@@ -63,13 +61,7 @@ def open_page(folder: Path) -> Iterator[Any]:
         page.goto((folder / "card.html").as_uri())
         return page
 
-    with sync_playwright() as playwright:
-        executable = lab_driver.find_chromium(playwright)
-        if executable is None:
-            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("no browser here")
-        browser = lab_driver.launch(playwright, executable)
-        yield opened
-        browser.close()
+    return opened
 
 
 @pytest.fixture

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import lab_driver
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from labkit.learn import clinic_card
 from labkit.learn.clinic import Clinic
@@ -56,7 +54,7 @@ render({{ model, el: document.getElementById("card") }});
 
 
 @pytest.fixture(scope="module")
-def open_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def open_page(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Opens the card on a light or a dark page; the kernel's side is played by `say`."""
     folder = tmp_path_factory.mktemp("ward")
     with pytest.MonkeyPatch.context() as patch:
@@ -79,13 +77,7 @@ def open_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         page.goto((folder / "card.html").as_uri())
         return page
 
-    with sync_playwright() as playwright:
-        executable = lab_driver.find_chromium(playwright)
-        if executable is None:
-            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("no browser here")
-        browser = lab_driver.launch(playwright, executable)
-        yield opened
-        browser.close()
+    return opened
 
 
 @pytest.fixture

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import lab_driver
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 import labkit
 from labkit.learn import predict_card
@@ -63,19 +60,8 @@ DROP = """([name, bytes]) => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_playwright() as playwright:
-        executable = lab_driver.find_chromium(playwright)
-        if executable is None:
-            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("no browser here")
-        opened = lab_driver.launch(playwright, executable)
-        yield opened
-        opened.close()
-
-
 @pytest.fixture
-def open_page(browser: Any, tmp_path: Path) -> Any:
+def open_page(browser: Browser, tmp_path: Path) -> Any:
     """Opens the panel on a light or a dark page; the kernel's side is played by `say`."""
     script = (HERE / "predict_card.js").read_text("utf-8").replace("export default { render };", "")
 

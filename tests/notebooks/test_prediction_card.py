@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import lab_driver
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 import labkit.learn.predictions as predictions
 
@@ -32,7 +30,7 @@ render({{ model, el: document.getElementById("card") }});
 
 
 @pytest.fixture
-def page(tmp_path: Path) -> Iterator[Page]:
+def page(browser: Browser, tmp_path: Path) -> Iterator[Page]:
     state = {
         "id": "x",
         "question": "How <i>much</i>?",
@@ -45,15 +43,10 @@ def page(tmp_path: Path) -> Iterator[Page]:
         style=(HERE / "prediction.css").read_text("utf-8"), script=script, state=json.dumps(state)
     )
     (tmp_path / "card.html").write_text(html, "utf-8")
-    with sync_playwright() as playwright:
-        executable = lab_driver.find_chromium(playwright)
-        if executable is None:
-            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("no browser here")
-        browser = lab_driver.launch(playwright, executable)
-        page = browser.new_page()
-        page.goto((tmp_path / "card.html").as_uri())
-        yield page
-        browser.close()
+    page = browser.new_page()
+    page.goto((tmp_path / "card.html").as_uri())
+    yield page
+    page.close()
 
 
 def press(page: Page, *keys: str) -> None:

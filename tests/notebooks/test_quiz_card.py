@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import lab_driver
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from labkit.learn import quiz_card
 
@@ -53,7 +51,7 @@ new MutationObserver((changes) => changes.forEach((one) => announced.push(one.ta
 
 
 @pytest.fixture(scope="module")
-def open_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def open_page(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Opens the card on a page of a theme, with what was chosen before."""
     folder = tmp_path_factory.mktemp("quiz")
     script = (HERE / "quiz_card.js").read_text("utf-8").replace("export default { render };", "")
@@ -70,13 +68,7 @@ def open_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         page.goto((folder / "card.html").as_uri())
         return page
 
-    with sync_playwright() as playwright:
-        executable = lab_driver.find_chromium(playwright)
-        if executable is None:
-            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("no browser here")
-        browser = lab_driver.launch(playwright, executable)
-        yield opened
-        browser.close()
+    return opened
 
 
 @pytest.fixture

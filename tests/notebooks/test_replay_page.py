@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import lab_driver
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from torch import nn
 
 import labkit
@@ -57,7 +55,9 @@ def recorder() -> replay.Recorder:
 
 
 @pytest.fixture(scope="module")
-def open_page(recorder: replay.Recorder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def open_page(
+    browser: Browser, recorder: replay.Recorder, tmp_path_factory: pytest.TempPathFactory
+) -> Any:
     folder: Path = tmp_path_factory.mktemp("page")
     content = json.dumps(recorder.recording())
     (folder / "run.js").write_text(f'(window.labkitRecordings ??= {{}})["run.js"] = {content};')
@@ -71,13 +71,7 @@ def open_page(recorder: replay.Recorder, tmp_path_factory: pytest.TempPathFactor
         expect(hook(page, "status")).to_be_visible()
         return page
 
-    with sync_playwright() as playwright:
-        executable = lab_driver.find_chromium(playwright)
-        if executable is None:
-            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("no browser here")
-        browser = lab_driver.launch(playwright, executable)
-        yield opened
-        browser.close()
+    return opened
 
 
 @pytest.fixture
