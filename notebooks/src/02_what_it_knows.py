@@ -467,7 +467,7 @@ learn.check("02-prototypes", by_prototype)
 #
 # The old head with its new meanings, the nearest prototype, and everything trained.
 #
-# | | old head, no label | nearest prototype | fine-tuned | fine-tuned, against old head |
+# | task | old head, no label | nearest prototype | fine-tuned | fine-tuned, against old head |
 # |---|---|---|---|---|
 # | digits, one label a class | {evidence:zero-shot/digits-1/fine-tuned/zero-shot} | {evidence:zero-shot/digits-1/fine-tuned/prototypes} | {evidence:zero-shot/digits-1/fine-tuned} | {evidence:zero-shot/digits-1/fine-tuned against zero-shot/digits-1/fine-tuned/zero-shot} |
 # | digits, three labels a class | {evidence:zero-shot/digits-3/fine-tuned/zero-shot} | {evidence:zero-shot/digits-3/fine-tuned/prototypes} | {evidence:zero-shot/digits-3/fine-tuned} | {evidence:zero-shot/digits-3/fine-tuned against zero-shot/digits-3/fine-tuned/zero-shot} |

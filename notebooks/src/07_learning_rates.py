@@ -468,7 +468,7 @@ learn.check("07-groups", rate_groups)
 #
 # Everything trains. Each stage has half the rate of the one above it, or all have the same.
 #
-# | | one rate | half for each stage down | difference |
+# | task | one rate | half for each stage down | difference |
 # |---|---|---|---|
 # | digits, three labels a class | {evidence:types/digits-3/full} | {evidence:discriminative/digits-3/full-rates-decaying} | {evidence:discriminative/digits-3/full-rates-decaying against types/digits-3/full} |
 # | digits, ten labels a class | {evidence:types/digits-10/full} | {evidence:discriminative/digits-10/full-rates-decaying} | {evidence:discriminative/digits-10/full-rates-decaying against types/digits-10/full} |

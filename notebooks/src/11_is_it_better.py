@@ -546,7 +546,7 @@ judging.luck("ants-bees")
 # Confidence is the mean probability of the answers that were given. The temperature was fitted on one half of the
 # validation images, and all these numbers but the last are of the other half.
 #
-# | | right | confidence | confidence less right | the same, at a fitted temperature | confidence when wrong |
+# | what trains | right | confidence | confidence less right | the same, at a fitted temperature | confidence when wrong |
 # |---|---|---|---|---|---|
 # | digits, `layer4` and head | {evidence:is-it-better/digits-10/layer4-0.001/right} | {evidence:is-it-better/digits-10/layer4-0.001/confidence} | {evidence:is-it-better/digits-10/layer4-0.001/confidence against is-it-better/digits-10/layer4-0.001/right} | {evidence:is-it-better/digits-10/layer4-0.001/confidence-scaled against is-it-better/digits-10/layer4-0.001/right} | {evidence:is-it-better/digits-10/layer4-0.001/sure-when-wrong} |
 # | digits, head alone | {evidence:is-it-better/digits-10/head-0.01/right} | {evidence:is-it-better/digits-10/head-0.01/confidence} | {evidence:is-it-better/digits-10/head-0.01/confidence against is-it-better/digits-10/head-0.01/right} | {evidence:is-it-better/digits-10/head-0.01/confidence-scaled against is-it-better/digits-10/head-0.01/right} | {evidence:is-it-better/digits-10/head-0.01/sure-when-wrong} |

@@ -472,7 +472,7 @@ outcome
 # The coach asks these questions by rules. It was examined on runs that were sabotaged in known ways, and on sound ones.
 # Their settings come from ranges that were never used while the rules were written. In brackets are 95 % intervals.
 #
-# | | the coach's first word |
+# | asked about | the coach's first word |
 # |---|---|
 # | sabotaged runs named rightly, from the curves alone | {coach:from-curves} |
 # | sabotaged runs named rightly, with audit and probes | {coach:right-first} |

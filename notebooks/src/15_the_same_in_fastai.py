@@ -409,7 +409,7 @@ learn.check("15-freeze", frozen_learner)
 # labels and the same network. Nothing was tuned: the rate is fastai's default. The rule was written before the runs:
 # the plan matches where the interval of the difference, paired by seed, holds zero.
 #
-# | | digits, ten labels a class | ants and bees |
+# | way | digits, ten labels a class | ants and bees |
 # |---|---|---|
 # | our plan of two phases | {evidence:fine-tune/digits-10/our-plan} | {evidence:fine-tune/ants-bees/our-plan} |
 # | fastai's `fine_tune` | {evidence:fine-tune/digits-10/fine_tune} | {evidence:fine-tune/ants-bees/fine_tune} |

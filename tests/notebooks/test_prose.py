@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import jupytext
@@ -151,3 +152,9 @@ def test_every_term_is_linked_where_it_first_appears(source: Path) -> None:
     assert len(links) >= 10
     assert len(set(links)) == len(links)
     assert set(links) <= known
+
+
+def test_a_table_has_no_heading_without_words(source):
+    lines = [line for text in prose(source) for line in text.splitlines()]
+    headings = [above for above, rule in pairwise(lines) if re.fullmatch(r"\|[-:| ]+\|", rule)]
+    assert all(all(map(str.strip, row.strip("|").split("|"))) for row in headings), headings
