@@ -24,9 +24,7 @@ from labkit.tuning.cache import Entry, Key, PrefixCache, Values
 from labkit.tuning.evaluation import Inputs, forward
 from labkit.tuning.precision import autocast, laid_out
 
-BATCH = (
-    32  # samples that go through the frozen part together: always this many, see `Prefix._compute`
-)
+BATCH = 32  # samples that go through the frozen part together, always; see `Prefix._compute`
 LEARNS_NOTHING = (
     nn.AdaptiveAvgPool2d,
     nn.AvgPool2d,
@@ -50,9 +48,7 @@ class View:
 
     def batch(self, split: Any, rows: Tensor) -> tuple[Inputs, Tensor]:
         """The samples at `rows` (n,) in this view, and their labels."""
-        if (
-            self.augment == "none"
-        ):  # whoever only answers for samples as they are need not know of views
+        if self.augment == "none":  # a split of old examples knows no views
             return split.batch(rows)
         chance = runtime.generator(self.seed, "view", self.number)
         return split.batch(rows, self.augment, chance)
