@@ -183,10 +183,16 @@ def test_a_long_story_does_not_hold_a_handler(make_run: Callable[..., Run]) -> N
     for step in range(1, 20001):
         run.journal.append(StepDone(step, step / 5, 1 / 3, 15, 16, 1e-3, "stem", 0.01))
     session = Session([run])
+    assert (
+        min(seconds_of_a_poll(session) for _ in range(5)) < 0.02
+    )  # the best: others use the processor, too
+
+
+def seconds_of_a_poll(session: Session) -> float:
+    """Processor time, as the wall's clock also counts while other processes run."""
+    began = time.thread_time()
     session.answer({"kind": "poll", "since": 0})
-    began = time.thread_time()  # not the wall's clock: other processes may hold the processor
-    session.answer({"kind": "poll", "since": 0})
-    assert time.thread_time() - began < 0.02
+    return time.thread_time() - began
 
 
 def test_a_chunk_gives_at_least_one_point() -> None:

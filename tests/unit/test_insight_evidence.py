@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ from labkit.insight.evidence import claims, making, record
 from labkit.insight.evidence.claim import Claim
 from labkit.insight.evidence.lessons import CLAIMS, EXPERIMENTS
 from labkit.insight.evidence.record import Row
-from labkit.insight.evidence.setting import Experiment, Reading, Setting
+from labkit.insight.evidence.setting import TRIAL_SEEDS, Experiment, Reading, Setting
 from labkit.insight.metrics import Estimate
 
 PLACE = {
@@ -343,4 +344,12 @@ def test_every_setting_has_a_key_of_its_own_and_five_seeds():
     for experiment in EXPERIMENTS:
         keys = [setting.key for setting in experiment.settings]
         assert len(set(keys)) == len(keys)
-        assert len(experiment.seeds) >= 5
+        assert len(experiment.seeds) >= 5 or experiment.seeds == TRIAL_SEEDS
+
+
+def test_no_lesson_and_no_claim_cites_what_was_only_tried(root):
+    tried = [experiment.name for experiment in EXPERIMENTS if experiment.seeds == TRIAL_SEEDS]
+    assert tried
+    texts = [path.read_text("utf-8") for path in (root / "notebooks" / "src").glob("*.py")]
+    rules = [inspect.getsource(claim.asked) for claim in CLAIMS]
+    assert not [name for name in tried for text in texts + rules if f"{name}/" in text]
