@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 import zipfile
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -216,35 +215,63 @@ def as_files(split: Any, count: int, folder: Path) -> list[Path]:
     return files
 
 
-@needs_fastai
-def test_a_learner_opens_where_labkit_is_not_and_says_what_the_run_says(
-    run: Run, tmp_path: Path
-) -> None:
-    names = ["<img src=x>", "['a', 'b']", "#na#", "nan", "ant\nbee", "🐜", "None", "0", "a/b", " "]
-    data = replace(run.data, classes=tuple(names))
+NAMES = ("<img src=x>", "['a', 'b']", "#na#", "nan", "ant\nbee", "🐜", "None", "0", "a/b", " ")
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A run whose classes have unfriendly names, as a learner, and what that says elsewhere: of 40 digits, and of the
+    first again, on its side, with a note in the file to turn it.
+    """
+
+    run: Run
+    exported: Exported
+    file: Path
+    said: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def learner(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Learner:
+    """Made and opened once, because a fresh process with fastai takes seconds."""
+    folder, pictures = tmp_path_factory.mktemp("fastai"), tmp_path_factory.mktemp("pictures")
+    data = replace(run.data, classes=NAMES)
     named = Run(run.net, data, run.plan, seed=0, precision=Precision()).fit()
-    out = labkit.export(named, tmp_path, formats=["fastai"])
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["model.json", "model.pkl"]
-    assert out.checked == 64
-    assert "fastai against torch on 64 pictures" in repr(out)
-    said = elsewhere(tmp_path / "model.pkl", as_files(run.data.test, 40, tmp_path))
-    judged = named.evaluate("test")
-    shares = torch.tensor(said["all"])
+    out = labkit.export(named, folder, formats=["fastai"])
+    files = as_files(named.data.test, 40, pictures)
+    tag = Image.Exif()
+    tag[0x0112] = 6
+    with Image.open(files[0]) as picture:
+        picture.transpose(Image.Transpose.ROTATE_90).save(pictures / "side.png", exif=tag)
+    said = elsewhere(folder / "model.pkl", [*files, pictures / "side.png"])
+    return Learner(named, out, folder / "model.pkl", said)
+
+
+@needs_fastai
+def test_a_learner_opens_where_labkit_is_not_and_says_what_the_run_says(learner: Learner) -> None:
+    files = sorted(file.name for file in learner.file.parent.iterdir())
+    assert files == ["model.json", "model.pkl"]
+    assert learner.exported.checked == 64
+    assert "fastai against torch on 64 pictures" in repr(learner.exported)
+    judged, said = learner.run.evaluate("test"), learner.said
+    shares = torch.tensor(said["all"])[:40]
     assert (shares - judged.probabilities[:40]).abs().max() < 1e-3
     assert torch.equal(shares.argmax(1), judged.predictions[:40])
-    assert said["classes"] == names
-    assert said["name"] == names[said["number"]] == names[int(judged.predictions[0])]
+    assert said["classes"] == list(NAMES)
+    assert said["name"] == NAMES[said["number"]] == NAMES[int(judged.predictions[0])]
     assert torch.allclose(torch.tensor(said["first"]), shares[0], atol=1e-5)
 
 
 @needs_fastai
-def test_the_card_says_what_a_learner_needs_and_that_it_is_a_pickle(
-    run: Run, tmp_path: Path
-) -> None:
-    about = labkit.export(run, tmp_path, formats=["fastai"]).card.recipe["fastai"]
-    assert Card.read(tmp_path / "model.json").recipe["fastai"] == about
+def test_a_photograph_on_its_side_is_turned_as_labkit_turns_it(learner: Learner) -> None:
+    assert learner.said["all"][40] == pytest.approx(learner.said["all"][0], abs=1e-6)
+
+
+@needs_fastai
+def test_the_card_says_what_a_learner_needs_and_that_it_is_a_pickle(learner: Learner) -> None:
+    about = learner.exported.card.recipe["fastai"]
+    assert Card.read(learner.file.with_suffix(".json")).recipe["fastai"] == about
     assert about["file"] == "model.pkl"
-    assert about["sha256"] == hashlib.sha256((tmp_path / "model.pkl").read_bytes()).hexdigest()
+    assert about["sha256"] == hashlib.sha256(learner.file.read_bytes()).hexdigest()
     assert about["needs"]["fastai"] == version("fastai")
     assert {"torch", "torchvision"} < about["needs"].keys()
     assert "labkit" not in about["needs"]
@@ -252,44 +279,30 @@ def test_the_card_says_what_a_learner_needs_and_that_it_is_a_pickle(
 
 
 @needs_fastai
-def test_a_learner_holds_no_code_no_path_and_no_picture(run: Run, tmp_path: Path) -> None:
-    labkit.export(run, tmp_path, formats=["fastai"])
-    with zipfile.ZipFile(tmp_path / "model.pkl") as parts:
+def test_a_learner_holds_no_code_no_path_and_no_picture(learner: Learner) -> None:
+    with zipfile.ZipFile(learner.file) as parts:
         (pickled,) = [name for name in parts.namelist() if name.endswith("data.pkl")]
         names = parts.read(pickled)
     for foreign in (b"cloudpickle", b"PosixPath", b"WindowsPath", str(Path.cwd()).encode()):
         assert foreign not in names
-    weights = sum(value.nbytes for value in run.model.state_dict().values())
-    assert (tmp_path / "model.pkl").stat().st_size < weights + 100_000
+    weights = sum(value.nbytes for value in learner.run.model.state_dict().values())
+    assert learner.file.stat().st_size < weights + 100_000
 
 
 @needs_fastai
 @pytest.mark.photos
-def test_a_learner_says_of_photographs_what_the_run_says(tmp_path: Path) -> None:
+def test_a_learner_says_of_photographs_what_the_run_says(photos: Path, tmp_path: Path) -> None:
     data = labkit.load_data("ants-bees", size=64)
     plan = labkit.feature_extraction(lr=0.01, epochs=2)
     net = labkit.load_backbone("resnet10")
     run = Run(net, data, plan, seed=0, precision=Precision()).fit()
     labkit.export(run, tmp_path, formats=["fastai"])
-    root = Path(os.environ["LABKIT_DATA"])
-    files = [next(root.rglob(Path(name).name)) for name in data.valid.names[:40]]
+    files = [next(photos.rglob(Path(name).name)) for name in data.valid.names[:40]]
     said = torch.tensor(elsewhere(tmp_path / "model.pkl", files)["all"])
     judged = run.evaluate("valid")
     apart = (said - judged.probabilities[:40]).abs().max(dim=1).values
     assert apart.median() < 0.02  # a JPEG is decoded at full size there, and cut at whole pixels
     assert int((said.argmax(1) != judged.predictions[:40]).sum()) <= 1
-
-
-@needs_fastai
-def test_a_photograph_on_its_side_is_turned_as_labkit_turns_it(run: Run, tmp_path: Path) -> None:
-    labkit.export(run, tmp_path, formats=["fastai"])
-    (upright,) = as_files(run.data.test, 1, tmp_path)
-    tag = Image.Exif()
-    tag[0x0112] = 6
-    with Image.open(upright) as picture:
-        picture.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "side.png", exif=tag)
-    said = elsewhere(tmp_path / "model.pkl", [upright, tmp_path / "side.png"])["all"]
-    assert said[0] == pytest.approx(said[1], abs=1e-6)
 
 
 NO_ROOM = """
