@@ -47,6 +47,7 @@ Key = TypeVar("Key", bound=Hashable)
 ALIGNED = 64  # bytes: where a tensor may begin in a block
 DISK_MOST = 2 * 2**30  # bytes of files a run
 DISK_SHARE = 10  # and no more than a tenth of what is free
+SMALL = 8 * 2**20  # bytes that may stay in memory when a run is over
 SPARE = 1  # block of a size waits to be used again: one is written while the next is filled
 _spare: dict[int, list[np.ndarray]] = {}
 
@@ -239,7 +240,7 @@ class CheckpointStore:
         raise LookupError(f"no checkpoint at or before step {step}")
 
     def newest(self) -> Checkpoint | None:
-        """The last checkpoint, which is always in memory."""
+        """The last checkpoint; None where there is none, or the run has rested since."""
         kept = next(reversed(self._kept.values()), None)
         return kept if isinstance(kept, Checkpoint) else None
 
@@ -252,6 +253,12 @@ class CheckpointStore:
         store = CheckpointStore(self.memory_budget, self.disk_budget)
         store._kept = {kept: value for kept, value in self._kept.items() if kept <= step}
         return store
+
+    def rest(self) -> None:
+        """The run is over for now: what only a way back needs, waits on disk, unless it is small."""
+        for step in list(self._kept)[1:]:
+            if self._kept[step].own_bytes > SMALL:
+                self._spool(step)
 
     def __len__(self) -> int:
         return len(self._kept)

@@ -108,6 +108,7 @@ class Run(Watched):
         """Over before the plan is. Logged with its step, so that a replay ends there whatever the clock says."""
         self._log.append(LoggedCommand(self.step_number, "end", {"reason": reason}))
         self.status = "ended"
+        self._checkpoints.rest()
         self._tell(RunEnded(self.step_number, self.epoch, reason))
 
     def _step_and_what_follows(self) -> None:
@@ -120,6 +121,8 @@ class Run(Watched):
             self._tell_epoch()
             self._turn()
         self._save_when_due(done.seconds)
+        if self.status == "ended":
+            self._checkpoints.rest()
 
     def _turn(self) -> None:
         """After an epoch: the end of the plan, the next phase, or simply the next epoch."""

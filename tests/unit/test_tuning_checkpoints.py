@@ -17,8 +17,8 @@ from labkit.tuning.checkpoints import Checkpoint, CheckpointStore, copies
 MEGABYTE = 2**20
 
 
-def checkpoint(step: int) -> Checkpoint:
-    weights = torch.full((MEGABYTE // 4,), float(step))
+def checkpoint(step: int, megabytes: int = 1) -> Checkpoint:
+    weights = torch.full((megabytes * MEGABYTE // 4,), float(step))
     return Checkpoint(step, {"head": {"w": weights}}, {"head": {}}, f"state {step}", weights.nbytes)
 
 
@@ -42,6 +42,21 @@ def test_memory_stays_within_the_budget_and_every_step_comes_back() -> None:
         found = store.latest(step)
         assert (found.step, found.state) == (step, f"state {step}")
         assert float(found.weights["head"]["w"][0]) == step
+
+
+def test_a_run_that_is_over_keeps_its_way_back_on_disk_and_goes_on_from_there() -> None:
+    store = CheckpointStore()
+    for step in (0, 10, 20):
+        store.add(checkpoint(step, megabytes=10))
+    store.rest()
+    store.settle()
+    assert store.in_memory() == 10 * MEGABYTE  # the first, with which it began
+    assert store.newest() is None
+    assert [store.latest(step).step for step in (9, 19, 25)] == [0, 10, 20]
+    store.add(checkpoint(30))
+    assert store.newest() is store.latest(30)
+    store.rest()
+    assert store.newest() is not None, "what is small stays"
 
 
 def test_the_last_checkpoint_before_a_step_is_found() -> None:
