@@ -88,12 +88,12 @@ def activations(
         axes.set_axis_off()
     colour_bar(picture, drawn, grid, "activation (no unit)")
     size = f"{found.layer.height} x {found.layer.width}"
-    title = f"{found.layer.name}: {len(channels)} of {len(found.maps)} channels, {size} places"
-    headline(picture, title)
+    extent = f"{len(channels)} of {len(found.maps)} channels, {size} places"
+    headline(picture, f"{found.layer.name}: {extent}")
     peak = found.table["peak"]
     alt = (
-        f"{found.name} and what {title} make of it. The channel that varies most is {channels[0]}, "
-        f"with values up to {peak[channels[0]]:.2g}."
+        f"{found.name} and what {found.layer.name} makes of it: {extent}. "
+        f"The channel that varies most is {channels[0]}, with values up to {peak[channels[0]]:.2g}."
     )
     return picture.told(alt, found.table.loc[channels])
 

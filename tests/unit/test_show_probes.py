@@ -50,6 +50,10 @@ NAMES = (
 )  # fmt: skip
 
 
+def test_activations_are_told_in_a_sentence(pictures):
+    assert "and what layer2 makes of it: 11 of " in pictures["activations"].alt
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_figure_of_a_probe_has_words_and_numbers(pictures, name):
     shown = pictures[name]
