@@ -6,6 +6,7 @@ README's table, the titles of the notebooks and the predictions they ask for are
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from labkit.learn import exercises, questions
 
@@ -29,12 +30,12 @@ class Lesson:
         """The file of the notebook, without a folder."""
         return f"{self.name}.ipynb"
 
-    @property
+    @cached_property
     def exercises(self) -> tuple[str, ...]:
         """The ids of its exercises, in their order."""
         return exercises.ids(self.number)
 
-    @property
+    @cached_property
     def quiz(self) -> tuple[str, ...]:
         """What its quiz asks, in order."""
         return tuple(question.text for question in questions.load(self.number))
