@@ -10,6 +10,7 @@ import re
 from pathlib import PurePosixPath
 
 from labkit.errors import LabkitError
+from labkit.hosts import DISTRIBUTION
 
 _COLAB = "https://colab.research.google.com"
 _BINDER = "https://mybinder.org"
@@ -22,7 +23,7 @@ import importlib.util
 import sys
 
 if "google.colab" in sys.modules and importlib.util.find_spec("labkit") is None:
-    %pip install --quiet --no-deps "labkit @ {archive}"\
+    %pip install --quiet --no-deps "{distribution} @ {archive}"\
 """
 
 
@@ -35,7 +36,10 @@ def bootstrap_cell(repository: str) -> str:
     Raises:
         LabkitError: when it is not of that form, because a cell would install something else.
     """
-    return _BOOTSTRAP.format(archive=f"https://github.com/{_checked(repository)}/archive/HEAD.zip")
+    return _BOOTSTRAP.format(
+        distribution=DISTRIBUTION,
+        archive=f"https://github.com/{_checked(repository)}/archive/HEAD.zip",
+    )
 
 
 def badges(repository: str, notebook: str) -> str:

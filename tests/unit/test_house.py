@@ -170,6 +170,20 @@ def test_an_installed_wheel_finds_its_cards_without_the_checkout(wheel, tmp_path
     assert int(count) >= 5
 
 
+def test_an_installed_wheel_knows_where_it_came_from_and_says_so(wheel, tmp_path):
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target"]
+    subprocess.run([*pip, str(tmp_path), wheel.filename], check=True, capture_output=True)
+    code = "from labkit import hosts; print(hosts.host(), hosts.how_to_install('export'))"
+    said = subprocess.check_output(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert said.startswith("wheel ")
+    assert f'labkit-finetuning[export] @ {Path(wheel.filename).as_uri()}"' in said
+
+
 def test_make_test_runs_every_layer(root):
     plan = subprocess.run(["make", "-n", "test"], cwd=root, capture_output=True, text=True)
     layers = {path.parent.name for path in (root / "tests").glob("*/test_*.py")}
