@@ -49,9 +49,10 @@ def measured(model: nn.Module, name: str, split: Any, device: torch.device) -> P
         if precision not in scratch:
             scratch[precision] = lay_out(copy.deepcopy(model).to(device).train(), precision)
         batch = laid_out(inputs, precision, device)
+        # Apart: what autocast has cast without gradients, an older torch would use again in the step.
+        with torch.no_grad(), autocast(precision, device):
+            forward(scratch[precision], batch)
         with autocast(precision, device):
-            with torch.no_grad():
-                forward(scratch[precision], batch)
             scores = forward(scratch[precision], batch)
         F.cross_entropy(scores.float(), targets.to(device)).backward()
 

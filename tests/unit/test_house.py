@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+import venv
 import zipfile
 from pathlib import Path
 
@@ -184,6 +186,20 @@ def test_an_installed_wheel_knows_where_it_came_from_and_says_so(wheel, tmp_path
     assert f'labkit-finetuning[export] @ {Path(wheel.filename).as_uri()}"' in said
 
 
+def test_the_tests_are_collected_where_fastai_is_not_installed(root):
+    """fastai is an extra; with the lowest versions of what is needed it need not be there."""
+    files = [
+        path for path in (root / "tests" / "unit").glob("*.py") if "fastai" in path.read_text()
+    ]
+    assert len(files) > 5
+    code = "import sys, pytest; sys.modules['fastai'] = None; sys.exit(pytest.main(sys.argv[1:]))"
+    options = ["--collect-only", "--quiet", "-p", "no:cacheprovider", *map(str, files)]
+    said = subprocess.run(
+        [sys.executable, "-c", code, *options], cwd=root, capture_output=True, text=True
+    )
+    assert said.returncode == 0, said.stdout
+
+
 def test_make_test_runs_every_layer(root):
     plan = subprocess.run(["make", "-n", "test"], cwd=root, capture_output=True, text=True)
     layers = {path.parent.name for path in (root / "tests").glob("*/test_*.py")}
@@ -196,6 +212,41 @@ def test_make_test_runs_every_layer(root):
         "--nbval-lax",
     ]:
         assert part in plan.stdout, part
+
+
+def test_an_installation_says_first_what_it_takes_and_the_readme_says_the_same(root):
+    plan = subprocess.run(
+        ["make", "-n", "install", "VENV=none/yet", "PYTHON=python"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    readme = " ".join((root / "README.md").read_text("utf-8").split())
+    said = re.findall(r"about [\d.]+ GB to download and [\d.]+ GB of disk", plan)
+    assert len(said) == 2
+    for size in said:
+        assert plan.index(size) < plan.index("--editable")
+        assert size in readme
+
+
+def test_where_the_cpu_build_of_torch_cannot_be_had_the_default_one_is_taken(root, tmp_path):
+    """`uv` is the real one, in an environment of its own, without a network."""
+    uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
+    if not Path(uv).exists():
+        pytest.skip("left out: uv is not installed")
+    venv.create(tmp_path / "venv", symlinks=True)
+    (tmp_path / "venv" / "bin" / "uv").symlink_to(uv)
+    said = subprocess.run(
+        ["make", "-s", "backend", f"VENV={tmp_path / 'venv'}"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        env={**os.environ, "UV_OFFLINE": "1", "UV_CACHE_DIR": str(tmp_path / "cache")},
+    )
+    assert said.stdout == "default\n"
 
 
 def test_continuous_integration_runs_make_test_and_nothing_else(root):
