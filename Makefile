@@ -121,12 +121,14 @@ page: $(STAMP) browser ## A real browser on a real JupyterLab; what `make lesson
 
 # ---------------------------------------------------------------- other versions
 
+# Beside them: what belongs to ipywidgets 7, and a plum that the fastai of that time can be pickled with.
 BOUNDS := build/bounds
+BESIDE := "ipykernel>=6.17" "jupyterlab-widgets>=1.1,<2" "plum-dispatch>=2.5,<2.10"
 bounds: $(STAMP) ## Install the lowest versions that pyproject.toml allows; run the quick tests and a console on them
 	$(call heading,The lowest versions that are allowed)
 	@$(BIN)/uv venv --quiet --seed --clear --python $(BIN)/python $(BOUNDS)
 	@$(BIN)/uv pip install --quiet --python $(BOUNDS)/bin/python --resolution lowest-direct \
-	  --editable ".[lab,test,pretrain,scale]"
+	  --editable ".[lessons,test,pretrain,scale]" $(BESIDE)
 	@OMP_NUM_THREADS=1 $(BOUNDS)/bin/python -m pytest --numprocesses=2 --dist=loadfile -m "not slow" \
 	  tests/unit tests/invariants tests/kernel/test_console_messages.py --durations=10
 

@@ -254,9 +254,11 @@ def widgets() -> tuple[Status, str, str]:
     found = {name: _version(name) for name in names}
     seen = ", ".join(f"{name} {number}" for name, number in found.items() if number)
     missing = [name for name in ("ipywidgets", "anywidget", "ipykernel") if not found[name]]
+    on_colab = hosts.host() == "colab"
     if missing:
-        return "fail", f"{seen}; missing: {', '.join(missing)}", hosts.how_to_install("lab")
-    if hosts.host() == "colab":
+        advice = hosts.how_to_install("" if on_colab else "lab")
+        return "fail", f"{seen}; missing: {', '.join(missing)}", advice
+    if on_colab:
         return "ok", f"{seen}; Colab brings its own front end", ""
     if not found["jupyterlab"]:
         return (

@@ -41,7 +41,7 @@ def checkout(package: Path = Path(__file__).parent) -> Path | None:
 
 
 def how_to_install(extra: str = "") -> str:
-    """The command that installs labkit here, with one of its extras: "lab", "export", "scale", "book" ..."""
+    """The command that installs labkit here, with one of its extras: "lessons", "lab", "export", "scale", "book" ..."""
     extras = f"[{extra}]" if extra else ""
     folder = checkout()
     if folder:

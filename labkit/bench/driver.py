@@ -97,7 +97,7 @@ def _turns(
 
 def _measure(inputs: Inputs, work: Work, peer: Peer, seed: int, most: int | None) -> Row:
     if missing := peer.missing():
-        problem = f"not installed: {', '.join(missing)} ({how_to_install('bench,lab')})"
+        problem = f"not installed: {', '.join(missing)} ({how_to_install('bench,lessons')})"
         return Row(work.name, peer.name, seed, status="missing", problem=problem)
     job = inputs.place(work, seed)
     if peer.extends and most is not None:

@@ -75,7 +75,7 @@ def export(
     - "onnx", `model.onnx`: for onnxruntime and many others; takes pictures in [0, 1], gives scores. Needs
       the extra `export`.
     - "fastai", `model.pkl`: `fastai.learner.load_learner` opens it where labkit is not installed, and `predict` takes
-      the file of a picture, whatever its size. Needs the extra `lab`. The card names what it needs where
+      the file of a picture, whatever its size. Needs the extra `lessons`. The card names what it needs where
       it is opened. It is a pickle, and opening a pickle runs code: open only your own.
 
     A file that computes is compared with torch on real pictures of the validation split before anything is written.
@@ -186,7 +186,7 @@ def _checked(run: Run, folder: Path, formats: Sequence[str], name: str) -> Path:
         onnx.refuse_without_packages()
     if "fastai" in formats and find_spec("fastai") is None:
         raise ExportError(
-            f"An export to fastai needs fastai, not installed here. To have it: {how_to_install('lab')}\n"
+            f"An export to fastai needs fastai, not installed here. To have it: {how_to_install('lessons')}\n"
             'The weights alone: formats=("safetensors",).'
         )
     return folder

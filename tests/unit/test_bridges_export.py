@@ -375,7 +375,7 @@ def test_without_fastai_the_extra_is_named_before_anything_is_written(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "fastai", None)  # as Python keeps what cannot be imported
-    with pytest.raises(ExportError, match=r"fastai, not installed here.*pip install.*\[lab\]"):
+    with pytest.raises(ExportError, match=r"fastai, not installed here.*pip install.*\[lessons\]"):
         labkit.export(run, tmp_path / "out", formats=["safetensors", "fastai"])
     assert not (tmp_path / "out").exists()
 

@@ -1,7 +1,7 @@
 """fastai, both ways: our data and networks in its Learner, and any of its Learners on our console.
 
 fastai's own code does its work, unchanged: what is compared with it here is the real thing. This room needs fastai
-(the extra `lab`), whose import takes seconds, so the rest of labkit imports it only when it is asked for.
+(the extra `lessons`), whose import takes seconds, so the rest of labkit imports it only when it is asked for.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ try:
     from fastai.vision.learner import create_head
 except ImportError as missing:
     raise LabkitError(
-        f"fastai is not installed here. To have it: {how_to_install('lab')}"
+        f"fastai is not installed here. To have it: {how_to_install('lessons')}"
     ) from missing
 
 from torch import nn
