@@ -11,6 +11,7 @@ import sys
 import tomllib
 import venv
 import zipfile
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,7 @@ def test_pins_hold_exact_versions_and_nothing_else(root):
 
 def test_binder_pins_what_the_tests_pin(root):
     tested = dict(_pins(root / "tests" / "constraints.txt"))
-    for name, number in _pins(root / "binder" / "requirements.txt"):
+    for name, number in _binders_pins(root):
         assert number.removesuffix("+cpu") == tested[name], name
 
 
@@ -95,12 +96,32 @@ def _pins(path: Path) -> list[tuple[str, ...]]:
     return [tuple(line.split("==")) for line in path.read_text().splitlines() if "==" in line]
 
 
-def test_binder_has_all_that_the_package_needs(root):
+def test_binder_has_all_that_the_package_and_the_lessons_need(root):
     from packaging.requirements import Requirement
 
-    pinned = {name for name, _ in _pins(root / "binder" / "requirements.txt")}
-    wanted = tomllib.loads((root / "pyproject.toml").read_text())["project"]["dependencies"]
+    pinned = {name for name, _ in _binders_pins(root)}
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["lessons"], *extras["export"]]
     assert {Requirement(line).name for line in wanted} <= pinned
+
+
+def test_what_binder_installs_alone_has_all_it_needs_but_what_is_left_out_on_purpose(root):
+    """fastai comes without its dependencies, because one of them is spaCy; the others are pinned."""
+    from packaging.requirements import Requirement
+
+    try:
+        needed = [Requirement(line) for line in requires("fastai") or []]
+    except PackageNotFoundError:
+        pytest.skip("left out: fastai is not installed")
+    wanted = {each.name.lower() for each in needed if each.marker is None}
+    assert wanted - {name for name, _ in _binders_pins(root)} == {"spacy"}
+
+
+def _binders_pins(root: Path) -> list[tuple[str, ...]]:
+    """Of the requirements and of what postBuild adds to them."""
+    added = re.findall(r"([\w-]+)==([\d.]+)", (root / "binder" / "postBuild").read_text())
+    return [*_pins(root / "binder" / "requirements.txt"), *added]
 
 
 def test_no_file_knows_the_machine_it_was_written_on(root):
