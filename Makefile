@@ -24,7 +24,8 @@ pytest  = $(BIN)/python -m pytest
 paired  = OMP_NUM_THREADS=1 $(pytest) --numprocesses=2 --dist=loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test install browser lint types arrows fast kernel lessons page bench-console notebooks book format pins clean
+.PHONY: help lab test quick install backend browser lint types arrows fast kernel lessons page bounds colab \
+  bench-console notebooks book format pins clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,7 +36,24 @@ lab: $(STAMP) ## Open JupyterLab on the first lesson; without a display, print t
 test: $(STAMP) ## Run every check and every test, cheapest first; go on after a failure
 	@$(MAKE) --no-print-directory --keep-going lint types arrows fast kernel lessons page
 
+quick: $(STAMP) ## Run what is quick of the unit tests and invariants: at most 3 minutes on 2 cores
+	$(call heading,Units and invariants that are quick)
+	@$(paired) -m "not slow" tests/unit tests/invariants
+
 # ---------------------------------------------------------------- the environment
+
+# What is in a download, measured for Python 3.11 on Linux; the README says the same. Most of the larger one are CUDA's
+# libraries, of no use without a GPU of NVIDIA's, so there the CPU build of torch and torchvision is taken where it can
+# be had: both or neither, because from two sources they do not fit each other.
+SMALL := about 0.6 GB to download and 2.2 GB of disk: 1 to 2 minutes at 100 Mbit/s
+LARGE := about 3.4 GB to download and 6.7 GB of disk: 5 to 7 minutes at 100 Mbit/s
+cpu_build = [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null && [ ! -e /dev/nvidiactl ] \
+  && ! ls $(VENV)/lib/python*/site-packages/nvidia >/dev/null 2>&1 \
+  && printf 'torch\ntorchvision\n' | UV_HTTP_RETRIES=0 UV_HTTP_TIMEOUT=20 $(BIN)/uv pip compile --quiet \
+    --python $(BIN)/python $(if $(PINS),--constraint $(PINS)) --torch-backend=cpu - >/dev/null 2>&1
+
+backend: ## Say which build of torch an installation takes here
+	@if $(cpu_build); then echo cpu; else echo default; fi
 
 install: $(STAMP) ## Create .venv and install the lab and its tools
 
@@ -48,9 +66,12 @@ $(STAMP): pyproject.toml $(wildcard $(PINS))
 	if [ -z "$$python" ]; then echo "labkit needs Python 3.11 or newer, and none was found. Name one: make lab PYTHON=/path/to/python"; exit 1; fi; \
 	test -x $(BIN)/python || $$python -m venv $(VENV) || { rm -rf $(VENV); \
 	  echo "Python's venv module does not work here. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
-	@pins="$(if $(PINS),--constraint $(PINS))"; \
-	$(BIN)/python -m pip install --quiet uv || true; \
-	for install in "$(BIN)/uv pip install --quiet --python $(BIN)/python" "$(BIN)/python -m pip install --quiet"; do \
+	@$(BIN)/python -m pip install --quiet uv || true
+	@pins="$(if $(PINS),--constraint $(PINS))"; if $(cpu_build); then build=--torch-backend=cpu; else build=; fi; \
+	if [ -n "$$build" ] || [ "$$(uname -s)" != Linux ]; then echo "With the CPU build of torch: $(SMALL)."; \
+	else echo "With the default build of torch: $(LARGE)."; fi; \
+	echo "Less where some of it was downloaded before. This is done once."; \
+	for install in "$(BIN)/uv pip install --quiet $$build --python $(BIN)/python" "$(BIN)/python -m pip install --quiet"; do \
 	  for limits in "$$pins" ""; do \
 	    if $$install $$limits --editable ".[$(EXTRAS)]"; then touch $@; exit 0; fi; \
 	    echo "That did not work: $$install $$limits"; done; done; exit 1
@@ -98,6 +119,32 @@ page: $(STAMP) browser ## A real browser on a real JupyterLab; what `make lesson
 	$(call heading,A real browser)
 	@$(paired) --dist=worksteal tests/browser --durations=5
 
+# ---------------------------------------------------------------- other versions
+
+# Beside them: what belongs to ipywidgets 7, and a plum that the fastai of that time can be pickled with.
+BOUNDS := build/bounds
+BESIDE := "ipykernel>=6.17" "jupyterlab-widgets>=1.1,<2" "plum-dispatch>=2.5,<2.10"
+bounds: $(STAMP) ## Install the lowest versions that pyproject.toml allows; run the quick tests and a console on them
+	$(call heading,The lowest versions that are allowed)
+	@$(BIN)/uv venv --quiet --seed --clear --python $(BIN)/python $(BOUNDS)
+	@$(BIN)/uv pip install --quiet --python $(BOUNDS)/bin/python --resolution lowest-direct \
+	  --editable ".[lessons,test,pretrain,scale]" $(BESIDE)
+	@OMP_NUM_THREADS=1 $(BOUNDS)/bin/python -m pytest --numprocesses=2 --dist=loadfile -m "not slow" \
+	  tests/unit tests/invariants tests/kernel/test_console_messages.py --durations=10
+
+# Colab has Python 3.13; `make colab COLAB_PYTHON=3.11` where there is none. LESSONS=00 runs one lesson.
+COLAB := build/colab
+COLAB_PYTHON ?= 3.13
+LESSONS ?=
+colab: $(STAMP) ## Run the solutions on the versions that Colab brings; not part of `make test`
+	$(call heading,The versions of Colab)
+	@$(BIN)/uv venv --quiet --seed --clear --python $(COLAB_PYTHON) $(COLAB)
+	@$(BIN)/uv pip install --quiet --python $(COLAB)/bin/python --constraint tests/colab.txt \
+	  --editable . fastai ipykernel ipython nbval pytest pytest-timeout nbformat
+	@OMP_NUM_THREADS=1 COLAB_RELEASE_TAG=none $(COLAB)/bin/labkit doctor
+	@OMP_NUM_THREADS=1 COLAB_RELEASE_TAG=none $(COLAB)/bin/python -m pytest -p tests.notebooks.promises \
+	  --nbval-lax --nbval-cell-timeout=200 $(or $(wildcard notebooks/solutions/$(LESSONS)*.ipynb),notebooks/solutions)
+
 # ---------------------------------------------------------------- measuring
 
 MINUTES ?= 10
@@ -121,7 +168,7 @@ format: $(STAMP) ## Put the code into its format
 # Without labkit itself and without what only some platforms have.
 pins: $(STAMP) ## Write the versions installed here to tests/constraints.txt
 	@{ sed -n '/^#/p' tests/constraints.txt; $(BIN)/uv pip freeze --quiet --python $(BIN)/python \
-	  | grep -vE '^(-e|#|labkit|pip|uv|cuda-|nvidia-|triton)'; } > .pins && mv .pins tests/constraints.txt
+	  | grep -vE '^(-e|#|labkit|pip|uv|cuda-|nvidia-|triton)' | sed 's/+cpu$$//'; } > .pins && mv .pins tests/constraints.txt
 
 clean: ## Remove the environment and everything that was made
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

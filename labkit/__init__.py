@@ -7,8 +7,9 @@ notebook starts at once and a script that only needs data never waits for matplo
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+
+from labkit.hosts import version_of
 
 _ROOMS = {
     "load_data": "data",
@@ -46,14 +47,22 @@ _ROOMS = {
     "export": "bridges.export",
     "LabkitError": "errors",
 }
-_MODULES = ("data", "models", "tuning", "insight", "show", "learn", "bridges", "runtime", "errors")
+_MODULES = (
+    "data",
+    "models",
+    "tuning",
+    "insight",
+    "show",
+    "learn",
+    "bridges",
+    "runtime",
+    "hosts",
+    "errors",
+)
 
 __all__ = sorted(_ROOMS)
 
-try:
-    __version__ = version("labkit")
-except PackageNotFoundError:  # running from a checkout that was never installed
-    __version__ = "0.0.0"
+__version__ = version_of("labkit")
 
 
 def __getattr__(name: str) -> Any:

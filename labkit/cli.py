@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from labkit.errors import LabkitError
+from labkit.hosts import how_to_install
 
 if TYPE_CHECKING:
     from labkit.data import ImageData
@@ -511,7 +512,7 @@ def _client(address: str) -> Any:
     try:
         from distributed import Client
     except ImportError:
-        raise LabkitError('--scheduler needs dask: pip install "labkit[scale]"') from None
+        raise LabkitError(f"--scheduler needs dask: {how_to_install('scale')}") from None
     try:
         return Client(address, timeout=20)
     except (OSError, ValueError) as error:

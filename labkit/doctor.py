@@ -19,7 +19,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from labkit import runtime
+from labkit import hosts, runtime
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -109,7 +109,7 @@ def _guarded(name: str, look: Callable[[], tuple[Status, str, str]]) -> Check:
         return Check(name, *look())
     except Exception as problem:
         seen = f"{type(problem).__name__}: {problem}".strip().splitlines()[0]
-        return Check(name, "fail", seen, "Install the lab again: `make clean`, then `make lab`.")
+        return Check(name, "fail", seen, hosts.how_to_start_afresh())
 
 
 # ---------------------------------------------------------------- the machine
@@ -138,6 +138,8 @@ def torch_pair() -> tuple[Status, str, str]:
             return "ok", f"{seen}; they were built for each other", ""
     except (ImportError, RuntimeError, AttributeError) as problem:
         seen += f"; {str(problem).splitlines()[0]}"
+    if hosts.host() in ("colab", "binder"):  # which bring a pair that fits
+        return "fail", seen, hosts.how_to_start_afresh()
     return "fail", seen, "Install torch and torchvision in one command and from one source."
 
 
@@ -238,22 +240,25 @@ def widgets() -> tuple[Status, str, str]:
     found = {name: _version(name) for name in names}
     seen = ", ".join(f"{name} {number}" for name, number in found.items() if number)
     missing = [name for name in ("ipywidgets", "anywidget", "ipykernel") if not found[name]]
+    on_colab = hosts.host() == "colab"
     if missing:
-        return "fail", f"{seen}; missing: {', '.join(missing)}", "pip install 'labkit[lab]'"
-    if "google.colab" in sys.modules:
+        advice = hosts.how_to_install("" if on_colab else "lab")
+        return "fail", f"{seen}; missing: {', '.join(missing)}", advice
+    if on_colab:
         return "ok", f"{seen}; Colab brings its own front end", ""
     if not found["jupyterlab"]:
         return (
             "warn",
             f"{seen}; no JupyterLab beside them",
-            "pip install 'labkit[lab]', or open lessons elsewhere.",
+            f"To have one: {hosts.how_to_install('lab')} Or open the lessons elsewhere.",
         )
     wanted = FRONT_ENDS.get(str(found["ipywidgets"]).split(".")[0])
     if wanted and (found["jupyterlab-widgets"] or "").split(".")[0] != wanted:
+        fit = hosts.how_to_install_package(f"jupyterlab-widgets=={wanted}.*")
         return (
             "fail",
             seen,
-            f"They do not fit: pip install 'jupyterlab-widgets=={wanted}.*' and reload the page.",
+            f"They do not fit. {fit}, then reload the page.",
         )
     return "ok", seen, ""
 
@@ -283,7 +288,7 @@ def weights() -> tuple[Status, str, str]:
         net = load_backbone(name)
         out = net.build(num_classes=2)(torch.rand(1, 3, 64, 64))
         if out.shape != (1, 2) or not bool(out.isfinite().all()):
-            return "fail", f"{name} gives nonsense", "Install labkit again: its files are damaged."
+            return "fail", f"{name} gives nonsense", hosts.how_to_start_afresh()
     return "ok", f"{' and '.join(SHIPPED)} load and answer", ""
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from threading import RLock
 from typing import IO, TYPE_CHECKING, Literal
 from uuid import uuid4
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 MemoryFormat = Literal["contiguous", "channels_last"]
 Dtype = Literal["fp32", "bf16"]
+
+ROOT = Path("/")  # below which the system describes itself; another one in tests
 
 
 # ---------------------------------------------------------------- what this process may use
@@ -43,32 +45,64 @@ def threads() -> int:
     return max(1, min([*limits, int(asked)] if asked.isdecimal() else limits))
 
 
-def _cgroup_cpus() -> float | None:
-    """The CPU limit of the control group in cores, or None where there is none."""
-    try:  # version 2: "max 100000" or "200000 100000"
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return None if quota == "max" else int(quota) / int(period)
-    except (OSError, ValueError):
-        pass
-    try:  # version 1: -1 means no limit
-        root = Path("/sys/fs/cgroup/cpu")
-        limit = int((root / "cpu.cfs_quota_us").read_text())
-        return limit / int((root / "cpu.cfs_period_us").read_text()) if limit > 0 else None
-    except (OSError, ValueError):
-        return None
-
-
-def memory_limit() -> int | None:
-    """The memory this process may use in bytes (control group, else the machine), or None if unknown."""
-    limits = []
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        try:
-            limits.append(int((Path("/sys/fs/cgroup") / name).read_text()))
-        except (OSError, ValueError):  # no such file, or "max"
-            continue
+def memory_limit(root: Path = ROOT) -> int | None:
+    """The memory this process may use in bytes (control groups, else the machine), or None if unknown."""
+    limits = list(_numbers(_groups("", root), "memory.max"))
+    limits += _numbers(_groups("memory", root), "memory.limit_in_bytes")
     with suppress(AttributeError, ValueError, OSError):  # no sysconf on Windows
         limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     return min(limits, default=None)
+
+
+def _cgroup_cpus(root: Path = ROOT) -> float | None:
+    """The CPU limit of the control groups in cores, or None where there is none."""
+    limits = []
+    for group in _groups("", root):
+        with suppress(OSError, ValueError):  # "max 100000" or "200000 100000"
+            quota, period = map(int, (group / "cpu.max").read_text().split())
+            limits.append(quota / period)
+    for group in _groups("cpu", root):
+        with suppress(OSError, ValueError):  # -1 means no limit
+            quota = int((group / "cpu.cfs_quota_us").read_text())
+            period = int((group / "cpu.cfs_period_us").read_text())
+            limits += [quota / period] if quota > 0 else []
+    return min(limits, default=None)
+
+
+def _numbers(folders: Iterator[Path], name: str) -> Iterator[int]:
+    for folder in folders:
+        with suppress(OSError, ValueError):  # no such file, or "max"
+            yield int((folder / name).read_text())
+
+
+def _groups(controller: str, root: Path) -> Iterator[Path]:
+    """The folders of the control group of this process and of all groups above it, up to the root of the mount.
+
+    A limit holds for everything below it, and a spawner or a scheduler sets it on a group deep inside, so each level
+    is asked. `controller` is the name of one of version 1, or "" for version 2, which has one tree for all.
+    """
+    with suppress(OSError, StopIteration, ValueError):
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+        names = (line.split(":", 2)[1:] for line in lines)
+        inside = next(path for who, path in names if controller in who.split(","))
+        for mount, shown in _cgroup_mounts(controller, root):
+            # What the mount shows begins at `shown`; a container is often shown its own group as the root.
+            below = PurePosixPath(inside)
+            below = below.relative_to(shown) if below.is_relative_to(shown) else PurePosixPath()
+            for level in (below, *below.parents):
+                yield mount / level
+
+
+def _cgroup_mounts(controller: str, root: Path) -> Iterator[tuple[Path, str]]:
+    """Where a controller is mounted, and which group is the root of what is seen there."""
+    for line in (root / "proc/self/mountinfo").read_text().splitlines():
+        place, _, kind = line.partition(" - ")
+        shown, mount = place.split()[3:5]
+        filesystem, _, options = kind.split(maxsplit=2)
+        if filesystem == ("cgroup" if controller else "cgroup2") and (
+            not controller or controller in options.split(",")
+        ):
+            yield root / mount.lstrip("/").replace("\\040", " "), shown
 
 
 @lru_cache(maxsize=1)

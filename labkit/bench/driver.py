@@ -15,6 +15,7 @@ from labkit.bench.processes import ask
 from labkit.bench.record import Record, Row, cold_seconds, machine, versions, write
 from labkit.bench.work import Work
 from labkit.errors import BenchError
+from labkit.hosts import how_to_install
 
 Tell = Callable[[str], None]
 # Not of a work's description.
@@ -103,7 +104,7 @@ def _turns(
 
 def _measure(inputs: Inputs, work: Work, peer: Peer, seed: int, most: int | None) -> Row:
     if missing := peer.missing():
-        problem = f"not installed: {', '.join(missing)} (pip install 'labkit[bench,lab]')"
+        problem = f"not installed: {', '.join(missing)} ({how_to_install('bench,lessons')})"
         return Row(work.name, peer.name, seed, status="missing", problem=problem)
     job = _job(inputs, work, peer, seed, most)
     try:

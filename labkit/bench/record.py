@@ -6,13 +6,14 @@ import json
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any, Literal
 
 from labkit import runtime
 from labkit.bench.work import Outcome, Work
 from labkit.errors import BenchError
+from labkit.hosts import version_of
 
 RECORDS = Path(__file__).parent / "records"
 Status = Literal["measured", "missing", "failed"]
@@ -175,7 +176,7 @@ def versions(names: Sequence[str] = PACKAGES) -> dict[str, str]:
     found = {}
     for name in names:
         try:
-            found[name] = version(name)
+            found[name] = version_of(name)
         except PackageNotFoundError:
             continue
     return found

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from labkit.bridges import onnx
 from labkit.errors import ExportError
+from labkit.hosts import how_to_install
 from labkit.models import Card, save_weights
 from labkit.models.files import sha256
 from labkit.runtime import write_atomic
@@ -72,9 +73,9 @@ def export(
     - "safetensors", `model.safetensors`: every number to the bit, and `model.json`, its card. Back again:
       `labkit.load_backbone(run.net.name, weights="model.safetensors").trained()`.
     - "onnx", `model.onnx`: for onnxruntime and many others; takes pictures in [0, 1], gives scores. Needs
-      `pip install "labkit[export]"`.
+      the extra `export`.
     - "fastai", `model.pkl`: `fastai.learner.load_learner` opens it where labkit is not installed, and `predict` takes
-      the file of a picture, whatever its size. Needs `pip install "labkit[lab]"`. The card names what it needs where
+      the file of a picture, whatever its size. Needs the extra `lessons`. The card names what it needs where
       it is opened. It is a pickle, and opening a pickle runs code: open only your own.
 
     A file that computes is compared with torch on real pictures of the validation split before anything is written.
@@ -185,7 +186,7 @@ def _checked(run: Run, folder: Path, formats: Sequence[str], name: str) -> Path:
         onnx.refuse_without_packages()
     if "fastai" in formats and find_spec("fastai") is None:
         raise ExportError(
-            'An export to fastai needs fastai, not installed here. To have it: pip install "labkit[lab]". '
+            f"An export to fastai needs fastai, not installed here. To have it: {how_to_install('lessons')}\n"
             'The weights alone: formats=("safetensors",).'
         )
     return folder

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from labkit.errors import ExportError
+from labkit.hosts import how_to_install
 
 NEEDED = ("onnx", "onnxruntime")
 
@@ -22,7 +23,8 @@ def refuse_without_packages() -> None:
     if missing:
         raise ExportError(
             f"An export to ONNX needs {', '.join(missing)}, not installed here. "
-            'To have all it needs: pip install "labkit[export]". The weights alone: formats=("safetensors",).'
+            f"To have all it needs: {how_to_install('export')}\n"
+            'The weights alone: formats=("safetensors",).'
         )
 
 

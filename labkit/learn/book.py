@@ -31,6 +31,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from labkit.errors import LabkitError
+from labkit.hosts import how_to_install
 from labkit.learn import links, rehearsal
 from labkit.runtime import write_atomic
 
@@ -352,7 +353,7 @@ def _need_sphinx() -> None:
     if not all(find_spec(name) for name in ("myst_nb", "sphinx_book_theme", "nbclient")):
         raise BookError(
             "The reading edition is made with Sphinx, which is not installed. `make book` installs it, or: "
-            'pip install "labkit[book]"'
+            f"{how_to_install('book')}"
         )
 
 

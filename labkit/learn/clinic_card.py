@@ -177,6 +177,6 @@ def _cell(value: Any) -> str:
     """A value of a table as a reader wants it."""
     if value is None or (isinstance(value, float) and isnan(value)):
         return ""
-    if isinstance(value, bool | np.bool):
+    if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -11,9 +11,11 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from labkit.errors import LabkitError
+from labkit.hosts import DISTRIBUTION
 
 _COLAB = "https://colab.research.google.com"
 _BINDER = "https://mybinder.org"
+LINE = 100  # characters of a line of code
 _OWNER_AND_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 # `--no-deps` is the promise: pip may add labkit and may touch nothing else. Colab has all that labkit needs.
@@ -23,11 +25,11 @@ import importlib.util
 import sys
 
 if "google.colab" in sys.modules and importlib.util.find_spec("labkit") is None:
-    %pip install --quiet --no-deps "labkit @ {archive}"
+    %pip install --quiet --no-deps "{distribution} @ {archive}"
 
 from labkit import learn
 
-learn.warm_up({modules})\
+{warm_up}\
 """
 
 
@@ -42,9 +44,18 @@ def bootstrap_cell(repository: str, modules: Iterable[str] = ()) -> str:
         LabkitError: when it is not of that form, because a cell would install something else.
     """
     return _BOOTSTRAP.format(
+        distribution=DISTRIBUTION,
         archive=f"https://github.com/{_checked(repository)}/archive/HEAD.zip",
-        modules=", ".join(f'"{name}"' for name in modules),
+        warm_up=_call("learn.warm_up", [f'"{name}"' for name in modules]),
     )
+
+
+def _call(function: str, arguments: list[str]) -> str:
+    """A call in the course's format: on one line, or with a line an argument."""
+    line = f"{function}({', '.join(arguments)})"
+    if len(line) <= LINE:
+        return line
+    return "\n".join([f"{function}(", *(f"    {argument}," for argument in arguments), ")"])
 
 
 def badges(repository: str, notebook: str) -> str:

@@ -12,13 +12,14 @@ import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from labkit import insight, runtime
+from labkit.hosts import version_of
 from labkit.runtime import write_atomic
 from labkit.show import figures, predicted
 from labkit.show.picture import Picture, table_html
@@ -253,7 +254,7 @@ def _versions() -> pd.DataFrame:
     rows = [("python", platform.python_version())]
     for name in PACKAGES:
         try:
-            rows.append((name, version(name)))
+            rows.append((name, version_of(name)))
         except PackageNotFoundError:
             continue
     return pd.DataFrame(rows, columns=["package", "version"])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from labkit import runtime
+from labkit.hosts import version_of
 from labkit.models import Card, Measure
 from labkit.tuning.evaluation import Evaluation
 
@@ -71,7 +71,7 @@ def _recipe(run: Run) -> dict[str, Any]:
         "budget_seconds": run.budget.seconds if run.budget else None,
         "trained_in": str(run.precision),
         "input": _input(run),
-        "versions": {name: version(name) for name in ("torch", "labkit")},
+        "versions": {name: version_of(name) for name in ("torch", "labkit")},
     }
 
 

@@ -291,7 +291,7 @@ print(f"likely wrong: {len(likely)} labels, and {right} of them are")
 try:
     from cleanlab.filter import find_label_issues
 except ImportError:
-    print('cleanlab is not installed here. To have it: pip install "labkit[lab]"')
+    print("cleanlab is not installed here. To have it:", labkit.hosts.how_to_install("lessons"))
 else:
     theirs = find_label_issues(
         judged.given.numpy(),
@@ -331,7 +331,7 @@ try:
     from fastai.vision.widgets import ImageClassifierCleaner
 except ImportError:
     ImageClassifierCleaner = None
-    print('fastai is not installed here. To have it: pip install "labkit[lab]"')
+    print("fastai is not installed here. To have it:", labkit.hosts.how_to_install("lessons"))
 
 # %%
 if ImageClassifierCleaner:

@@ -52,7 +52,13 @@ class Wire:
         return __import__("ast").literal_eval(value["data"]["text/plain"])
 
     def open_subshell(self) -> bool:
-        """Ask for a subshell on the control channel, as JupyterLab 4.4 and later do for comms."""
+        """Ask for a subshell on the control channel, as JupyterLab 4.4 and later do for comms.
+
+        Like JupyterLab, ask first whether the kernel has any: an ipykernel before 7 never answers the request.
+        """
+        about = self.client.kernel_info(reply=True, timeout=30)["content"]
+        if "kernel subshells" not in about.get("supported_features", []):
+            return False
         request = self.client.session.msg("create_subshell_request", {})
         self.client.control_channel.send(request)
         deadline = time.monotonic() + 30

@@ -12,6 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torch import nn
+
+pytest.importorskip("fastai", reason="left out: fastai is not installed")
+
 from fastai.callback.core import Callback
 from fastai.callback.training import BnFreeze
 from fastai.data.core import DataLoaders
@@ -22,8 +27,6 @@ from fastai.optimizer import SGD
 from fastai.vision.augment import Resize, aug_transforms
 from fastai.vision.core import imagenet_stats
 from fastai.vision.data import ImageDataLoaders
-from PIL import Image
-from torch import nn
 
 import labkit
 from labkit.bridges import fastai as bridge

@@ -46,7 +46,8 @@ def test_every_archive_has_a_published_checksum():
 def test_checksums_and_classes_are_the_ones_that_torchvision_publishes():
     from torchvision.datasets import CIFAR10, Flowers102
 
-    assert list(card("flowers102").classes) == Flowers102.classes
+    if hasattr(Flowers102, "classes"):  # the oldest torchvision that is allowed has no names
+        assert list(card("flowers102").classes) == Flowers102.classes
     assert {archive.md5 for archive in card("flowers102").archives} == {
         md5 for _, md5 in Flowers102._file_dict.values()
     }

@@ -114,3 +114,25 @@ def test_damaged_weights_fail_by_name(monkeypatch):
     check = doctor._guarded("Weights", doctor.weights)
     assert check == Check("Weights", "fail", check.detail, check.advice)
     assert "checksum" in check.detail
+
+
+@pytest.mark.parametrize(
+    ("place", "variable"), [("colab", "COLAB_RELEASE_TAG"), ("binder", "BINDER_SERVICE_HOST")]
+)
+def test_advice_fits_the_place(monkeypatch, place, variable):
+    """Nobody on Colab or Binder has make, and Colab must keep its own front end."""
+    monkeypatch.setenv(variable, "here")
+    there = {"ipywidgets": "7.7.1", "anywidget": "0.9.21", "ipykernel": "6.17.1"}
+    if place == "colab":
+        monkeypatch.setattr(doctor, "_version", there.get)
+        assert doctor.widgets()[0] == "ok"
+        monkeypatch.setattr(doctor, "_version", {**there, "anywidget": None}.get)
+        assert "[" not in doctor.widgets()[2]
+
+    def broken():
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+    monkeypatch.setattr("torchvision.ops.nms", lambda *_: broken())
+    for check in (doctor.torch_pair()[2], doctor._guarded("Device", broken).advice):
+        assert "make" not in check
+        assert "Install" not in check

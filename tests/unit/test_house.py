@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+import venv
 import zipfile
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 import pytest
@@ -85,7 +88,7 @@ def test_pins_hold_exact_versions_and_nothing_else(root):
 
 def test_binder_pins_what_the_tests_pin(root):
     tested = dict(_pins(root / "tests" / "constraints.txt"))
-    for name, number in _pins(root / "binder" / "requirements.txt"):
+    for name, number in _binders_pins(root):
         assert number.removesuffix("+cpu") == tested[name], name
 
 
@@ -93,12 +96,32 @@ def _pins(path: Path) -> list[tuple[str, ...]]:
     return [tuple(line.split("==")) for line in path.read_text().splitlines() if "==" in line]
 
 
-def test_binder_has_all_that_the_package_needs(root):
+def test_binder_has_all_that_the_package_and_the_lessons_need(root):
     from packaging.requirements import Requirement
 
-    pinned = {name for name, _ in _pins(root / "binder" / "requirements.txt")}
-    wanted = tomllib.loads((root / "pyproject.toml").read_text())["project"]["dependencies"]
+    pinned = {name for name, _ in _binders_pins(root)}
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["lessons"], *extras["export"]]
     assert {Requirement(line).name for line in wanted} <= pinned
+
+
+def test_what_binder_installs_alone_has_all_it_needs_but_what_is_left_out_on_purpose(root):
+    """fastai comes without its dependencies, because one of them is spaCy; the others are pinned."""
+    from packaging.requirements import Requirement
+
+    try:
+        needed = [Requirement(line) for line in requires("fastai") or []]
+    except PackageNotFoundError:
+        pytest.skip("left out: fastai is not installed")
+    wanted = {each.name.lower() for each in needed if each.marker is None}
+    assert wanted - {name for name, _ in _binders_pins(root)} == {"spacy"}
+
+
+def _binders_pins(root: Path) -> list[tuple[str, ...]]:
+    """Of the requirements and of what postBuild adds to them."""
+    added = re.findall(r"([\w-]+)==([\d.]+)", (root / "binder" / "postBuild").read_text())
+    return [*_pins(root / "binder" / "requirements.txt"), *added]
 
 
 def test_no_file_knows_the_machine_it_was_written_on(root):
@@ -170,6 +193,34 @@ def test_an_installed_wheel_finds_its_cards_without_the_checkout(wheel, tmp_path
     assert int(count) >= 5
 
 
+def test_an_installed_wheel_knows_where_it_came_from_and_says_so(wheel, tmp_path):
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target"]
+    subprocess.run([*pip, str(tmp_path), wheel.filename], check=True, capture_output=True)
+    code = "from labkit import hosts; print(hosts.host(), hosts.how_to_install('export'))"
+    said = subprocess.check_output(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert said.startswith("wheel ")
+    assert f'labkit-finetuning[export] @ {Path(wheel.filename).as_uri()}"' in said
+
+
+def test_the_tests_are_collected_where_fastai_is_not_installed(root):
+    """fastai is an extra; with the lowest versions of what is needed it need not be there."""
+    files = [
+        path for path in (root / "tests" / "unit").glob("*.py") if "fastai" in path.read_text()
+    ]
+    assert len(files) > 5
+    code = "import sys, pytest; sys.modules['fastai'] = None; sys.exit(pytest.main(sys.argv[1:]))"
+    options = ["--collect-only", "--quiet", "-p", "no:cacheprovider", *map(str, files)]
+    said = subprocess.run(
+        [sys.executable, "-c", code, *options], cwd=root, capture_output=True, text=True
+    )
+    assert said.returncode == 0, said.stdout
+
+
 def test_make_test_runs_every_layer(root):
     plan = subprocess.run(["make", "-n", "test"], cwd=root, capture_output=True, text=True)
     layers = {path.parent.name for path in (root / "tests").glob("*/test_*.py")}
@@ -182,6 +233,41 @@ def test_make_test_runs_every_layer(root):
         "--nbval-lax",
     ]:
         assert part in plan.stdout, part
+
+
+def test_an_installation_says_first_what_it_takes_and_the_readme_says_the_same(root):
+    plan = subprocess.run(
+        ["make", "-n", "install", "VENV=none/yet", "PYTHON=python"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    readme = " ".join((root / "README.md").read_text("utf-8").split())
+    said = re.findall(r"about [\d.]+ GB to download and [\d.]+ GB of disk", plan)
+    assert len(said) == 2
+    for size in said:
+        assert plan.index(size) < plan.index("--editable")
+        assert size in readme
+
+
+def test_where_the_cpu_build_of_torch_cannot_be_had_the_default_one_is_taken(root, tmp_path):
+    """`uv` is the real one, in an environment of its own, without a network."""
+    uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
+    if not Path(uv).exists():
+        pytest.skip("left out: uv is not installed")
+    venv.create(tmp_path / "venv", symlinks=True)
+    (tmp_path / "venv" / "bin" / "uv").symlink_to(uv)
+    said = subprocess.run(
+        ["make", "-s", "backend", f"VENV={tmp_path / 'venv'}"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        env={**os.environ, "UV_OFFLINE": "1", "UV_CACHE_DIR": str(tmp_path / "cache")},
+    )
+    assert said.stdout == "default\n"
 
 
 def test_continuous_integration_runs_make_test_and_nothing_else(root):

@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from labkit.errors import LabkitError
+from labkit.hosts import DISTRIBUTION
 from labkit.learn.colab import badges, bootstrap_cell, with_badges
 
 # What Colab brings, autumn 2026, as far as it is known.
@@ -70,7 +71,9 @@ def test_the_colab_cell_would_install_labkit_and_touch_nothing_else(root):
     said = subprocess.run(
         [sys.executable, "-m", "pip", *plan], capture_output=True, text=True, check=True
     )
-    assert [item["metadata"]["name"] for item in json.loads(said.stdout)["install"]] == ["labkit"]
+    assert [item["metadata"]["name"] for item in json.loads(said.stdout)["install"]] == [
+        DISTRIBUTION
+    ]
 
 
 def test_the_colab_cell_does_nothing_elsewhere():
@@ -94,7 +97,7 @@ def test_the_colab_cell_installs_on_colab_once(monkeypatch):
 def test_the_address_comes_from_the_setting():
     assert (
         pip_line(bootstrap_cell("owner/name"))[-1]
-        == "labkit @ https://github.com/owner/name/archive/HEAD.zip"
+        == "labkit-finetuning @ https://github.com/owner/name/archive/HEAD.zip"
     )
     markdown = badges("owner/name", "notebooks/05.ipynb")
     assert "/github/owner/name/blob/HEAD/notebooks/05.ipynb" in markdown

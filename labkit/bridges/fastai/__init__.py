@@ -1,7 +1,7 @@
 """fastai, both ways: our data and networks in its Learner, and any of its Learners on our console.
 
 fastai's own code does its work, unchanged: what is compared with it here is the real thing. This room needs fastai
-(`pip install "labkit[lab]"`), whose import takes seconds, so the rest of labkit imports it only when it is asked for.
+(the extra `lessons`), whose import takes seconds, so the rest of labkit imports it only when it is asked for.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from labkit.errors import BackboneError, LabkitError, PlanError
+from labkit.hosts import how_to_install
 
 try:
     from fastai.layers import apply_init
@@ -17,7 +18,7 @@ try:
     from fastai.vision.learner import create_head
 except ImportError as missing:
     raise LabkitError(
-        'fastai is not installed here. To have it: pip install "labkit[lab]"'
+        f"fastai is not installed here. To have it: {how_to_install('lessons')}"
     ) from missing
 
 from torch import nn

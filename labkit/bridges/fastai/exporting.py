@@ -13,7 +13,7 @@ import sys
 import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.metadata import PackageNotFoundError, packages_distributions
 from pathlib import Path, PurePath
 from types import ModuleType
 from typing import Any
@@ -30,6 +30,7 @@ from PIL import ImageOps
 from torch import Tensor, nn
 
 from labkit.errors import ExportError
+from labkit.hosts import version_of
 from labkit.models import staging
 
 OLD_NAMES = {"__builtin__", "copy_reg"}  # which pickle gives to modules of Python
@@ -86,14 +87,14 @@ def needs(file: bytes) -> dict[str, str]:
             return super().find_class(module, name)
 
     _opened(file, Noting)
-    sold_as = packages_distributions()
+    sold_as = {**packages_distributions(), "labkit": ["labkit"]}  # which `version_of` knows
     theirs = sorted(asked - sys.stdlib_module_names - OLD_NAMES)
     return {name: _version(sold_as.get(name, [name])[0]) for name in theirs}
 
 
 def _version(package: str) -> str:
     try:
-        return version(package)
+        return version_of(package)
     except PackageNotFoundError:
         return "a file of your own"
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from labkit.errors import LabkitError
+from labkit.hosts import how_to_install
 
 CASELESS = frozenset("ckopsuvwxyz")  # stretched to fill a box, one shape in both cases
 CLASSES = tuple(
@@ -51,7 +52,7 @@ def fonts() -> list[Path]:
     if spec is None or not spec.submodule_search_locations:
         raise LabkitError(
             "The letters are drawn with the fonts that matplotlib ships, and matplotlib is not installed. "
-            "Run: pip install matplotlib"
+            f"Run: {how_to_install()}"
         )
     folder = Path(spec.submodule_search_locations[0]) / "mpl-data" / "fonts" / "ttf"
     return sorted(path for path in folder.glob("*.ttf") if not SYMBOLS.search(path.name))

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from labkit import runtime
 from labkit.errors import DataError
+from labkit.hosts import how_to_install
 from labkit.models.card import Card, Measure
 from labkit.models.files import read_weights, save_weights, sha256
 from labkit.models.pretrain.loop import MEAN, STD, Pretraining, Recipe, Watcher, describe_machine
@@ -207,7 +208,8 @@ def _pyarrow() -> Any:
         import pyarrow.parquet
     except ImportError as error:
         raise DataError(
-            "Parquet files are read with pyarrow, which is not installed. Run: pip install 'labkit[pretrain]'"
+            "Parquet files are read with pyarrow, which is not installed. "
+            f"Run: {how_to_install('pretrain')}"
         ) from error
     return pyarrow.parquet
 

@@ -16,6 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 from labkit.errors import SweepError
+from labkit.hosts import how_to_install
 from labkit.tuning.sweeps.jobs import Job, Row
 from labkit.tuning.sweeps.parts import hand_over
 from labkit.tuning.sweeps.processes import TRIES, use_one_thread
@@ -25,7 +26,7 @@ try:
     from distributed import WorkerPlugin, as_completed
 except ImportError as error:
     raise SweepError(
-        'A sweep on a cluster needs dask and distributed. Install them with: pip install "labkit[scale]"'
+        f"A sweep on a cluster needs dask and distributed. Install them with: {how_to_install('scale')}"
     ) from error
 
 
