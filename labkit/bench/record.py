@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from labkit import runtime
 from labkit.bench.work import Outcome, Work
-from labkit.errors import BenchError
+from labkit.errors import UNREADABLE, BenchError
 
 RECORDS = Path(__file__).parent / "records"
 Status = Literal["measured", "missing", "failed"]
@@ -131,7 +131,7 @@ def read(path: Path) -> Record:
         raise BenchError(
             f"There is no record {path}. Make one: labkit bench --out {path}"
         ) from None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise BenchError(
             f"{path} is not a record of the bench ({error}). Make a new one: labkit bench --out {path}"
         ) from error
