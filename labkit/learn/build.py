@@ -125,9 +125,17 @@ def _prepared(source: Path, repository: str, terms: Iterable[glossary.Term]) -> 
     title, _, rest = cells[0].source.partition("\n")
     badges = colab.badges(repository, f"notebooks/{source.stem}.ipynb")
     cells[0].source = f"{title}\n\n{badges}\n{rest}".rstrip()
-    bootstrap = nbformat.v4.new_code_cell(colab.bootstrap_cell(repository))
+    code = [cell.source for cell in cells if cell.cell_type == "code"]
+    bootstrap = nbformat.v4.new_code_cell(colab.bootstrap_cell(repository, _slow_imports(code)))
     bootstrap.metadata["tags"] = ["bootstrap"]
     return [cells[0], bootstrap, *cells[1:]]
+
+
+def _slow_imports(code: Iterable[str]) -> list[str]:
+    """What a lesson's own cells import that takes long, and not every lesson needs."""
+    text = "\n".join(code)
+    fastai = re.findall(r"^\s*from (fastai[\w.]*) import", text, flags=re.M)
+    return sorted({*fastai, *(["torch.optim"] if "torch.optim" in text else [])})
 
 
 def _filler(source: Path) -> Callable[[re.Match[str]], str]:
