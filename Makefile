@@ -151,6 +151,15 @@ MINUTES ?= 10
 bench-console: $(STAMP) browser ## Measure the console in a real page while ResNet-18 trains
 	@$(BIN)/python tests/bench/console.py --minutes $(MINUTES)
 
+# ---------------------------------------------------------------- outside CI
+.PHONY: mutants fresh
+
+mutants: $(STAMP) ## Make small mistakes in a copy of the checkout, and see that a test notices each
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants
+
+fresh: $(STAMP) ## Do what a stranger does, in an empty home: clone, make lab, make test; print every bound
+	@$(BIN)/python -m tests.fresh
+
 # ---------------------------------------------------------------- making things
 
 notebooks: $(STAMP) ## Build the notebooks from notebooks/src

@@ -360,7 +360,7 @@ def _read_json(path: Path) -> dict[str, list[str]]:
     try:
         content = json.loads(path.read_text())
         return content if isinstance(content, dict) else {}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from labkit import runtime
 from labkit.bench.work import Outcome, Work
-from labkit.errors import BenchError
+from labkit.errors import UNREADABLE, BenchError
 from labkit.hosts import version_of
 
 RECORDS = Path(__file__).parent / "records"
@@ -145,7 +145,7 @@ def read(path: Path) -> Record:
         raise BenchError(
             f"There is no record {path}. Make one: labkit bench --out {path}"
         ) from None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise BenchError(
             f"{path} is not a record of the bench ({error}). Make a new one: labkit bench --out {path}"
         ) from error

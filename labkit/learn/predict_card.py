@@ -23,9 +23,9 @@ from torch import Tensor
 
 from labkit import insight, runtime
 from labkit.data.decode import SUFFIXES, read
-from labkit.errors import DataError, LabkitError, StageError
+from labkit.errors import DataError, StageError
 from labkit.insight.inside import looking_at
-from labkit.show.console_wire import answer_where_asked
+from labkit.show.console_wire import answer_where_asked, in_words, sendable, sent_back
 from labkit.show.inside import grad_cam
 from labkit.show.picture import Picture, table_html
 from labkit.tuning import Run
@@ -143,20 +143,20 @@ class PredictCard(anywidget.AnyWidget):
         """The reply to a file that the page sent; one that cannot be used gets a problem as its reply."""
         content = message if isinstance(message, dict) else {}
         reply = {
-            "client": content.get("client"),
-            "n": content.get("n"),
+            "client": sent_back(content.get("client")),
+            "n": sent_back(content.get("n")),
             "problem": "",
             "seen": None,
         }
         try:
             return reply | {"seen": _told(self._look(content.get("name"), buffers))}
-        except LabkitError as refusal:
-            return reply | {"problem": str(refusal)}
+        except Exception as trouble:  # whatever it is: a page that hears nothing waits for ever
+            return reply | {"problem": in_words(trouble)}
 
     def _look(self, name: object, buffers: Sequence[Any]) -> Seen:
         if not isinstance(name, str) or len(buffers) != 1:
             raise DataError("A picture needs a name and its bytes. Choose the file again.")
-        shown = PurePath(name.replace("\\", "/")).name[-100:]
+        shown = sendable(PurePath(name.replace("\\", "/")).name[-100:])
         content = bytes(buffers[0])
         if len(content) > MOST_BYTES:
             raise DataError(

@@ -189,7 +189,7 @@ class Engine:
         if self.status == "running":
             self.status = "paused"
 
-    def submit(self, kind: str, **args: Any) -> Ticket:
+    def submit(self, kind: str, /, **args: Any) -> Ticket:
         """Give a command without waiting: it is checked now and takes effect between two steps.
 
         Kinds: set, pause, resume, step, rewind, reset. A mistake raises at once; `ticket.error` tells a refusal that

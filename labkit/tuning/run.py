@@ -15,7 +15,7 @@ from contextlib import nullcontext
 from typing import Any, Literal
 
 from labkit import runtime
-from labkit.errors import BackboneError, CommandError, PlanError, SplitError
+from labkit.errors import BackboneError, CommandError, PlanError, SplitError, shown
 from labkit.tuning.budget import Budget
 from labkit.tuning.checkpoints import CheckpointStore
 from labkit.tuning.commands import (
@@ -39,7 +39,7 @@ from labkit.tuning.events import (
     RunFailed,
     StepDone,
 )
-from labkit.tuning.plans import Plan
+from labkit.tuning.plans import Plan, check_seed
 from labkit.tuning.trainer import DivergedError, Trainer
 from labkit.tuning.watched import Watched
 
@@ -321,7 +321,8 @@ class Run(Watched):
     def _check_past(self, step: int) -> int:
         if isinstance(step, bool) or not isinstance(step, int) or not 0 <= step <= self.step_number:
             raise CommandError(
-                f"step={step!r} has not happened: use a whole number from 0 to {self.step_number}, where the run is."
+                f"step={shown(step)} has not happened: use a whole number from 0 to {self.step_number}, where the "
+                "run is."
             )
         return step
 
@@ -400,11 +401,20 @@ class Run(Watched):
         return to_line(self)
 
     @classmethod
-    def from_line(cls, line: str) -> Run:
-        """The run that such a line describes, at step 0; its commands are given again as it trains."""
+    def from_line(cls, line: str, download: bool = False) -> Run:
+        """The run that such a line describes, at step 0; its commands are given again as it trains.
+
+        Args:
+            line: what `run.to_line()` gave.
+            download: whether to download data and weights that are not on this machine yet. By default nothing is.
+
+        Raises:
+            ShareError: the line is damaged, or describes something this labkit does not have.
+            DownloadError: something has to be downloaded first; it says what, and how large it is.
+        """
         from labkit.tuning.sharing import from_line
 
-        return from_line(line)
+        return from_line(line, download)
 
     def __repr__(self) -> str:
         return (
@@ -424,8 +434,7 @@ def _check_parts(net: Any, data: Any, plan: Plan, seed: int) -> None:
         raise PlanError(
             f"plan={plan!r} is not a Plan. Use labkit.full(), labkit.partial('layer4') or the like."
         )
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise PlanError(f"seed={seed!r} must be a whole number from 0 on.")
+    check_seed(seed)
     if len(data.train) < 2:
         raise SplitError(
             f"{data.name} has {len(data.train)} training samples; a run needs 2 or more."

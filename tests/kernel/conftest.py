@@ -14,6 +14,8 @@ import pytest
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 
+from tests.waiting import wait_until
+
 SETUP = """
 import time
 import labkit
@@ -141,11 +143,8 @@ class Page:
 
     def wait_for_steps(self, count: int, seconds: float = 60) -> None:
         """Ask, ten times a second, until the active run has done that many steps more."""
-        deadline = time.monotonic() + seconds
         goal = self._step() + count
-        while self._step() < goal:
-            assert time.monotonic() < deadline, "the run does not train"
-            time.sleep(0.1)
+        wait_until(lambda: self._step() >= goal, seconds, "a run that trains", every=0.1)
 
     def _step(self) -> int:
         state = self.catch_up()
