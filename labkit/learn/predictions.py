@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import anywidget
 import traitlets
 
 from labkit.errors import LabkitError
 from labkit.learn import progress
 from labkit.learn.note import Note
 from labkit.learn.scoring import score
+from labkit.show.panel import Panel, beside
 
-_HERE = Path(__file__).parent
 _asked: dict[str, tuple[str, ...]] = {}  # the choices of each question put in this process
 
 
@@ -27,11 +25,11 @@ class PredictionError(LabkitError, ValueError):
     """A guess, or an outcome, that the question does not offer."""
 
 
-class Prediction(anywidget.AnyWidget):
+class Prediction(Panel):
     """The card on which a learner commits to a guess; text where there is no front-end."""
 
-    _esm = _HERE / "prediction.js"
-    _css = _HERE / "prediction.css"
+    _esm = beside(__file__, "prediction.js")
+    _css = beside(__file__, "prediction.css")
     id = traitlets.Unicode().tag(sync=True)
     question = traitlets.Unicode().tag(sync=True)
     choices = traitlets.List(traitlets.Unicode()).tag(sync=True)
