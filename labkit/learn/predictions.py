@@ -13,7 +13,7 @@ from typing import Any
 import traitlets
 
 from labkit.errors import LabkitError
-from labkit.learn import progress
+from labkit.learn import kernels, progress
 from labkit.learn.note import Note
 from labkit.learn.scoring import score
 from labkit.show.panel import Panel, beside
@@ -109,6 +109,7 @@ def predict(
     """
     if len(choices) < 2 or len(set(choices)) != len(choices):
         raise PredictionError(f"{id}: give at least two different choices, not {list(choices)}.")
+    kernels.tell_once()  # every lesson begins with a guess, and has taken little memory by then
     card = Prediction(id, question, choices)
     _asked[id] = tuple(choices)
     if guess is not None:
