@@ -58,7 +58,7 @@ class Run(Watched):
         plan: what to train, when and how fast.
         seed: of everything that chance decides.
         name: what figures and tables call it.
-        precision: arithmetic and memory layout; by default the fastest on this machine, by measurement.
+        precision: arithmetic and memory layout; by default what is usually fastest on such a machine.
         budget: processor seconds that training may take, or a `Budget` that several runs share. Between two steps the
             engine looks whether it is spent; then the run ends where it is. Branches share it.
 
