@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import anywidget
 import traitlets
 
 from labkit import runtime
@@ -22,17 +21,12 @@ from labkit.errors import AtlasError, LabkitError
 from labkit.insight import atlas
 from labkit.insight.atlas import Expectation, Sheet, Verdict
 from labkit.insight.atlas.record import RECORDS
-from labkit.show.console_wire import (
-    answer_quietly,
-    answer_where_asked,
-    in_words,
-    sent_back,
-)
+from labkit.show.console_wire import answer_quietly, answer_where_asked, in_words, sent_back
+from labkit.show.panel import Panel, beside
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
 
-HERE = Path(__file__).parent
 START = ("layer4", 1e-3)  # where the controls stand at first
 KINDS = ("run", "poll")  # of message
 UNKNOWN = f"A message needs a kind, one of {', '.join(KINDS)}."
@@ -60,11 +54,11 @@ def atlas_card(
     return AtlasCard(atlas.find(f"{data}/{net}"), out)
 
 
-class AtlasCard(anywidget.AnyWidget):
+class AtlasCard(Panel):
     """The panel; a figure and a table where scripts do not run."""
 
-    _esm = HERE / "atlas_panel.js"
-    _css = HERE / "atlas_panel.css"
+    _esm = beside(__file__, "atlas_panel.js")
+    _css = beside(__file__, "atlas_panel.css")
     table = traitlets.Dict().tag(sync=True)
     start = traitlets.Dict().tag(sync=True)
 

@@ -11,10 +11,8 @@ import base64
 import threading
 from dataclasses import dataclass, field
 from math import isnan
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anywidget
 import numpy as np
 import traitlets
 
@@ -22,25 +20,20 @@ from labkit.errors import LabkitError, shown
 from labkit.insight import sabotage
 from labkit.learn.clinic import DISEASES, EXAMINATIONS, Sheet
 from labkit.learn.note import Note
-from labkit.show.console_wire import (
-    answer_quietly,
-    answer_where_asked,
-    in_words,
-    sent_back,
-)
+from labkit.show.console_wire import answer_quietly, answer_where_asked, in_words, sent_back
+from labkit.show.panel import Panel, beside
 
 if TYPE_CHECKING:
     from labkit.learn.clinic import Clinic
 
-HERE = Path(__file__).parent
 KINDS = ("examine", "diagnose", "poll")  # of message
 
 
-class ClinicCard(anywidget.AnyWidget):
+class ClinicCard(Panel):
     """The card; the book of diagnoses in words where scripts do not run."""
 
-    _esm = HERE / "clinic_card.js"
-    _css = HERE / "clinic_card.css"
+    _esm = beside(__file__, "clinic_card.js")
+    _css = beside(__file__, "clinic_card.css")
     ward = traitlets.Dict().tag(sync=True)  # what never changes
 
     def __init__(self, clinic: Clinic) -> None:

@@ -9,19 +9,17 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from numbers import Integral
-from pathlib import Path
 from typing import Any
 
-import anywidget
 import traitlets
 
 from labkit.errors import LabkitError, shown
-from labkit.learn import progress
+from labkit.learn import kernels, progress
 from labkit.learn.note import Note
 from labkit.learn.scoring import score
 from labkit.show.console_wire import in_words
+from labkit.show.panel import Panel, beside
 
-_HERE = Path(__file__).parent
 _asked: dict[str, tuple[str, ...]] = {}  # the choices of each question put in this process
 
 
@@ -29,11 +27,11 @@ class PredictionError(LabkitError, ValueError):
     """A guess, or an outcome, that the question does not offer."""
 
 
-class Prediction(anywidget.AnyWidget):
+class Prediction(Panel):
     """The card on which a learner commits to a guess; text where there is no front-end."""
 
-    _esm = _HERE / "prediction.js"
-    _css = _HERE / "prediction.css"
+    _esm = beside(__file__, "prediction.js")
+    _css = beside(__file__, "prediction.css")
     id = traitlets.Unicode().tag(sync=True)
     question = traitlets.Unicode().tag(sync=True)
     choices = traitlets.List(traitlets.Unicode()).tag(sync=True)
@@ -122,6 +120,7 @@ def predict(
     """
     if len(choices) < 2 or len(set(choices)) != len(choices):
         raise PredictionError(f"{id}: give at least two different choices, not {list(choices)}.")
+    kernels.tell_once()  # every lesson begins with a guess, and has taken little memory by then
     card = Prediction(id, question, choices)
     _asked[id] = tuple(choices)
     if guess is not None:

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
-import anywidget
 import traitlets
 
 from labkit.errors import shown
@@ -18,19 +16,19 @@ from labkit.learn import progress
 from labkit.learn.note import said
 from labkit.learn.questions import LETTERS, Question, QuizError, load
 from labkit.show.console_wire import in_words
+from labkit.show.panel import Panel, beside
 
-_HERE = Path(__file__).parent
 _NONE = -1  # the place of an option that was not chosen
 
 
-class Quiz(anywidget.AnyWidget):
+class Quiz(Panel):
     """The card with a lesson's questions; text, and HTML that folds, where there is no front-end.
 
     `first` and `latest` hold the place of an option for each question, -1 where none was chosen.
     """
 
-    _esm = _HERE / "quiz_card.js"
-    _css = _HERE / "quiz_card.css"
+    _esm = beside(__file__, "quiz_card.js")
+    _css = beside(__file__, "quiz_card.css")
     lesson = traitlets.Unicode().tag(sync=True)
     questions = traitlets.List(traitlets.Dict()).tag(sync=True)
     first = traitlets.List(traitlets.Int()).tag(sync=True)

@@ -231,6 +231,11 @@ class Session:
         """Bring what a look tells of the active run up to date, in this thread."""
         self.prober.look_now(self.run, self._active, self._owner(self.run))
 
+    def close(self) -> None:
+        """Nobody asks any more: end what looks at the runs."""
+        self.rate_search.stop()
+        self.prober.stop()
+
     # ------------------------------------------------------------ messages
 
     def answer(self, message: object) -> Message:

@@ -64,6 +64,11 @@ def answer_quietly(comm: Any) -> None:
     getattr(kernel, QUIET).add(comm.comm_id)
 
 
+def answer_loudly(comm: Any) -> None:
+    """Undo `answer_quietly`, for a comm that is about to close."""
+    getattr(_kernel(), QUIET, set()).discard(comm.comm_id)
+
+
 def _kernel() -> Any:
     try:
         from IPython import get_ipython

@@ -325,6 +325,15 @@ class Trainer:
         ]
         return new_optimizer(self.plan.optimizer, groups, lr=0.0, device=self.device)
 
+    def held(self) -> list[Tensor]:
+        """All that training changes."""
+        states = [value for state in self.optimizer.state.values() for value in state.values()]
+        return [*self.model.parameters(), *self.model.buffers(), *states]
+
+    def start(self) -> list[Tensor]:
+        """The weights it began with, which nothing changes."""
+        return [tensor for stage in self.initial.values() for tensor in stage.values()]
+
     # ------------------------------------------------------------ the way back
 
     def checkpoint(self, previous: Checkpoint | None) -> Checkpoint:
