@@ -6,6 +6,8 @@ need it, so that asking for a folder never costs half a second.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import hashlib
 import json
 import math
@@ -15,7 +17,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -117,14 +119,34 @@ def settle() -> None:
     With torch and its like loaded, a full pass took 0.3 s, at a moment of its own choice, and no slider was answered
     meanwhile. What every optimiser loads on first use is a third of it and is loaded before.
     """
-    import atexit
-    import gc
-
     import torch._dynamo  # noqa: F401
 
-    gc.collect()  # what is garbage now would never be found again
+    gc.collect()  # what is garbage now would be found late
     gc.freeze()
-    atexit.register(gc.unfreeze)  # else Triton says at the end of Python that it was left behind
+    gc.callbacks.append(_look_everywhere_when_asked)
+    atexit.register(_spare_nothing)
+
+
+def _look_everywhere_when_asked(phase: str, info: dict[str, int]) -> None:
+    """Called before and after each pass: one that somebody asks for, with `gc.collect()`, spares nothing.
+
+    What a notebook made before its first run is spared, too: a Learner, say, with its weights on a graphics card. A
+    pass that comes by itself begins with more new objects than the threshold, one that is asked for with fewer.
+    """
+    if info["generation"] < 2:
+        return
+    if phase == "stop":
+        if not gc.get_freeze_count():
+            gc.freeze()
+    elif not gc.isenabled() or gc.get_count()[0] <= gc.get_threshold()[0]:
+        gc.unfreeze()
+
+
+def _spare_nothing() -> None:
+    """Python ends: Triton would say that what is spared was left behind."""
+    with suppress(ValueError):
+        gc.callbacks.remove(_look_everywhere_when_asked)
+    gc.unfreeze()
 
 
 # ---------------------------------------------------------------- chance
@@ -140,7 +162,7 @@ def generator(seed: int, *stream: str | int) -> torch.Generator:
     """
     import torch
 
-    return torch.Generator().manual_seed(_mix(seed, *stream))
+    return torch.Generator(device="cpu").manual_seed(_mix(seed, *stream))
 
 
 @contextmanager
@@ -164,6 +186,23 @@ def seeded_globals(seed: int, *stream: str | int) -> Iterator[None]:
 def _mix(seed: int, *stream: str | int) -> int:
     digest = hashlib.blake2b(repr((int(seed), *stream)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
+
+
+@contextmanager
+def plain_torch() -> Iterator[None]:
+    """Inside: gradients are taken, and a tensor is made on the CPU unless its maker says where.
+
+    An earlier cell may have switched gradients off or named another default device; training must not depend on it.
+    """
+    import torch
+
+    elsewhere = torch.get_default_device().type != "cpu"
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.device("cpu") if elsewhere else nullcontext(),
+    ):
+        yield
 
 
 def wilson(correct: int, count: int, z: float = 1.959964) -> tuple[float, float]:
@@ -330,6 +369,30 @@ def is_offline() -> bool:
     return os.environ.get("LABKIT_OFFLINE", "") not in ("", "0")
 
 
+def lock(file: IO[bytes]) -> bool | None:
+    """Lock an open file until it is closed or this process dies, however it dies.
+
+    True: it is locked now. False: another process has it. None: this file system has no locks.
+    """
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            file.seek(
+                1 << 20
+            )  # a byte beyond what is written in it, which others must be able to read
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        return None
+    return True
+
+
 def write_atomic(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> Path:
     """Write a file whole or not at all: to a temporary name beside it, synced, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -342,8 +405,21 @@ def write_atomic(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> 
                 file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        _replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     return path
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    """Rename onto `path`. On Windows that fails while somebody reads the old file, so it is tried for half a second."""
+    for wait in (0.02, 0.04, 0.08, 0.16, 0.2):
+        try:
+            os.replace(temporary, path)
+            return
+        except PermissionError:
+            if os.name != "nt":
+                raise
+            time.sleep(wait)
+    os.replace(temporary, path)
