@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import Any
 
 from labkit.errors import CommandError, LabkitError
@@ -59,4 +60,5 @@ class RateSearch:
             self.result = {"version": version, "run": identity, **(said or {})}
             self.progress = None
             if go_on and run.status == "paused":
-                run.submit("resume")
+                with suppress(CommandError):  # a loop in a cell has it in hand, and goes on itself
+                    run.submit("resume")
