@@ -1,4 +1,4 @@
-"""What the machine is and what chance does: device, threads, memory, precision, seeds, folders.
+"""What the machine is and what chance does: device, threads, memory, precision, seeds, numbers, folders.
 
 The ground floor: every room may import it and it imports none of ours. torch is imported inside the functions that
 need it, so that asking for a folder never costs half a second.
@@ -6,19 +6,23 @@ need it, so that asking for a folder never costs half a second.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import hashlib
 import json
 import math
+import numbers
+import operator
 import os
 import platform
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 from threading import RLock
-from typing import IO, TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 if TYPE_CHECKING:
@@ -149,12 +153,32 @@ def settle() -> None:
     With torch and its like loaded, a full pass took 0.3 s, at a moment of its own choice, and no slider was answered
     meanwhile. What every optimiser loads on first use is a third of it and is loaded before.
     """
-    import atexit
-    import gc
-
-    gc.collect()  # what is garbage now would never be found again
+    gc.collect()  # what is garbage now would be found late
     gc.freeze()
-    atexit.register(gc.unfreeze)  # else Triton says at the end of Python that it was left behind
+    gc.callbacks.append(_look_everywhere_when_asked)
+    atexit.register(_spare_nothing)
+
+
+def _look_everywhere_when_asked(phase: str, info: dict[str, int]) -> None:
+    """Called before and after each pass: one that somebody asks for, with `gc.collect()`, spares nothing.
+
+    What a notebook made before its first run is spared, too: a Learner, say, with its weights on a graphics card. A
+    pass that comes by itself begins with more new objects than the threshold, one that is asked for with fewer.
+    """
+    if info["generation"] < 2:
+        return
+    if phase == "stop":
+        if not gc.get_freeze_count():
+            gc.freeze()
+    elif not gc.isenabled() or gc.get_count()[0] <= gc.get_threshold()[0]:
+        gc.unfreeze()
+
+
+def _spare_nothing() -> None:
+    """Python ends: Triton would say that what is spared was left behind."""
+    with suppress(ValueError):
+        gc.callbacks.remove(_look_everywhere_when_asked)
+    gc.unfreeze()
 
 
 # ---------------------------------------------------------------- chance
@@ -170,7 +194,7 @@ def generator(seed: int, *stream: str | int) -> torch.Generator:
     """
     import torch
 
-    return torch.Generator().manual_seed(_mix(seed, *stream))
+    return torch.Generator(device="cpu").manual_seed(_mix(seed, *stream))
 
 
 @contextmanager
@@ -196,6 +220,23 @@ def _mix(seed: int, *stream: str | int) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
+@contextmanager
+def plain_torch() -> Iterator[None]:
+    """Inside: gradients are taken, and a tensor is made on the CPU unless its maker says where.
+
+    An earlier cell may have switched gradients off or named another default device; training must not depend on it.
+    """
+    import torch
+
+    elsewhere = torch.get_default_device().type != "cpu"
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.device("cpu") if elsewhere else nullcontext(),
+    ):
+        yield
+
+
 def wilson(correct: int, count: int, z: float = 1.959964) -> tuple[float, float]:
     """The Wilson score interval of a proportion, 95 % by default (Wilson, 1927); (0, 1) where nothing was counted."""
     if count == 0:
@@ -208,6 +249,46 @@ def wilson(correct: int, count: int, z: float = 1.959964) -> tuple[float, float]
         / (1 + z * z / count)
     )
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+# ---------------------------------------------------------------- numbers that somebody gives
+
+
+def whole_number(value: Any) -> int | None:
+    """The value as a plain int, or None where it is no whole number.
+
+    numpy's and torch's whole numbers are accepted, because counts often come out of an array. True and False are not:
+    `epochs=True` is a mistake. The plain int is what goes into cards, shared lines and JSON.
+    """
+    value = _unwrapped(value)
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
+def real_number(value: Any) -> int | float | None:
+    """The value as a plain int or float, or None where it is no real number.
+
+    numpy's and torch's numbers are accepted, True and False are not. What no float can hold, such as 10**400, is an
+    infinity of the same sign: every range check refuses it, and no arithmetic later overflows. NaN stays NaN.
+    """
+    value = _unwrapped(value)
+    if isinstance(value, bool) or not issubclass(type(value), numbers.Real):
+        return None
+    try:
+        as_float = float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+    whole = whole_number(value)
+    return as_float if whole is None else whole
+
+
+def _unwrapped(value: Any) -> Any:
+    """Python's own number out of a numpy scalar, or out of an array or tensor without dimensions."""
+    return value.item() if getattr(value, "shape", None) == () else value
 
 
 # ---------------------------------------------------------------- precision
@@ -386,6 +467,30 @@ def is_offline() -> bool:
     return os.environ.get("LABKIT_OFFLINE", "") not in ("", "0")
 
 
+def lock(file: IO[bytes]) -> bool | None:
+    """Lock an open file until it is closed or this process dies, however it dies.
+
+    True: it is locked now. False: another process has it. None: this file system has no locks.
+    """
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            file.seek(
+                1 << 20
+            )  # a byte beyond what is written in it, which others must be able to read
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        return None
+    return True
+
+
 def write_atomic(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> Path:
     """Write a file whole or not at all: to a temporary name beside it, synced, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -398,8 +503,21 @@ def write_atomic(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> 
                 file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        _replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     return path
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    """Rename onto `path`. On Windows that fails while somebody reads the old file, so it is tried for half a second."""
+    for wait in (0.02, 0.04, 0.08, 0.16, 0.2):
+        try:
+            os.replace(temporary, path)
+            return
+        except PermissionError:
+            if os.name != "nt":
+                raise
+            time.sleep(wait)
+    os.replace(temporary, path)

@@ -93,6 +93,7 @@ class StepCost:
         return self.forward + self.backward
 
 
+@runtime.plain_torch()
 def count_step(run: Run, trainable_from: str | int | None = None) -> StepCost:
     """Count one step of a run's network, data and batch size at a frozen depth, by default that of now.
 
@@ -105,6 +106,7 @@ def count_step(run: Run, trainable_from: str | int | None = None) -> StepCost:
     return copy.counted()
 
 
+@runtime.plain_torch()
 def step_costs(run: Run, depths: Sequence[str | int] | None = None) -> tuple[StepCost, ...]:
     """A step at each frozen depth, by default at every stage of the network, from everything to the head alone."""
     copy, steps = Copy(run), []
@@ -183,6 +185,7 @@ def _told(run: Run) -> tuple[float | None, float]:
 # ---------------------------------------------------------------- what it takes by the clock
 
 
+@runtime.plain_torch()
 def step_seconds(
     run: Run,
     depths: Sequence[str | int] | None = None,

@@ -121,7 +121,7 @@ def _trained_without_break(run: Run, depth: int, steps: list[StepDone]) -> int:
 
 @dataclass(frozen=True)
 class StageMode:
-    """The BatchNorm layers of a stage, and how many of them are in train mode between two steps."""
+    """The BatchNorm layers of a stage, and how many of them are in train mode in a step."""
 
     stage: str
     trainable: bool
@@ -143,9 +143,8 @@ def modes(run: Run) -> Modes:
     with run.frozen_world() as model:
         for depth, name in enumerate(run.stages):
             layers = [m for m in model.get_submodule(name).modules() if isinstance(m, BATCH_NORM)]
-            rows.append(
-                StageMode(name, depth >= first, len(layers), sum(m.training for m in layers))
-            )
+            training = sum(map(run.in_train_mode, layers))
+            rows.append(StageMode(name, depth >= first, len(layers), training))
     return Modes(tuple(rows))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import Any
 
 from labkit.errors import CommandError, LabkitError
@@ -60,4 +61,5 @@ class RateSearch:
             self.progress = None
             resting.make_room(run)
             if go_on and run.status == "paused":
-                run.submit("resume")
+                with suppress(CommandError):  # a loop in a cell has it in hand, and goes on itself
+                    run.submit("resume")

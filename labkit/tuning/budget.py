@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from threading import Lock
 
 from labkit.errors import PlanError
+from labkit.runtime import real_number
 
 LARGEST = 1e7  # seconds: four months
 
@@ -28,13 +29,13 @@ class Budget:
     """
 
     def __init__(self, seconds: float) -> None:
-        number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-        if not number or not 0 < seconds <= LARGEST:
+        number = real_number(seconds)
+        if number is None or not 0 < number <= LARGEST:
             raise PlanError(
                 f"budget={seconds!r} must be a number of processor seconds above 0 and up to {LARGEST:.0f}, such as "
                 "60, or a labkit.Budget that several runs share."
             )
-        self.seconds = float(seconds)
+        self.seconds = float(number)
         self._spent, self._since, self._working = 0.0, 0.0, 0
         self._lock = Lock()
 

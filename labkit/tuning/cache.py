@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from labkit import runtime
+from labkit.tuning import scratch
 from labkit.tuning.resting import mapped
 
 Values = tuple[Tensor, ...]  # what passes from one stage to the next, one row a sample
@@ -53,7 +54,7 @@ class Entry:
     """
 
     def __init__(self, count: int, first: Values, limit: int) -> None:
-        self.known = torch.zeros(count, dtype=torch.bool)
+        self.known = torch.zeros(count, dtype=torch.bool, device="cpu")
         self.complete = False
         self.used = 0  # by the cache's clock
         self.seconds, self.computed = 0.0, 0  # what the rows computed so far have cost
@@ -70,13 +71,16 @@ class Entry:
             for shape, dtype in zip(self._shapes, self._kept_as, strict=True)
         )
         self._parts: Values = ()
-        self._sums = torch.zeros(0, dtype=torch.int64)  # of rows on disk: a damaged one is noticed
+        self._sums = torch.zeros(
+            0, dtype=torch.int64, device="cpu"
+        )  # of rows on disk: a damaged one is noticed
         self._lock = threading.RLock()  # runs share entries, and one may move while another reads
 
     def open(self, place: Place, folder: Path) -> Entry:
         """Take the room. Raises OSError or MemoryError where there is none."""
         self._parts, self.place = self._room(place, folder), place
-        self._sums = torch.zeros(len(self.known) if place == "disk" else 0, dtype=torch.int64)
+        rows = len(self.known) if place == "disk" else 0
+        self._sums = torch.zeros(rows, dtype=torch.int64, device="cpu")
         return self
 
     def to_disk(self, folder: Path) -> None:
@@ -91,7 +95,7 @@ class Entry:
         room = zip(self._shapes, self._kept_as, strict=True)
         try:
             if place == "memory":
-                return tuple(torch.empty(shape, dtype=dtype) for shape, dtype in room)
+                return tuple(torch.empty(shape, dtype=dtype, device="cpu") for shape, dtype in room)
             return tuple(_mapped(shape, dtype, folder) for shape, dtype in room)
         except RuntimeError as error:  # torch's word for having no memory
             raise MemoryError(str(error)) from None
@@ -170,6 +174,10 @@ class PrefixCache:
         """Where entries lie that memory has no room for; each file is gone when its entry is."""
         return self._folder or Path(tempfile.gettempdir())
 
+    def _files(self) -> Path:
+        """The folder for their files. Raises OSError where none can be made."""
+        return self._folder or scratch.folder()
+
     def find(self, key: Key) -> Entry | None:
         """The entry of a key, marked as just used."""
         with self._lock:
@@ -198,7 +206,7 @@ class PrefixCache:
                 entry.open("memory", self.folder)
                 return True
             if entry.bytes <= self.disk and self._free_up("disk", entry.bytes, key):
-                entry.open("disk", self.folder)
+                entry.open("disk", self._files())
                 return True
         except (OSError, MemoryError) as trouble:
             self._give_up(trouble)
@@ -226,7 +234,7 @@ class PrefixCache:
         entry = self._entries[key]
         try:
             if entry.place == "memory" and self._free_up("disk", entry.bytes, key):
-                entry.to_disk(self.folder)
+                entry.to_disk(self._files())
                 return
         except OSError as trouble:
             self._give_up(trouble)
@@ -298,7 +306,7 @@ def _loss_of(value: Tensor, dtype: torch.dtype) -> float:
 
 def _checksums(parts: Sequence[Tensor]) -> Tensor:
     """One number a row, (n,) int64, that changes with any of its bits."""
-    total = torch.zeros(len(parts[0]), dtype=torch.int64)
+    total = torch.zeros(len(parts[0]), dtype=torch.int64, device="cpu")
     for part in parts:
         flat = part.contiguous().view(len(part), -1)
         size = flat.element_size()

@@ -7,7 +7,6 @@ at all; beyond the disk budget every second one is dropped, which makes a rewind
 
 from __future__ import annotations
 
-import atexit
 import mmap
 import os
 import pickle
@@ -16,6 +15,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +25,8 @@ from uuid import uuid4
 import numpy as np
 import torch
 from torch import Tensor
+
+from labkit.tuning import scratch
 
 
 @dataclass(frozen=True)
@@ -136,19 +138,21 @@ class _Spooled:
     """A checkpoint on its way to disk, or there; its file goes when the last store that shares it lets go."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        self.path = Path(_folder()) / f"{uuid4().hex}.pt"
+        self.path: Path | None = None  # once there is a file
         self.bytes = sum(tensor.nbytes for tensor in _tensors(checkpoint))
         self.own_bytes = checkpoint.own_bytes  # in memory, until it is written
         self._held: Checkpoint | None = checkpoint
-        weakref.finalize(self, self.path.unlink, missing_ok=True)
         self._writing = _writer().submit(self._write)
 
     def _write(self) -> None:
         assert self._held is not None
         try:
+            self.path = scratch.folder() / f"{uuid4().hex}.pt"
+            weakref.finalize(self, _remove, self.path)
             _write(self._held, self.path)
         except (OSError, RuntimeError):  # a full disk costs a longer rewind, not the run
-            self.path.unlink(missing_ok=True)
+            if self.path is not None:
+                _remove(self.path)
         finally:
             self._held, self.own_bytes = None, 0
 
@@ -160,7 +164,7 @@ class _Spooled:
         held = self._held
         if held is not None:
             return held
-        return _read(self.path) if self.path.exists() else None
+        return _read(self.path) if self.path is not None and self.path.exists() else None
 
 
 @lru_cache(maxsize=1)
@@ -201,12 +205,16 @@ def _mapped(checkpoint: Checkpoint, change: Callable[[Any], Any]) -> Checkpoint:
     )
 
 
+def _remove(path: Path) -> None:
+    """Windows keeps a file that somebody has open, a virus scanner say: it goes with its folder."""
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
 @lru_cache(maxsize=1)
-def _folder() -> str:
-    """One temporary folder a process, removed when Python ends."""
-    folder = tempfile.mkdtemp(prefix="labkit-checkpoints-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+def _sweep_once() -> None:
+    """Remove what killed processes have left, beside the first run of this one."""
+    _writer().submit(scratch.sweep)
 
 
 def _disk_budget() -> int:
@@ -221,6 +229,7 @@ class CheckpointStore:
     """The checkpoints of one run, ordered by step. Branches share them: a checkpoint never changes."""
 
     def __init__(self, memory_budget: int = 32 * 2**20, disk_budget: int | None = None) -> None:
+        _sweep_once()
         self.memory_budget = memory_budget
         self.disk_budget = _disk_budget() if disk_budget is None else disk_budget
         self._kept: dict[int, Checkpoint | _Spooled] = {}  # by step, in order

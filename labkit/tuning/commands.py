@@ -13,6 +13,7 @@ from threading import Event as Flag
 from typing import Any
 
 from labkit.errors import CommandError, PlanError, clipped, shown
+from labkit.runtime import whole_number
 from labkit.tuning.plans import (
     Phase,
     Plan,
@@ -213,8 +214,8 @@ def check_rehearsal(weight: object, net: Any, data: Any, plan: Plan) -> float:
 
 
 def _check_step(args: Mapping[str, Any]) -> int:
-    step = args.get("step")
-    if set(args) != {"step"} or isinstance(step, bool) or not isinstance(step, int) or step < 0:
+    step = whole_number(args.get("step"))
+    if set(args) != {"step"} or step is None or step < 0:
         raise CommandError(
             f"rewind needs step=, a whole number from 0 on, but was given {shown(dict(args))}."
         )

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from labkit.errors import CommandError
+from labkit.runtime import whole_number
 from labkit.tuning.commands import Ticket
 from labkit.tuning.events import (
     CommandApplied,
@@ -84,9 +85,12 @@ class Engine:
     def __init__(self) -> None:
         self._lock = FairLock()
         self._queue: deque[Ticket] = deque()
-        self._loops = 0  # loops in cells that train this run now
+        self._loops = 0  # loops in cells that have this run in hand
+        self._at_work = (
+            0  # those of them that train now; the others wait to be asked for the next event
+        )
         self._thread: threading.Thread | None = None
-        self._door = threading.Condition()  # guards the two above
+        self._door = threading.Condition()  # guards the three above
         self._leaving = False
         self._resting = True  # the thread has nothing in hand: a command may have left the queue
 
@@ -112,7 +116,8 @@ class Engine:
             seen = len(self.journal)
             self._go_on()
             while True:
-                self._advance()
+                with self._working():
+                    self._advance()
                 news = self.journal.since(seen)
                 seen += len(news)
                 yield from (event for _, event in news)
@@ -120,7 +125,12 @@ class Engine:
                     return
 
     def fit(self, epochs: int | None = None) -> Any:
-        """Train to the end of the plan, or for that many epochs of it, and return the run."""
+        """Train to the end of the plan, or for that many epochs of it, and return the run.
+
+        Raises:
+            CommandError: `epochs` is not a whole number from 1 on.
+        """
+        epochs = None if epochs is None else _check_epochs(epochs)
         if self.in_background and epochs is None:
             return self.wait()
         done = 0
@@ -132,13 +142,14 @@ class Engine:
 
     def step(self) -> StepDone:
         """Do exactly one optimiser step."""
-        with self._loop(), self._lock:
+        with self._loop(), self._working(), self._lock:
             seen = len(self.journal)
             self._apply_commands()
             self._do_step()
             for _, event in self.journal.since(seen):
                 if isinstance(event, StepDone):
                     return event
+        self._refuse_if_over()
         raise CommandError(
             "The step failed: the loss is not a number any more. Rewind, then lower lr."
         )
@@ -156,18 +167,35 @@ class Engine:
         finally:
             with self._door:
                 self._loops -= 1
-            if self.status == "running" and not self._loops:
-                self.status = "paused"
+                if self.status == "running" and not self._loops:
+                    self.status = "paused"
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        """Inside, a loop trains and carries out commands: the thread keeps out."""
+        with self._door:
+            self._at_work += 1
+        try:
+            yield
+        finally:
+            with self._door:
+                self._at_work -= 1
+                if self._queue and not self._at_work:  # nobody knows when the loop will be back
+                    self._hire()
 
     # ------------------------------------------------------------ training in the background
 
     @property
     def in_background(self) -> bool:
         """Whether a thread of its own is training this run now."""
-        return self._thread is not None and self.status == "running"
+        return self._thread is not None and not self._loops and self.status == "running"
 
     def start(self) -> Any:
-        """Train in the background until the plan is done or someone pauses; the cell returns at once."""
+        """Train in the background until the plan is done or someone pauses; the cell returns at once.
+
+        Raises:
+            CommandError: the run is over, or a loop over `events()` has it in hand.
+        """
         self.submit("resume").wait()
         return self
 
@@ -182,7 +210,7 @@ class Engine:
     def wait(self, timeout: float | None = None) -> Any:
         """Block until the background training has paused, ended or failed, or `timeout` seconds are over."""
         with self._door:
-            self._door.wait_for(lambda: self._resting, timeout)
+            self._door.wait_for(self._is_at_rest, timeout)
         return self
 
     def stop(self) -> None:
@@ -204,21 +232,33 @@ class Engine:
         """
         ticket = Ticket(kind, self._check_command(kind, args))
         with self._door:
-            self._queue.append(ticket)
-            if not self._loops and self._thread is None:
-                self._leaving = False
-                _serving.add(self)
-                self._thread = threading.Thread(
-                    target=self._serve, name="labkit-engine", daemon=True
+            if kind == "resume" and self._loops and not self._at_work:
+                raise CommandError(
+                    "A loop in a cell has this run in hand and trains it whenever it asks for the next event. Let the "
+                    "loop end, or close the generator that run.events() gave (its close()); then start."
                 )
-                self._thread.start()
-            self._resting = self._thread is None
+            self._queue.append(ticket)
+            if not self._at_work:
+                self._hire()
             self._door.notify_all()
         return ticket
 
+    def _hire(self) -> None:
+        """See that a thread serves the queue; the door is held."""
+        if self._thread is None:
+            self._leaving = False
+            _serving.add(self)
+            self._thread = threading.Thread(target=self._serve, name="labkit-engine", daemon=True)
+            self._thread.start()
+        self._door.notify_all()
+
+    def _is_at_rest(self) -> bool:
+        """Whether the thread has nothing in hand and nothing to do."""
+        return self._thread is None or (self._resting and not self._queue)
+
     def _give(self, kind: str, args: Mapping[str, Any]) -> Ticket:
         """Give a command and, where no thread serves this run, carry it out here and now."""
-        if self._thread is not None:
+        if self._thread is not None and not self._loops:
             return self.submit(kind, **args)
         ticket = Ticket(kind, self._check_command(kind, args))
         with self._lock:
@@ -233,6 +273,13 @@ class Engine:
             getattr(self, f"_do_{ticket.kind}")(**ticket.args)
         except CommandError as refusal:
             error = str(refusal)
+        except (
+            BaseException
+        ) as trouble:  # an interrupt, say: whoever waits for the ticket must not wait for ever
+            ticket.close(
+                step, f"{ticket.kind} was broken off by {type(trouble).__name__} {trouble}"
+            )
+            raise
         # Told before the ticket closes, so that whoever waits for it finds it in the journal.
         self._tell(CommandApplied(step, ticket.id, ticket.kind, ticket.args, error))
         ticket.close(step, error)
@@ -246,10 +293,17 @@ class Engine:
         self._go_on()
 
     def _serve(self) -> None:
-        """The engine thread: train while there is something to train, carry out commands, sleep, go home."""
+        """The engine thread: train while there is something to train, carry out commands, sleep, go home.
+
+        A run that a loop in a cell has in hand is trained by that loop alone.
+        """
         while self._wait_for_work():
             try:
-                self._advance()
+                if self._loops:
+                    with self._lock:
+                        self._apply_commands()
+                else:
+                    self._advance()
             except Exception as trouble:  # told to whoever watches: a thread has nobody to raise to
                 self.status = "failed"
                 at = self.step_number
@@ -257,7 +311,10 @@ class Engine:
 
     def _wait_for_work(self) -> bool:
         def work() -> bool:
-            return bool(self._queue) or self.status == "running" or self._leaving
+            if self._at_work:
+                return self._leaving
+            trains = self.status == "running" and not self._loops
+            return bool(self._queue) or trains or self._leaving
 
         with self._door:
             if not work():
@@ -273,3 +330,13 @@ class Engine:
     def _rest(self) -> None:
         self._resting = True
         self._door.notify_all()  # whoever waits
+
+
+def _check_epochs(epochs: object) -> int:
+    whole = whole_number(epochs)
+    if whole is None or whole < 1:
+        raise CommandError(
+            f"epochs={epochs!r} must be a whole number from 1 on: how many epochs to train now. fit() alone trains to "
+            "the end of the plan; step() does a single step."
+        )
+    return whole

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from labkit.errors import CommandError, LearningRateError
+from labkit.runtime import real_number, whole_number
 from labkit.tuning.plans import check_lr
 from labkit.tuning.run import Run
 from labkit.tuning.trainer import DivergedError, Trainer
@@ -343,7 +344,10 @@ class Finder:
         if self._lrs:
             self._seen.append((done.loss, done.count))
         self._lrs.append(lr)
-        if len(self._seen) == self.steps or self._blown_up():
+        arrived = self._lrs[-2:-1] == [
+            self.high
+        ]  # and what it has led to is seen, however much time is left
+        if arrived or len(self._seen) == self.steps or self._blown_up():
             self._stopped = "rose" if self._blown_up() else "end"
 
     def _next_lr(self) -> float | None:
@@ -443,17 +447,19 @@ def _check_range(low: object, high: object) -> tuple[float, float]:
 
 
 def _check_steps(steps: object) -> int:
-    if isinstance(steps, bool) or not isinstance(steps, int) or not FEWEST <= steps <= MOST:
+    whole = whole_number(steps)
+    if whole is None or not FEWEST <= whole <= MOST:
         raise CommandError(f"steps={steps!r} must be a whole number from {FEWEST} to {MOST}.")
-    return steps
+    return whole
 
 
 def _check_seconds(seconds: object) -> float | None:
     if seconds is None:
         return None
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
+    number = real_number(seconds)
+    if number is None or not 0 < number < math.inf:
         raise CommandError(f"seconds={seconds!r} must be a number above 0, or None for no limit.")
-    return float(seconds)
+    return float(number)
 
 
 # ---------------------------------------------------------------- numbers as people write them

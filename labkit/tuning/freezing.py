@@ -8,7 +8,8 @@ a "frozen" network drifts (lesson 05). The audit compares every tensor with wher
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -16,6 +17,7 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor, nn
 
+from labkit.tuning.evaluation import set_modes
 from labkit.tuning.plans import FrozenStatistics
 
 if TYPE_CHECKING:
@@ -40,6 +42,38 @@ def freeze_below(
     for depth, name in enumerate(stages):
         thawed = depth >= first
         stage(model, name).requires_grad_(thawed).train(thawed or statistics == "running")
+
+
+class Stance:
+    """How a model is trained: which of its modules are in train mode in a step, which parameters take a gradient.
+
+    A model stands so inside a step only. Between two steps all of it is in eval mode: a learner's own `model(images)`
+    then answers as `evaluate` does and moves no statistics of BatchNorm, and what a learner does to modes and
+    gradients between two steps changes no step.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        """As the model stands now; it is left in eval mode."""
+        self._in_step = [(module, module.training) for module in model.modules()]
+        self._between = [(module, False) for module, _ in self._in_step]
+        self._learning = [(p, p.requires_grad) for p in model.parameters()]
+        model.eval()
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Inside, the model stands as it is to be trained; after, it is in eval mode."""
+        for parameter, learns in self._learning:
+            if parameter.requires_grad is not learns:
+                parameter.requires_grad_(learns)
+        set_modes(self._in_step)
+        try:
+            yield
+        finally:
+            set_modes(self._between)
+
+    def in_train_mode(self, module: nn.Module) -> bool:
+        """Whether a module of the model is in train mode in a step."""
+        return any(training for one, training in self._in_step if one is module)
 
 
 @torch.no_grad()

@@ -8,11 +8,12 @@ them needs no run.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from labkit.errors import LearningRateError, PlanError, StageError, shown
+from labkit.runtime import real_number, whole_number
 
 Schedule = Literal["constant", "cosine", "linear"]
 OptimizerName = Literal["adamw", "sgd"]
@@ -47,16 +48,21 @@ class Phase:
         _check_number(
             "warmup", self.warmup, 0, 0.9, "the share of the phase in which the rate rises"
         )
-        if isinstance(self.trainable_from, bool) or not isinstance(self.trainable_from, str | int):
+        depth: str | int | None = self.trainable_from
+        if not isinstance(depth, str):
+            depth = whole_number(depth)
+        if depth is None:
             raise PlanError(
                 f"trainable_from={shown(self.trainable_from)} is neither a stage name nor a number of stages. "
                 "Use a name such as 'layer4', 'head', 'all', or how many stages train, counted from the head."
             )
-        if isinstance(self.trainable_from, int) and self.trainable_from < 1:
+        if isinstance(depth, int) and depth < 1:
             raise PlanError(
                 f"trainable_from={shown(self.trainable_from)} would train nothing. "
                 "Use 1 for the head alone, 2 for the head and the stage below it, and so on."
             )
+        object.__setattr__(self, "trainable_from", depth)
+        _make_plain(self, "lr", "epochs", "lr_decay", "warmup")
 
 
 @dataclass(frozen=True)
@@ -100,13 +106,15 @@ class Plan:
         check_rehearse(self.rehearse)
         _check_choice("optimizer", self.optimizer, get_args(OptimizerName))
         _check_choice("frozen_statistics", self.frozen_statistics, get_args(FrozenStatistics))
-        if isinstance(self.views, bool) or not isinstance(self.views, int) or self.views < 0:
+        views = whole_number(self.views)
+        if views is None or views < 0:
             raise PlanError(
                 f"views={shown(self.views)} must be a whole number: how many augmented views of a sample there are, "
                 "or 0 for a new one in every epoch."
             )
         if not isinstance(self.pretrained, bool):
             raise PlanError(f"pretrained={shown(self.pretrained)} must be True or False.")
+        _make_plain(self, "batch_size", "weight_decay", "views", "hold", "rehearse")
         check_epochs(self.epochs)
 
     @property
@@ -178,7 +186,15 @@ def gradual(
     **plan: Any,
 ) -> Plan:
     """One phase a stage from the head downward (Howard and Ruder, 2018); `epochs` is the length of each phase."""
-    depths = list(range(1, stages + 1)) if isinstance(stages, int) else list(stages)
+    count = whole_number(stages)
+    if count is None and (isinstance(stages, str) or not isinstance(stages, Iterable)):
+        raise PlanError(
+            f"stages={stages!r} is neither a number of stages nor a list of them. Use 3 for the last three, or name "
+            "them from the head downward, as in ['head', 'layer4']."
+        )
+    if count is not None and count > MAX_EPOCHS:  # as many phases, and each takes an epoch
+        raise PlanError(f"stages={shown(count)} is more than a network has. Use a few, such as 3.")
+    depths = list(stages) if count is None else list(range(1, count + 1))  # type: ignore[arg-type]
     if not depths:
         raise PlanError("gradual() needs at least one stage to thaw, for example stages=3.")
     shape, rest = _split_phase_arguments(plan)
@@ -222,9 +238,10 @@ def rate_factor(schedule: Schedule, warmup: float, progress: float) -> float:
 
 def resolve_depth(trainable_from: str | int, stages: Sequence[str]) -> str:
     """The name of the first stage that trains; raises StageError where the network has no such stage."""
-    if isinstance(trainable_from, int) and not isinstance(trainable_from, bool):
-        if 1 <= trainable_from <= len(stages):
-            return stages[-trainable_from]
+    count = whole_number(trainable_from)
+    if count is not None:
+        if 1 <= count <= len(stages):
+            return stages[-count]
     elif trainable_from == "head":
         return stages[-1]
     elif trainable_from == "all":
@@ -243,17 +260,18 @@ def resolve_depth(trainable_from: str | int, stages: Sequence[str]) -> str:
 def check_lr(lr: object) -> float:
     """A learning rate as a float, or LearningRateError."""
     usual = "Fine-tuning usually lives between 1e-5 and 1e-2."
-    if isinstance(lr, bool) or not isinstance(lr, int | float):
+    rate = real_number(lr)
+    if rate is None:
         raise LearningRateError(f"lr={shown(lr)} is not a number. {usual}")
-    if not 0 < lr < math.inf:  # a comparison, because math.isfinite takes no number above 1e308
+    if math.isnan(rate) or rate <= 0:
         raise LearningRateError(
             f"lr={shown(lr)} must be a number above 0. {usual} To stop a stage from moving, freeze it."
         )
-    if lr > 1:
+    if rate > 1:
         raise LearningRateError(
             f"lr={shown(lr)} is above 1. {usual} The largest rate allowed is 1."
         )
-    return float(lr)
+    return float(rate)
 
 
 def check_lr_decay(value: object) -> float:
@@ -300,27 +318,36 @@ def check_epochs(value: object) -> int:
 
 def check_seed(value: object) -> int:
     """What all chance is drawn from."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST_SEED:
+    seed = whole_number(value)
+    if seed is None or not 0 <= seed <= LARGEST_SEED:
         raise PlanError(
             f"seed={shown(value)} must be a whole number from 0 on, and no larger than 2**63 - 1."
         )
-    return value
+    return seed
 
 
 def _check_number(name: str, value: object, low: float, high: float, meaning: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+    number = real_number(value)
+    if number is None or not low <= number <= high:
         raise PlanError(
             f"{name}={shown(value)} must be a number from {low:g} to {high:g}: {meaning}."
         )
-    return float(value)
+    return float(number)
 
 
 def _check_integer(name: str, value: object, low: int, high: int, meaning: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+    number = whole_number(value)
+    if number is None or not low <= number <= high:
         raise PlanError(
             f"{name}={shown(value)} must be a whole number from {low} to {high}: {meaning}."
         )
-    return value
+    return number
+
+
+def _make_plain(described: Phase | Plan, *names: str) -> None:
+    """Python's own numbers in place of numpy's and torch's, which no card and no shared line can hold."""
+    for name in names:
+        object.__setattr__(described, name, real_number(getattr(described, name)))
 
 
 def _check_choice(name: str, value: object, allowed: Sequence[str]) -> None:

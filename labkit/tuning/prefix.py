@@ -1,9 +1,9 @@
 """The frozen part of a model: cut off where training begins, and run once a sample.
 
-A model whose children pass on what they make, one to the next (`nn.Sequential`, and so every staged backbone), is cut
-before its first trainable layer. What lies below gives constants, which `cache` keeps. Layers that learn nothing and
-behave the same in training, such as pooling, go below the cut too when they stand right at it: a head then starts
-from short vectors, not from maps.
+A model whose children pass on what they make, one to the next (`nn.Sequential`, and so every staged backbone; see
+`passes_on`), is cut before its first trainable layer. What lies below gives constants, which `cache` keeps. Layers that
+learn nothing and behave the same in training, such as pooling, go below the cut too when they stand right at it: a
+head then starts from short vectors, not from maps.
 """
 
 from __future__ import annotations
@@ -68,11 +68,27 @@ def _as_values(given: Any) -> Values:
     return given if isinstance(given, tuple) else (given,)
 
 
+def passes_on(module: nn.Module) -> bool:
+    """Whether a module does nothing but hand what each of its children makes to the next.
+
+    A class derived from `nn.Sequential` may have a `forward` of its own, and a hook may change what goes through. A
+    class whose `forward` takes several inputs but does nothing else says so: `passes_on = True`.
+    """
+    plain = type(module).forward is nn.Sequential.forward or vars(type(module)).get("passes_on")
+    own = "forward" in vars(module) or module._forward_hooks or module._forward_pre_hooks
+    return bool(plain) and not own
+
+
 def opened(model: nn.Module, stage: str) -> list[tuple[str, nn.Module]]:
-    """The stages of a model in order, by name; `stage`, if it is a sequence, layer by layer."""
-    found = []
+    """The stages of a model in order, by name; `stage`, if it is a sequence, layer by layer.
+
+    A layer that stands in two places is there twice: `children()` would give it once.
+    """
+    found: list[tuple[str, nn.Module]] = []
     for name, module in model.named_children():
-        layers = list(module.children()) if name == stage and type(module) is nn.Sequential else []
+        layers: list[nn.Module] = []
+        if name == stage and type(module) is nn.Sequential and passes_on(module):
+            layers = list(module)
         found += [(name, layer) for layer in layers or [module]]
     return found
 
@@ -104,7 +120,7 @@ class Prefix:
     @classmethod
     def below(cls, model: nn.Module, trainable_from: str, *rest: Any) -> Prefix | None:
         """The frozen part, or None where there is none, or where children do not pass on what they make."""
-        if not isinstance(model, nn.Sequential):
+        if not passes_on(model):
             return None
         prefix = cls(model, trainable_from, *rest)
         return prefix if prefix.cut else None

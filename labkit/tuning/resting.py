@@ -22,6 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from labkit.tuning import scratch
+
 AWAKE_MOST = 64 * 2**20  # bytes that runs which do not train may hold in memory, all together
 SMALLEST = 2**20  # bytes: less is not worth a file
 ALIGNED = 64  # bytes: where a tensor may begin in a file, as torch places its own
@@ -39,7 +41,8 @@ _trimmed = 0.0
 def mapped(size: int, folder: Path) -> Tensor:
     """Bytes (size,) that lie in a file nobody else can see, with its room taken at once.
 
-    Raises OSError where the disk has no room: better now than as a signal in the middle of a write.
+    Raises OSError where the disk has no room: better now than as a signal in the middle of a write. On Windows the file
+    is seen, and goes when the last of its map is closed; where the process was killed, with the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(prefix="labkit-features-", dir=folder) as file:
@@ -106,7 +109,7 @@ def lay_down(tensors: Iterable[Tensor]) -> Rest | None:
     if size < SMALLEST or not CAN_LET_GO:
         return None
     try:
-        block = mapped(size, Path(tempfile.gettempdir()))
+        block = mapped(size, scratch.folder())
     except (OSError, RuntimeError, ValueError):
         return None
     places = []

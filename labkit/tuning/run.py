@@ -7,15 +7,17 @@ commands take effect only between steps (`Engine`). A batch is whatever the mode
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from pathlib import PurePath
 from typing import Any, Literal
 
+from torch import nn
+
 from labkit import runtime
-from labkit.errors import BackboneError, CommandError, PlanError, SplitError, shown
+from labkit.errors import BackboneError, CommandError, DataError, PlanError, SplitError, shown
 from labkit.tuning import resting
 from labkit.tuning.budget import Budget
 from labkit.tuning.checkpoints import CheckpointStore
@@ -63,7 +65,7 @@ class Run(Watched):
             engine looks whether it is spent; then the run ends where it is. Branches share it.
 
     Raises:
-        PlanError, StageError, CommandError, SplitError: at once, where the parts do not fit.
+        BackboneError, DataError, PlanError, StageError, CommandError, SplitError: at once, where the parts do not fit.
     """
 
     def __init__(
@@ -77,7 +79,7 @@ class Run(Watched):
         budget: Budget | float | None = None,
     ) -> None:
         super().__init__()
-        _check_parts(net, data, plan, seed)
+        seed = _check_parts(net, data, plan, seed, precision)
         self.budget = Budget.of(budget)
         self.net, self.data, self.plan, self.seed = net, data, plan, seed
         self.name = name or plan.name
@@ -116,42 +118,77 @@ class Run(Watched):
         self._tell(RunEnded(self.step_number, self.epoch, reason))
 
     def _step_and_what_follows(self) -> None:
-        if not (self.step_number or any(isinstance(event, EpochDone) for event in self._told)):
-            self._tell_phase()
-            self._tell_epoch()  # epoch 0: what the network can do before any training
-        done = self._trainer.step()
-        self._tell(done)
-        if self._trainer.between_epochs:
-            self._tell_epoch()
-            self._turn()
-        self._save_when_due(done.seconds)
+        self._begin()
+        self._finish_epoch()  # where its validation was interrupted
+        if self.status != "ended":
+            done = self._trainer.step()
+            self._tell(done)
+            self._finish_epoch()
+            self._save_when_due(done.seconds)
         if self.status == "ended":
             self._checkpoints.rest()
             resting.make_room(self)
 
+    def _begin(self) -> None:
+        """Before the first step: tell the first phase, and as epoch 0 what the network can do before any training."""
+        if self.step_number or any(isinstance(event, EpochDone) for event in self._told):
+            return
+        if not any(isinstance(event, PhaseChanged) for event in self._told):
+            self._tell_phase()
+        self._tell_epoch()
+
+    def _finish_epoch(self) -> None:
+        """After the last step of an epoch: validate, then turn to what comes next."""
+        if self._epoch_is_open:
+            self._tell_epoch()
+            self._turn()
+
+    @property
+    def _epoch_is_open(self) -> bool:
+        """Whether all steps of an epoch are done and its books are not closed yet."""
+        if not self.step_number or not self._trainer.between_epochs:
+            return False
+        told = (event.epoch for event in reversed(self._told) if isinstance(event, EpochDone))
+        return self.epoch > next(told, 0)
+
     def _turn(self) -> None:
         """After an epoch: the end of the plan, the next phase, or simply the next epoch."""
         if self.epoch >= self.settings.epochs:
-            self.status = "ended"
-            self._tell(RunEnded(self.step_number, self.epoch))
+            self._end_of_plan()
         elif self._trainer.enter_next_phase():
             self._tell_phase()
+
+    def _end_of_plan(self) -> None:
+        self.status = "ended"
+        self._tell(RunEnded(self.step_number, self.epoch))
 
     def _guarded_step(self) -> None:
         """A step after which the run is whole, whatever goes wrong in it, and can be rewound."""
         self._get_up()
-        if self._trainer.half_done:
-            self._go_back_to(self.step_number)
+        self._make_whole()
+        before = self._trainer.at
         try:
             with self.budget.spending() if self.budget else nullcontext():
                 self._step_and_what_follows()
         except DivergedError as trouble:
             self.status = "failed"
-            self._go_back_to(self.step_number)
             self._tell(RunFailed(self.step_number, str(trouble), self._last_good_step()))
+            self._make_whole()
         except BaseException:
             self.status = "paused"
+            if (
+                self.step_number != self._steps_told()
+            ):  # done, but nobody heard of it: it is to be done again
+                self._trainer.at, self._trainer.half_done = before, True
             raise
+
+    def _make_whole(self) -> None:
+        if self._trainer.half_done:
+            self._go_back_to(self.step_number)
+
+    def _steps_told(self) -> int:
+        steps = (event.step for event in reversed(self._told) if isinstance(event, StepDone))
+        return next(steps, 0)
 
     # ------------------------------------------------------------ where it is
 
@@ -173,8 +210,15 @@ class Run(Watched):
     @property
     def total_steps(self) -> int:
         """Steps at the end of the plan, if nothing is changed any more."""
-        left = (self.settings.epochs - self.epoch) * len(self.data.train) - self._trainer.at.offset
-        return self.step_number + max(0, math.ceil(left / self.settings.batch_size))
+        epochs, size, batch = (
+            self.settings.epochs - self.epoch,
+            len(self.data.train),
+            self.settings.batch_size,
+        )
+        if epochs < 1:
+            return self.step_number
+        now = steps_for(size - self._trainer.at.offset, batch)
+        return self.step_number + now + (epochs - 1) * steps_for(size, batch)
 
     @property
     def ended_by(self) -> EndReason | None:
@@ -192,6 +236,10 @@ class Run(Watched):
     def optimizer(self) -> Any:
         """The torch optimiser, with one named parameter group a stage."""
         return self._trainer.optimizer
+
+    def in_train_mode(self, module: nn.Module) -> bool:
+        """Whether a module of the model is in train mode while a step is done; between steps none is."""
+        return self._trainer.stance.in_train_mode(module)
 
     # ------------------------------------------------------------ steering
 
@@ -291,8 +339,9 @@ class Run(Watched):
     def _do_rewind(self, step: int) -> None:
         before = self.step_number
         self._check_past(step)
-        self._log = [command for command in self._log if command.step < step]
-        self._go_back_to(step)
+        log = [command for command in self._log if command.step < step]
+        self._go_back_to(step, log)
+        self._log = log
         self._told = [event for event in self._told if _happened_by(event, step)]
         self._checkpoints.forget_after(step)
         self.status = "paused" if step else "ready"
@@ -305,7 +354,10 @@ class Run(Watched):
     def _go_on(self) -> None:
         """From ready or paused to running; a run that ended or failed stays so."""
         if self.status in ("ready", "paused"):
-            self.status = "running" if self.epoch < self.settings.epochs else "ended"
+            if self.epoch < self.settings.epochs or self._epoch_is_open:
+                self.status = "running"
+            else:
+                self._end_of_plan()
 
     def _refuse_if_over(self) -> None:
         if self._is_spent or self.ended_by == "budget":
@@ -325,12 +377,13 @@ class Run(Watched):
         )
 
     def _check_past(self, step: int) -> int:
-        if isinstance(step, bool) or not isinstance(step, int) or not 0 <= step <= self.step_number:
+        whole = runtime.whole_number(step)
+        if whole is None or not 0 <= whole <= self.step_number:
             raise CommandError(
                 f"step={shown(step)} has not happened: use a whole number from 0 to {self.step_number}, where the "
                 "run is."
             )
-        return step
+        return whole
 
     # ------------------------------------------------------------ the way back
 
@@ -342,14 +395,28 @@ class Run(Watched):
             self._trained_for, self._save_cost = 0.0, time.perf_counter() - began
 
     def _save(self) -> None:
-        self._checkpoints.add(self._trainer.checkpoint(self._checkpoints.newest()))
+        with runtime.plain_torch():
+            self._checkpoints.add(self._trainer.checkpoint(self._checkpoints.newest()))
 
-    def _go_back_to(self, step: int) -> None:
+    def _go_back_to(self, step: int, log: Sequence[LoggedCommand] | None = None) -> None:
+        """Be where the run was after `step` steps, with the commands of `log`, by default its own.
+
+        An interrupt on the way leaves the run where it is: the way there is gone before anything else is done.
+        """
+        trainer, here = self._trainer, self._trainer.at
+        try:
+            with runtime.plain_torch():
+                self._train_again(step, self._log if log is None else log)
+        except BaseException:
+            trainer.at, trainer.half_done = here, True
+            raise
+
+    def _train_again(self, step: int, log: Sequence[LoggedCommand]) -> None:
         """The last checkpoint before `step`, then the steps since again, silently, with their commands."""
         self._get_up()
         trainer = self._trainer
         trainer.restore(self._checkpoints.latest(step))
-        commands = deque(c for c in self._log if c.kind == "set" and c.step >= trainer.at.step)
+        commands = deque(c for c in log if c.kind == "set" and c.step >= trainer.at.step)
         while True:
             while commands and commands[0].step == trainer.at.step:
                 trainer.put_in_force(trainer.at.settings.changed(commands.popleft().args))
@@ -432,10 +499,8 @@ class Run(Watched):
         return self._evaluate(getattr(self.data, split), split)
 
     def _evaluate(self, split: Any, name: str) -> Evaluation:
-        with self._lock:
+        with self.frozen_world():
             self.last_used = time.monotonic()
-            if self._trainer.half_done:
-                self._go_back_to(self.step_number)
             return self._trainer.evaluate(split, name)
 
     def to_line(self) -> str:
@@ -460,6 +525,13 @@ class Run(Watched):
 
         return from_line(line, download)
 
+    def __reduce_ex__(self, _: Any) -> Any:
+        raise CommandError(
+            "A run cannot be copied or pickled: it holds a lock, a thread and files of its checkpoints. Use "
+            "run.branch() for a second run from here, labkit.export(run, folder) to keep its network, run.to_line() "
+            "to keep what it was told to do."
+        )
+
     def __repr__(self) -> str:
         return (
             f"Run({self.name!r}: {self.net.name} on {self.data.name}, {self.status} at step {self.step_number} "
@@ -467,8 +539,14 @@ class Run(Watched):
         )
 
 
-def _check_parts(net: Any, data: Any, plan: Plan, seed: int) -> None:
-    """Fail at the door, before anything is built."""
+def steps_for(samples: int, batch_size: int) -> int:
+    """How many steps an epoch of so many samples takes: a last one that would be alone goes along with those before."""
+    full, rest = divmod(samples, batch_size)
+    return full + (rest > 1 or not full)
+
+
+def _check_parts(net: Any, data: Any, plan: Plan, seed: int, precision: object = "auto") -> int:
+    """Fail at the door, before anything is built; the seed as a plain number."""
     if not hasattr(net, "build") or not hasattr(net, "stages"):
         raise BackboneError(
             f"net={type(net).__name__} is not a backbone. Use labkit.load_backbone('resnet10'), or "
@@ -478,7 +556,9 @@ def _check_parts(net: Any, data: Any, plan: Plan, seed: int) -> None:
         raise PlanError(
             f"plan={plan!r} is not a Plan. Use labkit.full(), labkit.partial('layer4') or the like."
         )
-    check_seed(seed)
+    whole = check_seed(seed)
+    _check_precision(precision)
+    _check_data(data)
     if len(data.train) < 2:
         raise SplitError(
             f"{data.name} has {len(data.train)} training samples; a run needs 2 or more."
@@ -487,6 +567,32 @@ def _check_parts(net: Any, data: Any, plan: Plan, seed: int) -> None:
     check_rehearsal(plan.rehearse, net, data, plan)
     for phase in range(len(plan.phases)):
         Settings.of(plan, phase, tuple(net.stages))
+    return whole
+
+
+def _check_data(data: Any) -> None:
+    """Splits to train and validate on, and the names of the classes."""
+    if isinstance(data, str | PurePath):
+        raise DataError(f"data={str(data)!r} is a name. Load it: labkit.load_data({str(data)!r}).")
+    missing = [part for part in ("train", "valid", "classes") if not hasattr(data, part)]
+    if not missing:
+        parts = ("__len__", "batch", "labels")
+        missing = [f"train.{part}" for part in parts if not hasattr(data.train, part)]
+    if missing:
+        raise DataError(
+            f"data is a {type(data).__name__}, which a run cannot train on: it has no {', '.join(missing)}. Use "
+            "labkit.load_data, with the name of a data set or a folder of images."
+        )
+
+
+def _check_precision(precision: object) -> None:
+    if precision != "auto" and precision not in runtime.PRECISIONS:
+        known = ", ".join(
+            f"Precision({p.dtype!r}, {p.memory_format!r})" for p in runtime.PRECISIONS
+        )
+        raise PlanError(
+            f"precision={precision!r} is not known. Use 'auto', or from labkit.runtime one of {known}."
+        )
 
 
 def _happened_by(event: Event, step: int) -> bool:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, wraps
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labkit import runtime
+from labkit.errors import BackboneError
 from labkit.tuning import freezing
 from labkit.tuning.cache import shared
 from labkit.tuning.checkpoints import Checkpoint, copies
@@ -31,6 +32,17 @@ from labkit.tuning.optimizer import new_optimizer
 from labkit.tuning.plans import Plan, rate_factor
 from labkit.tuning.precision import autocast, laid_out, lay_out, usual
 from labkit.tuning.prefix import PLAIN, Prefix, View, pass_on
+
+
+def _in_training(step: Callable[[Trainer], StepDone]) -> Callable[[Trainer], StepDone]:
+    """A step in which gradients are taken and the stages that learn are in train mode; after it, none is."""
+
+    @wraps(step)
+    def in_training(trainer: Trainer) -> StepDone:
+        with runtime.plain_torch(), trainer.stance.taken():
+            return step(trainer)
+
+    return in_training
 
 
 class DivergedError(ArithmeticError):
@@ -65,6 +77,12 @@ class Trainer:
     ) -> None:
         runtime.limit_threads()
         runtime.settle()
+        with runtime.plain_torch():
+            self._build(net, data, plan, seed, precision)
+
+    def _build(
+        self, net: Any, data: Any, plan: Plan, seed: int, precision: runtime.Precision | None
+    ) -> None:
         self.stages: tuple[str, ...] = tuple(net.stages)
         self.train_split, self.plan, self.seed = data.train, plan, seed
         self._net: Any = net
@@ -76,13 +94,14 @@ class Trainer:
         lay_out(self.model.to(self.device), self.precision)
         self.optimizer = self._new_optimizer()
         self.at = Position(Settings.of(plan, 0, self.stages))
-        self.half_done = False  # an exception left a step unfinished
-        self._order: tuple[int, Tensor] = (-1, torch.empty(0))
+        self.half_done = False  # an exception left a step, or a change of settings, unfinished
+        self._order: tuple[int, Tensor] = (-1, torch.empty(0, device="cpu"))
         self._prefix: Prefix | None = None
         self._freeze()
 
     # ------------------------------------------------------------ one step
 
+    @_in_training
     def step(self) -> StepDone:
         """One optimiser step. This is all that training is."""
         began = time.perf_counter()
@@ -124,7 +143,7 @@ class Trainer:
         if not weight or depth == self.stages[-1]:  # what does not move forgets nothing
             return
         chance = runtime.generator(self.seed, "rehearse", self.at.step)
-        order = torch.randperm(len(self._old), generator=chance)
+        order = torch.randperm(len(self._old), generator=chance, device="cpu")
         rows = order[: self.at.settings.batch_size]
         with self.autocast(), eval_mode(self.model), self._under_the_old_head():
             scores = self._scores(self._old, rows)
@@ -185,7 +204,7 @@ class Trainer:
         at, size = self.at, len(self.train_split)
         if self._order[0] != at.epoch:
             chance = runtime.generator(self.seed, "order", at.epoch)
-            self._order = (at.epoch, torch.randperm(size, generator=chance))
+            self._order = (at.epoch, torch.randperm(size, generator=chance, device="cpu"))
         end = min(at.offset + at.settings.batch_size, size)
         if size - end == 1:  # BatchNorm has no statistics over one sample: take it along
             end += 1
@@ -220,7 +239,9 @@ class Trainer:
         return lr
 
     def _move_on(self, done: StepDone) -> None:
-        at, size = self.at, len(self.train_split)
+        at, size = self.at.copy(), len(self.train_split)
+        if at.offset == 0:
+            at.loss_sum, at.correct, at.seconds = 0.0, 0, 0.0
         at.step, at.offset = done.step, round((done.epoch - at.epoch) * size)
         at.loss_sum += done.loss * done.count
         at.correct += done.correct
@@ -229,7 +250,10 @@ class Trainer:
             at.epoch, at.offset = at.epoch + 1, 0
         moved = self.stages if self.plan.frozen_statistics == "running" else self.thawed()
         at.trained.update(dict.fromkeys(moved, at.step))
-        self.half_done = False
+        self.at, self.half_done = (
+            at,
+            False,
+        )  # at once: an interrupt finds the old place or the new one
 
     @property
     def between_epochs(self) -> bool:
@@ -243,7 +267,7 @@ class Trainer:
     def evaluate(self, split: Any, name: str) -> Evaluation:
         """Exact counts on a split."""
 
-        with self.autocast(), eval_mode(self.model):
+        with runtime.plain_torch(), self.autocast(), eval_mode(self.model):
             return evaluate(split, name, lambda rows: self._scores(split, rows))
 
     def _scores(self, split: Any, rows: Tensor) -> Tensor:
@@ -256,9 +280,9 @@ class Trainer:
     # ------------------------------------------------------------ epochs and phases
 
     def close_epoch(self, valid: Evaluation | None = None) -> EpochDone:
-        """Close the books of an epoch and begin new ones. Epoch 0 has trained on nothing yet."""
+        """The books of the epoch that is over; the next step begins new ones. Epoch 0 has trained on nothing yet."""
         at, count = self.at, len(self.train_split) if self.at.epoch else 0
-        done = EpochDone(
+        return EpochDone(
             step=at.step,
             epoch=at.epoch,
             train_loss=at.loss_sum / count if count else None,
@@ -270,16 +294,15 @@ class Trainer:
             seconds=at.seconds,
             saved_seconds=self._prefix.take_saved() if self._prefix else 0.0,
         )
-        at.loss_sum, at.correct, at.seconds = 0.0, 0, 0.0
-        return done
 
     def enter_next_phase(self) -> bool:
         """Begin the plan's next phase if the current one is over; whether it did."""
-        at = self.at
+        at = self.at.copy()
         if at.epoch < self.phase_end() or at.phase + 1 == len(self.plan.phases):
             return False
         at.phase, at.phase_start = at.phase + 1, at.epoch
-        self.put_in_force(at.settings.in_phase(self.plan.phases[at.phase], self.stages))
+        at.settings = at.settings.in_phase(self.plan.phases[at.phase], self.stages)
+        self._stand_at(at)
         return True
 
     def phase_end(self) -> int:
@@ -292,11 +315,20 @@ class Trainer:
 
     def put_in_force(self, settings: Settings) -> None:
         """Use new settings from the next step on."""
-        before = set(self.thawed())
-        self.at.settings = settings
+        at = self.at.copy()
+        at.settings = settings
+        self._stand_at(at)
+
+    def _stand_at(self, at: Position) -> None:
+        before, half_done = set(self.thawed()), self.half_done
+        self.at, self.half_done = (
+            at,
+            True,
+        )  # until all of it is in force: an interrupt may come in between
         if before != set(self.thawed()):
             self._freeze()
             self._forget_moments(before ^ set(self.thawed()))
+        self.half_done = half_done
 
     def thawed(self) -> tuple[str, ...]:
         """The stages that train now."""
@@ -305,6 +337,8 @@ class Trainer:
     def _freeze(self) -> None:
         depth, statistics = self.at.settings.trainable_from, self.plan.frozen_statistics
         freezing.freeze_below(self.model, self.stages, depth, statistics)
+        self.model.training = True  # the whole, which is no stage
+        self.stance = freezing.Stance(self.model)
         self._prefix = None
         if statistics == "fixed":  # running ones make the frozen part another one in every step
             self._prefix = Prefix.below(self.model, depth, self.precision, self.device, shared)
@@ -323,6 +357,7 @@ class Trainer:
             {"params": list(freezing.stage(self.model, name).parameters()), "name": name}
             for name in self.stages
         ]
+        self._refuse_shared()
         return new_optimizer(self.plan.optimizer, groups, lr=0.0, device=self.device)
 
     def held(self) -> list[Tensor]:
@@ -333,6 +368,18 @@ class Trainer:
     def start(self) -> list[Tensor]:
         """The weights it began with, which nothing changes."""
         return [tensor for stage in self.initial.values() for tensor in stage.values()]
+
+    def _refuse_shared(self) -> None:
+        """A parameter that two stages share would be frozen with one and trained with the other."""
+        owner: dict[nn.Parameter, str] = {}
+        for stage in self.stages:
+            for key, parameter in freezing.stage(self.model, stage).named_parameters():
+                other = owner.setdefault(parameter, stage)
+                if other != stage:
+                    raise BackboneError(
+                        f"{self._net.name}: the stages {other} and {stage} share a parameter, {stage}.{key}. A run "
+                        "freezes and trains stage by stage, so give each a copy, or make one stage of the two."
+                    )
 
     # ------------------------------------------------------------ the way back
 

@@ -71,19 +71,21 @@ class Watched(Engine):
         sizes = [(p.numel(), p.requires_grad) for p in self.model.parameters()]
         return sum(size for size, trains in sizes if trains), sum(size for size, _ in sizes)
 
+    def in_train_mode(self, module: nn.Module) -> bool:
+        """Whether a module of the model is in train mode while a step is done."""
+        return module.training
+
     def audit(self) -> freezing.Audit:
         """What changed in each stage since the start, and whether anything moved that was never trained."""
         depth = self.settings.trainable_from
-        with self._lock:
-            return freezing.audit(
-                self.model, self.stages, self._initial, depth, self._ever_thawed()
-            )
+        with self.frozen_world() as model:
+            return freezing.audit(model, self.stages, self._initial, depth, self._ever_thawed())
 
     def drift(self) -> dict[str, float]:
         """For every stage, how far its parameters are from where they started: ||w - w0|| / ||w0||."""
-        with self._lock:
+        with self.frozen_world() as model:
             return {
-                name: freezing.drift_of(freezing.stage(self.model, name), self._initial[name])
+                name: freezing.drift_of(freezing.stage(model, name), self._initial[name])
                 for name in self.stages
             }
 
@@ -97,7 +99,11 @@ class Watched(Engine):
     def frozen_world(self) -> Iterator[nn.Module]:
         """Hold the run between two steps, so that a probe may read its model; keep it short."""
         with self._lock:
+            self._make_whole()
             yield self.model
+
+    def _make_whole(self) -> None:
+        """Undo what an interrupted step has left behind; the lock is held."""
 
 
 def _history_row(event: Event) -> tuple[Any, ...] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,14 +12,16 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 import labkit
 from labkit import runtime
-from labkit.tuning import Plan, Run, trainer
+from labkit.tuning import Plan, Run, prefix, trainer
 from labkit.tuning.cache import PrefixCache
 from labkit.tuning.prefix import Prefix
 from tests.invariants.conftest import same_weights
 from tests.invariants.test_text import Reviews, TextNet
+from tests.small import Clouds
 
 FP32 = runtime.Precision()
 PLANS = (
@@ -217,3 +220,85 @@ def test_what_a_sample_gives_does_not_depend_on_whom_it_came_with(
         own_cache.clear()
         (alone,) = prefix.features(split, torch.tensor(rows))
         assert torch.equal(alone, together[rows])
+
+
+# ---------------------------------------------------------------- networks that do more than pass on
+
+
+class Negated(nn.Sequential):
+    """Its own forward turns the sign."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return -super().forward(x)
+
+
+class Joined(nn.Sequential):
+    """Its head sees the images beside what the body makes of them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.cat([x, self.body(x)], 1))  # type: ignore[operator]
+
+
+def negated(classes: int) -> nn.Module:
+    return Negated(OrderedDict(body=nn.Linear(6, 8), head=nn.Linear(8, classes)))
+
+
+def joined(classes: int) -> nn.Module:
+    return Joined(OrderedDict(body=nn.Linear(6, 8), head=nn.Linear(14, classes)))
+
+
+def negated_inside(classes: int) -> nn.Module:
+    head = Negated(nn.Identity(), nn.Linear(8, classes))
+    return nn.Sequential(OrderedDict(body=nn.Linear(6, 8), head=head))
+
+
+def hooked(classes: int) -> nn.Module:
+    head = nn.Sequential(nn.Identity(), nn.Linear(8, classes))
+    head.register_forward_hook(lambda module, given, made: -made)
+    return nn.Sequential(OrderedDict(body=nn.Linear(6, 8), head=head))
+
+
+def one_layer_twice(classes: int) -> nn.Module:
+    turn = nn.Linear(8, 8)
+    head = nn.Sequential(turn, nn.Tanh(), turn, nn.Linear(8, classes))
+    return nn.Sequential(OrderedDict(body=nn.Linear(6, 8), head=head))
+
+
+@pytest.mark.parametrize(
+    "factory",
+    [negated, joined, negated_inside, hooked, one_layer_twice],
+    ids=lambda factory: factory.__name__,
+)
+def test_a_network_that_does_more_than_pass_on_is_trained_and_asked_as_it_is(
+    factory: Callable[[int], nn.Module],
+) -> None:
+    net = labkit.Backbone.from_module(factory, ["body", "head"], factory.__name__)
+    plan, data = labkit.feature_extraction(lr=1e-2, epochs=3, batch_size=10), Clouds()
+    run = Run(net, data, plan, precision=FP32).fit()
+    with no_cache():
+        plain = Run(net, data, plan, precision=FP32).fit()
+    assert (losses(run) - losses(plain)).abs().max() <= 1e-5
+    told, (points, _) = run.evaluate("valid"), data.valid.batch(torch.arange(len(data.valid)))
+    with torch.no_grad():
+        said = run.model(points.to(run._trainer.device)).cpu().softmax(1)
+    assert (said - told.probabilities).abs().max() < 1e-5
+
+
+def test_a_network_that_says_it_passes_on_is_remembered() -> None:
+    class Says(nn.Sequential):
+        passes_on = True
+
+        def forward(self, x: Tensor) -> Tensor:
+            for stage in self:
+                x = stage(x)
+            return x
+
+    class Derived(Says):
+        def forward(self, x: Tensor) -> Tensor:
+            return -super().forward(x)
+
+    assert prefix.passes_on(Says())
+    assert prefix.passes_on(nn.Sequential())
+    assert not prefix.passes_on(Derived()), (
+        "what a class says does not hold for those derived from it"
+    )

@@ -2,21 +2,50 @@
 
 from __future__ import annotations
 
+import copy
+import json
+import pickle
 import random
 import subprocess
 import sys
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from torch.utils.data import DataLoader
 
 import labkit
 from labkit import runtime
-from labkit.errors import CommandError, LabkitError, LearningRateError, PlanError, StageError
-from labkit.tuning import CommandApplied, EpochDone, PhaseChanged, Run, RunFailed, StepDone
+from labkit.errors import (
+    BackboneError,
+    CommandError,
+    DataError,
+    LabkitError,
+    LearningRateError,
+    PlanError,
+    StageError,
+)
+from labkit.tuning import (
+    CommandApplied,
+    EpochDone,
+    PhaseChanged,
+    Plan,
+    Run,
+    RunFailed,
+    StepDone,
+    find_lr,
+    rate_factor,
+)
 from tests.invariants.conftest import same_moments, same_weights
+from tests.small import Clouds, Small
 
 
 def test_a_new_rate_is_used_on_the_very_next_step_always(tiny_run: Callable[..., Run]) -> None:
@@ -281,3 +310,257 @@ def test_fit_leaves_off_after_the_epochs_it_was_given(tiny_run: Callable[..., Ru
 def test_precision_is_part_of_the_run_and_survives_a_branch(tiny_run: Callable[..., Run]) -> None:
     run = tiny_run(labkit.full(epochs=1), precision=runtime.Precision("bf16", "channels_last"))
     assert run.branch().precision == run.precision == run.replay().precision
+
+
+# ---------------------------------------------------------------- a loop in a cell, and who else would train
+
+
+def test_start_says_so_where_a_loop_in_a_cell_has_the_run_in_hand(
+    tiny_run: Callable[..., Run],
+) -> None:
+    run, calm = (tiny_run(labkit.full(epochs=2)) for _ in range(2))
+    events = run.events()
+    next(events)  # one event a cell
+    for begin in (run.start, run.resume):
+        with pytest.raises(CommandError, match="A loop in a cell has this run in hand"):
+            begin()
+    events.close()
+    run.start().wait(60)
+    run.stop()
+    assert same_weights(run, calm.fit())
+
+
+def test_commands_are_carried_out_while_a_loop_waits_to_be_asked(
+    tiny_run: Callable[..., Run],
+) -> None:
+    run = tiny_run(labkit.full(epochs=3))
+    events = run.events()
+    for event in events:
+        if isinstance(event, StepDone) and event.step == 3:
+            break
+    assert run.submit("set", lr=5e-4).wait(20).step == 3
+    assert run.submit("step").wait(20).step == 3
+    assert run.step_number == 4
+    assert run.submit("rewind", step=2).wait(20).error is None
+    assert run.step_number == 2
+    assert run.submit("pause").wait(20).error is None
+    run.wait(20)
+    assert run.step_number == 2, "only the loop trains"
+    assert [type(event) for event in events][-1] is CommandApplied, "it ends as the run is paused"
+    assert same_weights(run.fit(), run.replay())
+    run.stop()
+
+
+def test_a_command_is_carried_out_though_the_loop_it_was_given_to_is_over(
+    tiny_run: Callable[..., Run],
+) -> None:
+    run = tiny_run(labkit.full(epochs=3))
+    inner, tickets = run._trainer.forward, []
+
+    def forward(inputs: Any) -> Any:
+        if not tickets:
+            tickets.append(run.submit("set", lr=5e-4))  # as a page would, in the middle of a step
+        return inner(inputs)
+
+    run._trainer.forward = forward  # type: ignore[method-assign]
+    for event in run.events():
+        if isinstance(event, StepDone):
+            break
+    assert tickets[0].wait(20).error is None
+    assert run.settings.lr == 5e-4
+    run.stop()
+
+
+def test_who_waits_for_a_command_that_breaks_off_is_told(tiny_run: Callable[..., Run]) -> None:
+    run = tiny_run(labkit.full(epochs=3))
+
+    def broken(_: Any) -> Any:
+        raise RuntimeError("out of memory")
+
+    run._trainer.forward = broken  # type: ignore[method-assign]
+    ticket = run.submit("step")
+    with pytest.raises(CommandError, match="out of memory"):
+        ticket.wait(20)
+    run.stop()
+
+
+# ---------------------------------------------------------------- interrupts, wherever they come
+
+
+class Presses:
+    """Presses "interrupt" at the calls that are given, counted over all passes through a run's network."""
+
+    def __init__(self, run: Run, *at: int) -> None:
+        self.left, self.calls, self._inner = set(at), 0, run._trainer.forward
+        run._trainer.forward = self.forward  # type: ignore[method-assign]
+
+    def forward(self, inputs: Any) -> Any:
+        self.calls += 1
+        if self.calls in self.left:
+            raise KeyboardInterrupt
+        return self._inner(inputs)
+
+
+def finished(run: Run) -> Run:
+    """Fit to the end, and again after each interrupt, as people do."""
+    while run.status != "ended":
+        before = run.step_number, run.epoch
+        try:
+            run.fit()
+        except KeyboardInterrupt:
+            assert (run.step_number, run.epoch) >= before, "the way back is not a way to go on from"
+    return run
+
+
+def told(run: Run) -> list[Any]:
+    """The history, but for the time it took, and what else was told of it."""
+    rows = run.history.drop(columns="seconds").astype(object)
+    events = [event for event in run._told if isinstance(event, EpochDone | PhaseChanged)]
+    return [
+        rows.where(rows.notna(), None).values.tolist(),
+        [replace(e, seconds=0, saved_seconds=0) if isinstance(e, EpochDone) else e for e in events],
+    ]
+
+
+@pytest.mark.parametrize("plan", [labkit.full(epochs=2), labkit.gradual(2, epochs=1)])
+def test_interrupts_at_any_pass_leave_no_trace(
+    tiny_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, plan: Plan
+) -> None:
+    monkeypatch.setattr("labkit.tuning.run.REWIND_SECONDS", 1e9)  # so that the way back is long
+    calm = tiny_run(plan)
+    passes = Presses(calm)
+    calm.fit()
+    for first in range(1, passes.calls + 1):
+        run = tiny_run(plan)
+        Presses(run, first, first + 2, first + 3)  # in a step or a validation, then on the way back
+        assert same_weights(finished(run), calm), first
+        assert same_moments(run, calm), first
+        assert told(run) == told(calm), first
+
+
+def test_an_interrupted_rewind_has_not_happened(
+    tiny_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("labkit.tuning.run.REWIND_SECONDS", 1e9)
+    run, calm = (tiny_run(labkit.full(epochs=2)) for _ in range(2))
+    for one in (run, calm):
+        for _ in range(4):
+            one.step()
+        one.set(lr=1e-4)
+        one.step()
+    Presses(run, 2)
+    with pytest.raises(KeyboardInterrupt):
+        run.rewind(3)
+    assert run.step_number == 5
+    assert run.log == calm.log
+    with run.frozen_world() as model:  # whoever looks now sees the whole of step 5
+        assert all(
+            torch.equal(v, calm.model.state_dict()[k]) for k, v in model.state_dict().items()
+        )
+    assert same_weights(run.fit(), calm.fit())
+
+
+# ---------------------------------------------------------------- what is told beforehand
+
+
+@pytest.mark.parametrize("batch_size", [2, 7, 29, 30, 44, 45, 88, 89, 90, 91, 200])
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_the_number_of_steps_is_known_before_and_at_any_time(batch_size: int, epochs: int) -> None:
+    data = Clouds()  # 90 points: with 89 the last is taken along, with 29 there are three left
+    plan = labkit.full(epochs=epochs, batch_size=batch_size)
+    run = Run(Small(), data, plan, precision=runtime.Precision())
+    foreseen = {run.total_steps}
+    for event in run.events():
+        if isinstance(event, StepDone):
+            foreseen.add(run.total_steps)
+    assert foreseen == {run.step_number}
+
+
+@pytest.mark.parametrize("epochs", [0, -1, "3", 2.5, True, float("nan"), [1]])
+def test_fit_takes_a_whole_number_of_epochs_and_trains_nothing_otherwise(
+    tiny_run: Callable[..., Run], epochs: Any
+) -> None:
+    run = tiny_run(labkit.full(epochs=2))
+    with pytest.raises(CommandError, match="whole number from 1"):
+        run.fit(epochs)
+    assert (run.step_number, len(run.journal), run.status) == (0, 0, "ready")
+
+
+def test_numbers_out_of_an_array_are_numbers(tiny_run: Callable[..., Run]) -> None:
+    plan = labkit.full(lr=np.float32(1e-3), epochs=np.int64(2), batch_size=np.int32(16))
+    run = tiny_run(plan, seed=np.int64(3), budget=np.float32(1e4)).fit(np.int64(1))
+    run.set(lr=np.float32(1e-4), trainable_from=np.int64(2), epochs=np.uint8(3))
+    run.rewind(np.int64(2))
+    assert run.branch(np.int16(1)).step_number == 1
+    assert find_lr(run, steps=np.int64(10), seconds=np.float64(60)).lrs.size >= 10
+    assert Plan.from_dict(json.loads(json.dumps(run.plan.to_dict()))) == plan
+    json.dumps([run.seed, [dict(command.args) for command in run.log]])
+
+
+# ---------------------------------------------------------------- what is no run
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "words"),
+    [
+        ({"data": "digits"}, DataError, r"labkit.load_data\('digits'\)"),
+        ({"data": Path("some/folder")}, DataError, "is a name"),
+        ({"data": None}, DataError, "NoneType"),
+        ({"data": DataLoader([1, 2])}, DataError, "DataLoader, which a run cannot train on"),
+        ({"data": SimpleNamespace(train=[1, 2], valid=[], classes="ab")}, DataError, "train.batch"),
+        ({"net": "resnet10"}, BackboneError, "not a backbone"),
+        ({"net": torch.nn.Linear(2, 2)}, BackboneError, "not a backbone"),
+        ({"plan": "full"}, PlanError, "not a Plan"),
+        ({"precision": "fp16"}, PlanError, "precision='fp16' is not known"),
+        ({"precision": runtime.Precision("fp16")}, PlanError, "is not known"),  # type: ignore[arg-type]
+        ({"precision": None}, PlanError, "is not known"),
+        ({"seed": 1.5}, PlanError, "whole number"),
+        ({"seed": True}, PlanError, "whole number"),
+    ],
+)
+def test_parts_that_make_no_run_are_refused_with_a_sentence(
+    wrong: dict[str, Any], error: type[LabkitError], words: str
+) -> None:
+    parts = {"net": Small(), "data": Clouds(), "plan": labkit.full(epochs=1), **wrong}
+    with pytest.raises(error, match=words):
+        Run(**parts)
+
+
+def test_stages_that_share_a_weight_are_refused_with_a_sentence() -> None:
+    def tied(classes: int) -> torch.nn.Module:
+        body, head = torch.nn.Linear(6, 6), torch.nn.Sequential(torch.nn.Linear(6, 6))
+        head[0].weight = body.weight
+        head.append(torch.nn.Linear(6, classes))
+        return torch.nn.Sequential(OrderedDict(body=body, head=head))
+
+    net = labkit.Backbone.from_module(tied, ["body", "head"], "tied")
+    with pytest.raises(BackboneError, match=r"body and head share a parameter, head\.0\.weight"):
+        Run(net, Clouds(), labkit.full(epochs=1), precision=runtime.Precision())
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_run_that_is_copied_or_pickled_names_what_to_do_instead(
+    tiny_run: Callable[..., Run], copied: Callable[[Run], Any]
+) -> None:
+    with pytest.raises(CommandError, match=r"branch\(\).*export"):
+        copied(tiny_run(labkit.full(epochs=1)))
+
+
+# ---------------------------------------------------------------- rates
+
+
+def test_every_step_has_the_rate_of_its_middle() -> None:
+    plan = labkit.full(lr=1e-2, epochs=2, batch_size=10, schedule="cosine")
+    run = Run(Small(), Clouds(), plan, precision=runtime.Precision()).fit()
+    rates = [event.lr for event in run._told if isinstance(event, StepDone)]
+    middles = [(step + 0.5) / 18 for step in range(18)]  # 90 points, nine steps an epoch
+    assert rates == pytest.approx([1e-2 * rate_factor("cosine", 0, at) for at in middles], rel=1e-9)
+
+
+def test_a_rate_set_in_the_warm_up_is_used_on_the_next_step() -> None:
+    plan = labkit.full(lr=1e-2, epochs=2, batch_size=10, schedule="cosine", warmup=0.5)
+    run = Run(Small(), Clouds(), plan, precision=runtime.Precision())
+    for _ in range(3):  # of nine steps of the warm-up
+        run.step()
+    run.set(lr=2e-3)
+    assert [run.step().lr for _ in range(2)] == [2e-3, 2e-3]

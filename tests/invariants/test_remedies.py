@@ -167,7 +167,7 @@ def test_old_examples_move_no_statistics_and_not_the_old_head(
     ours, theirs = (dict(one.model.named_buffers()) for one in (silent, rehearsing))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert all(torch.equal(taught[key], value) for key, value in run.net.head.state_dict().items())
-    assert rehearsing.model.training
+    assert not rehearsing.model.training
     assert silent.history.loss[1] == rehearsing.history.loss[1]  # told is the new task's alone
 
 

@@ -155,3 +155,22 @@ def test_a_shared_line_brings_the_same_run(digit_run: Callable[..., Run]) -> Non
     assert line.isprintable()
     again = Run.from_line(line).fit()
     assert same_weights(run, again)
+
+
+def test_a_branch_goes_back_to_its_own_past_and_not_to_its_parents_future(
+    tiny_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("labkit.tuning.run.REWIND_SECONDS", 0.0)
+    monkeypatch.setattr("labkit.tuning.run.CHECKPOINT_SHARE", 0)
+    parent = tiny_run(labkit.full(epochs=100, batch_size=32))
+    for _ in range(100):
+        parent.step()
+    monkeypatch.setattr("labkit.tuning.run.REWIND_SECONDS", 1e9)  # branches keep none of their own
+    branch, straight = (parent.branch(2, lr=5e-3) for _ in range(2))
+    for _ in range(6):
+        branch.step()
+    for _ in range(5):
+        straight.step()
+    branch.rewind(7)  # the parent has a checkpoint there
+    assert same_weights(branch, straight)
+    assert same_moments(branch, straight)

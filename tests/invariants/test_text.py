@@ -98,6 +98,8 @@ class Judge(nn.Module):
 class Reader(nn.Sequential):
     """Stages in order; what one gives, the next takes."""
 
+    passes_on = True  # what frozen stages make may be kept
+
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
         passed: Any = (ids, mask)
         for stage in self:

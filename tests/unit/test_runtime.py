@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import stat
+import subprocess
+import sys
 import time
+from fractions import Fraction
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -21,6 +26,76 @@ def test_the_garbage_collector_is_spared_what_is_loaded_for_good() -> None:
     assert gc.get_freeze_count() > 100_000
 
 
+OLD = """
+import gc, weakref
+from labkit import runtime
+class Ring: pass
+old = Ring(); old.me = old; ref = weakref.ref(old)
+passes = []
+gc.callbacks.append(lambda phase, info: passes.append(info["generation"]) if phase == "start" else None)
+runtime.settle()
+del old, passes[:]
+frozen = gc.get_freeze_count()
+kept = []
+while passes.count(2) < 3: kept.append([])  # full passes that come by themselves
+assert gc.get_freeze_count() == frozen and ref() is not None
+gc.collect()
+assert ref() is None
+assert gc.get_freeze_count() > 100_000
+"""
+
+
+def test_what_was_made_before_the_first_run_goes_when_somebody_asks_for_it() -> None:
+    done = subprocess.run([sys.executable, "-c", OLD], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr, "nothing is said to be left behind"
+
+
+def test_a_generator_is_on_the_cpu_whatever_the_default_device() -> None:
+    torch.set_default_device("meta")
+    try:
+        chance = runtime.generator(3, "order")
+        assert (
+            torch.randperm(4, generator=chance, device="cpu").tolist()
+            == torch.randperm(4, generator=runtime.generator(3, "order"), device="cpu").tolist()
+        )
+        with runtime.plain_torch():
+            assert torch.zeros(1).device.type == "cpu"
+        assert torch.zeros(1).device.type == "meta"
+    finally:
+        torch.set_default_device(None)
+
+
+def test_a_locked_file_is_told_from_a_free_one(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("wb") as one, (tmp_path / "lock").open("r+b") as two:
+        assert runtime.lock(one) is True
+        assert runtime.lock(two) is False
+        one.close()
+        assert runtime.lock(two) is True
+
+
+def test_a_file_that_somebody_reads_on_windows_is_replaced_a_moment_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "new").write_text("new")
+    (tmp_path / "old").write_text("old")
+    new, old, replace, tries = tmp_path / "new", tmp_path / "old", os.replace, []
+
+    def in_use_at_first(source: Path, target: Path) -> None:
+        tries.append(target)
+        if len(tries) < 4:
+            raise PermissionError(13, "in use by another process")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", in_use_at_first)
+    with pytest.raises(PermissionError):
+        runtime._replace(new, old)  # elsewhere it is a matter of permission
+    monkeypatch.setattr(os, "name", "nt")
+    runtime._replace(new, old)
+    monkeypatch.undo()
+    assert old.read_text() == "new"
+
+
 def test_threads_never_exceed_what_this_process_may_use() -> None:
     assert 1 <= runtime.threads() <= len(os.sched_getaffinity(0))
 
@@ -31,6 +106,44 @@ def test_a_schedulers_limit_on_threads_is_kept(
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", asked)
     assert 1 <= runtime.threads() <= min(at_most, len(os.sched_getaffinity(0)))
+
+
+@pytest.mark.parametrize(
+    "given", [7, np.int64(7), np.uint8(7), np.array(7), torch.tensor(7)], ids=repr
+)
+def test_a_whole_number_of_any_library_is_the_plain_number(given: Any) -> None:
+    for number in (runtime.whole_number(given), runtime.real_number(given)):
+        assert type(number) is int
+        assert number == 7
+
+
+@pytest.mark.parametrize(
+    "given", [True, np.True_, torch.tensor(True), 7.0, np.float32(7), "7", None, [7], 7j], ids=repr
+)
+def test_what_is_no_whole_number_is_not_taken_for_one(given: Any) -> None:
+    assert runtime.whole_number(given) is None
+
+
+@pytest.mark.parametrize(
+    "given",
+    [0.25, np.float32(0.25), np.float64(0.25), np.array(0.25), torch.tensor(0.25), Fraction(1, 4)],
+    ids=repr,
+)
+def test_a_real_number_of_any_library_is_the_plain_number(given: Any) -> None:
+    number = runtime.real_number(given)
+    assert type(number) is float
+    assert number == 0.25
+
+
+@pytest.mark.parametrize("given", [True, np.False_, "0.25", None, [0.25], 1j, np.ones(1)], ids=repr)
+def test_what_is_no_real_number_is_not_taken_for_one(given: Any) -> None:
+    assert runtime.real_number(given) is None
+
+
+@pytest.mark.parametrize("given", [10**400, Fraction(10**400)], ids=["int", "fraction"])
+def test_a_number_that_no_float_holds_is_infinite_and_not_an_overflow(given: Any) -> None:
+    assert runtime.real_number(given) == math.inf
+    assert runtime.real_number(-given) == -math.inf
 
 
 def test_a_seed_and_a_name_give_the_same_numbers_and_other_names_others() -> None:

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from labkit.tuning import checkpoints
+from labkit.tuning import checkpoints, scratch
 from labkit.tuning.checkpoints import Checkpoint, CheckpointStore, copies
 
 MEGABYTE = 2**20
@@ -25,11 +25,11 @@ def checkpoint(step: int, megabytes: int = 1) -> Checkpoint:
 @pytest.fixture(autouse=True)
 def own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A folder of the test's own: runs of other tests may still keep checkpoints in that of this process."""
-    monkeypatch.setattr(checkpoints, "_folder", lambda: str(tmp_path))
+    monkeypatch.setattr(scratch, "folder", lambda: tmp_path)
 
 
 def spooled_files() -> list[Path]:
-    return sorted(Path(checkpoints._folder()).glob("*.pt"))
+    return sorted(scratch.folder().glob("*.pt"))
 
 
 def test_memory_stays_within_the_budget_and_every_step_comes_back() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 import labkit
-from labkit.errors import LearningRateError, PlanError, StageError
+from labkit.errors import LabkitError, LearningRateError, PlanError, StageError
 from labkit.tuning import Plan, rate_factor
 from labkit.tuning.plans import resolve_depth
 
@@ -56,6 +58,51 @@ def test_a_plan_that_cannot_work_is_refused_when_it_is_built(
 ) -> None:
     with pytest.raises(error, match=words):
         make()
+
+
+@pytest.mark.parametrize("number", [np.float32, np.float64, np.int64, torch.tensor, np.array])
+def test_numbers_out_of_an_array_become_pythons_own(number: Any) -> None:
+    plan = labkit.partial(
+        number(2) if number not in (np.float32, np.float64) else 2,
+        lr=number(1),
+        lr_decay=number(1),
+        weight_decay=number(0),
+        hold=number(3),
+    )
+    assert all(type(v) in (int, float) for v in (plan.hold, plan.weight_decay, plan.phases[0].lr))
+    assert Plan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
+    assert resolve_depth(plan.phases[0].trainable_from, STAGES) == "layer2"
+
+
+def test_plain_numbers_stay_as_they_were_written_so_that_digests_of_older_plans_stay() -> None:
+    plan = labkit.full(lr=1, lr_decay=1, weight_decay=0).to_dict()
+    assert json.dumps([plan["phases"][0]["lr"], plan["weight_decay"]]) == "[1, 0]"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: labkit.full(lr=10**400),
+        lambda: labkit.full(weight_decay=10**400),
+        lambda: labkit.full(epochs=10**400),
+        lambda: labkit.full(batch_size=-(10**400)),
+        lambda: labkit.partial(-(10**400)),
+    ],
+)
+def test_a_number_too_large_is_refused_in_a_sentence_that_can_be_read(make: Any) -> None:
+    with pytest.raises(LabkitError) as caught:
+        make()
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("stages", ["layer2", 2.5, None, True])
+def test_gradual_says_what_it_takes(stages: Any) -> None:
+    with pytest.raises(PlanError, match="number of stages"):
+        labkit.gradual(stages)
+
+
+def test_gradual_takes_a_number_or_a_list_out_of_an_array() -> None:
+    assert labkit.gradual(np.int64(2)) == labkit.gradual(2) == labkit.gradual(np.array([1, 2]))
 
 
 def test_a_remedy_that_is_off_is_not_written_so_that_digests_of_older_plans_stay() -> None:

@@ -19,7 +19,7 @@ from labkit import runtime
 from labkit.data import ImageData
 from labkit.data.images import Split
 from labkit.models import Backbone, Normalize
-from labkit.tuning import EpochDone, Evaluation, Run, freezing
+from labkit.tuning import Evaluation, Run, freezing
 
 BeforeStep = Callable[["Slipping"], None]
 Validate = Callable[["Slipping"], Evaluation]
@@ -35,9 +35,7 @@ class Slipping(Run):
     validate: Validate | None = None
 
     def _step_and_what_follows(self) -> None:
-        if not (self.step_number or any(isinstance(event, EpochDone) for event in self._told)):
-            self._tell_phase()
-            self._tell_epoch()  # before the first slip: the network as it came
+        self._begin()  # before the first slip: the network as it came
         if self.before_step is not None:
             self.before_step(self)
         super()._step_and_what_follows()
@@ -71,7 +69,7 @@ def leave_head_out(run: Run) -> None:
 
 def stay_in_eval_mode(run: Slipping) -> None:
     """Nobody called model.train() again after the first validation."""
-    run.model.eval()
+    run._trainer.stance = freezing.Stance(run.model)  # which is in eval mode between two steps
 
 
 def thaw_in_secret(depth: str) -> BeforeStep:
@@ -79,6 +77,7 @@ def thaw_in_secret(depth: str) -> BeforeStep:
 
     def before_step(run: Slipping) -> None:
         freezing.freeze_below(run.model, run.stages, depth)
+        run._trainer.stance = freezing.Stance(run.model)
         run._trainer._prefix = None  # what was kept of frozen stages is no longer true
 
     return before_step
@@ -90,7 +89,7 @@ def validate_in_train_mode(batch: int) -> Validate:
     def validate(run: Slipping) -> Evaluation:
         trainer, split = run._trainer, run.data.valid
         parts = []
-        with torch.no_grad(), trainer.autocast():
+        with torch.no_grad(), trainer.autocast(), trainer.stance.taken():
             for rows in _batches(len(split), batch):
                 if trainer._prefix is None:
                     inputs: Any = trainer._laid_out(split.batch(rows)[0])

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from labkit.errors import UNREADABLE, SweepError
-from labkit.runtime import write_atomic
+from labkit.runtime import lock, write_atomic
 from labkit.tuning.sweeps.jobs import Row
 
 KNOWN = tuple(field.name for field in fields(Row))
@@ -46,9 +46,9 @@ class Ledger:
             return []
         rows = self.read()
         try:
-            write_atomic(self.folder / "sweep.json", json.dumps(about, indent=1).encode())
             self._file = self.path.open("ab", buffering=0)
             self._file.truncate(self._size)  # half a line, if there was one
+            write_atomic(self.folder / "sweep.json", json.dumps(about, indent=1).encode())
             _sync_folder(self.folder)
         except OSError as trouble:
             self._warn(trouble)
@@ -121,7 +121,7 @@ class Ledger:
     def _take_lock(self) -> None:
         """The system lets go of the lock when its holder dies, so a lock that is held has a living holder."""
         self._lock = (self.folder / "lock").open("a+b")
-        if not _locked(self._lock):
+        if lock(self._lock) is False:  # where a file system has no locks there is nothing to hold
             self._lock.seek(0)
             holder = self._lock.read().decode(errors="replace").strip() or "another process"
             self._lock.close()
@@ -169,22 +169,3 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def _locked(file: IO[bytes]) -> bool:
-    """Whether the file could be locked. Where a file system has no locks there is nothing to hold."""
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            file.seek(1 << 20)  # a byte beyond the holder's name, which others must be able to read
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    except OSError:
-        return True
-    return True

@@ -190,7 +190,8 @@ def _inside_of_data(data: Any) -> Iterator[bytes]:
     for name in ("train", "valid", "test", "old"):
         split: Any = getattr(data, name, None) or ()
         for start in range(0, len(split), CHUNK):
-            yield from _bytes_of(split.batch(torch.arange(start, min(start + CHUNK, len(split)))))
+            rows = torch.arange(start, min(start + CHUNK, len(split)), device="cpu")
+            yield from _bytes_of(split.batch(rows))
 
 
 def _bytes_of(thing: Any) -> Iterator[bytes]:
