@@ -7,7 +7,7 @@ and it can no longer be changed. What all guesses together tell of the learner i
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -140,7 +140,7 @@ def reveal(id: str, outcome: str | float, bounds: Sequence[float] = ()) -> Note:
         PredictionError: when the outcome is none of the choices of that question.
     """
     kept = progress.read("predictions").get(id)
-    if kept is None or not {"guess", "confidence", "choices"} <= kept.keys():
+    if kept is None or not _is_guess(kept):
         said = _choice(id, outcome, bounds, _asked[id]) if id in _asked else _plain(outcome)
         return Note(f"It came out as: {said}.", ("You made no guess, so nothing is scored.",))
     right = _choice(id, outcome, bounds, kept["choices"])
@@ -150,6 +150,11 @@ def reveal(id: str, outcome: str | float, bounds: Sequence[float] = ()) -> Note:
     guess = f"Your guess was: {kept['guess']} ({kept['confidence']} % sure)."
     headline = f"{'You saw it coming' if won else 'It came out otherwise'}: {right}."
     return Note(headline, (guess, str(score())), tone="right" if won else "not yet")
+
+
+def _is_guess(kept: Mapping[str, Any]) -> bool:
+    """Whether an entry of the progress file is a guess that can be judged; half of one counts as none."""
+    return "confidence" in kept and kept.get("guess") in kept.get("choices", ())
 
 
 def _plain(outcome: str | float) -> str:
