@@ -322,6 +322,20 @@ def is_offline() -> bool:
     return os.environ.get("LABKIT_OFFLINE", "") not in ("", "0")
 
 
+# Windows refuses to replace a file that another program has open: a reader or a virus scanner, for a moment.
+TRIES = 10 if os.name == "nt" else 1
+PAUSE = 0.05  # seconds between them
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    for _ in range(TRIES - 1):
+        with suppress(PermissionError):
+            os.replace(temporary, path)
+            return
+        time.sleep(PAUSE)
+    os.replace(temporary, path)
+
+
 def write_atomic(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> Path:
     """Write a file whole or not at all: to a temporary name beside it, synced, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -334,7 +348,7 @@ def write_atomic(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> 
                 file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        _replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
