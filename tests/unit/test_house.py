@@ -211,6 +211,7 @@ def test_an_installed_wheel_knows_where_it_came_from_and_says_so(wheel, tmp_path
     assert f'labkit-finetuning[export] @ {Path(wheel.filename).as_uri()}"' in said
 
 
+@pytest.mark.slow
 def test_the_tests_are_collected_where_fastai_is_not_installed(root):
     """fastai is an extra; with the lowest versions of what is needed it need not be there."""
     files = [

@@ -133,6 +133,7 @@ FULL_DISK = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no file size limit to set here")
 def test_a_full_disk_costs_time_and_one_warning_and_nothing_else():
     script = textwrap.dedent(FULL_DISK)
