@@ -132,13 +132,15 @@ bounds: $(STAMP) ## Install the lowest versions that pyproject.toml allows; run 
 	@OMP_NUM_THREADS=1 $(BOUNDS)/bin/python -m pytest --numprocesses=2 --dist=loadfile -m "not slow" \
 	  tests/unit tests/invariants tests/kernel/test_console_messages.py --durations=10
 
-# Colab has Python 3.13; `make colab COLAB_PYTHON=3.11` where there is none. LESSONS=00 runs one lesson.
+# Colab has Python 3.13; where there is none, ours takes its place. LESSONS=00 runs one lesson.
 COLAB := build/colab
 COLAB_PYTHON ?= 3.13
 LESSONS ?=
 colab: $(STAMP) ## Run the solutions on the versions that Colab brings; not part of `make test`
 	$(call heading,The versions of Colab)
-	@$(BIN)/uv venv --quiet --seed --clear --python $(COLAB_PYTHON) $(COLAB)
+	@$(BIN)/uv venv --quiet --seed --clear --no-python-downloads --python $(COLAB_PYTHON) $(COLAB) 2>/dev/null \
+	  || { echo "No Python $(COLAB_PYTHON) here: taking that of $(VENV)"; \
+	       $(BIN)/uv venv --quiet --seed --clear --python $(BIN)/python $(COLAB); }
 	@$(BIN)/uv pip install --quiet --python $(COLAB)/bin/python --constraint tests/colab.txt \
 	  --editable . fastai ipykernel ipython nbval pytest pytest-timeout nbformat
 	@OMP_NUM_THREADS=1 COLAB_RELEASE_TAG=none $(COLAB)/bin/labkit doctor

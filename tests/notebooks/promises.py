@@ -32,10 +32,17 @@ UNSEEN = "stays inside a widget that is not shown"  # in a cell's comment: nbval
 PATIENCE = 60  # seconds for an answer of the kernel
 
 MEASURE = """
-import json, resource, sys
-_used = resource.getrusage(resource.RUSAGE_SELF)
-print(json.dumps({"seconds": _used.ru_utime + _used.ru_stime,
-                  "bytes": _used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)}))
+import json, sys
+try:
+    import resource
+    _used = resource.getrusage(resource.RUSAGE_SELF)
+    _told = {"seconds": _used.ru_utime + _used.ru_stime,
+             "bytes": _used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)}
+except ImportError:  # Windows; psutil comes with ipykernel
+    import psutil
+    _used = psutil.Process()
+    _told = {"seconds": sum(_used.cpu_times()[:2]), "bytes": _used.memory_info().peak_wset}
+print(json.dumps(_told))
 """
 
 

@@ -115,6 +115,7 @@ def measured(tmp_path_factory) -> tuple[Record, Path]:
     return record, path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("peer", TESTED)
 def test_every_peer_does_the_work_and_is_counted(measured, peer):
     found = measured[0].row("head", peer, 0)
@@ -136,17 +137,20 @@ def test_features_and_floor_do_the_work_and_are_counted(inputs, peer, epochs):
     assert sum(outcome.parts.values()) == pytest.approx(outcome.setup + sum(outcome.epochs))
 
 
+@pytest.mark.slow
 def test_decoding_in_worker_processes_is_counted(measured):
     record = measured[0]
     assert record.row("head", "pytorch", 0).worker_peak_mb > 50
     assert record.row("head", "labkit", 0).worker_peak_mb is None  # it decodes in threads
 
 
+@pytest.mark.slow
 def test_a_record_is_written_as_it_grows_and_read_as_it_was(measured):
     record, path = measured
     assert bench.read(path) == record
 
 
+@pytest.mark.slow
 def test_the_first_day_is_measured_too_and_told(measured):
     record, path = measured
     again = bench.measure(
@@ -163,6 +167,7 @@ def test_the_first_day_is_measured_too_and_told(measured):
     assert again.row("head", "pytorch", 0).cold is None
 
 
+@pytest.mark.slow
 def test_what_is_on_record_is_not_measured_again(measured):
     record, path = measured
     told: list[str] = []

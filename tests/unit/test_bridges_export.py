@@ -333,6 +333,7 @@ def tiny_run(factory: Any = tiny, stages: Sequence[str] = ("body", "head")) -> R
     return Run(net, data, labkit.full(epochs=1, batch_size=10), precision=Precision()).fit()
 
 
+@pytest.mark.slow
 @needs_fastai
 @pytest.mark.skipif(sys.platform == "win32", reason="left out: no limit on files there")
 def test_a_learner_that_there_is_no_room_for_leaves_the_old_one_whole(tmp_path: Path) -> None:

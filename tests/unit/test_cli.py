@@ -213,6 +213,7 @@ def opened(folder, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str
             process.terminate()
 
 
+@pytest.mark.slow
 def test_without_a_display_the_lab_prints_an_address_that_answers(tmp_path):
     nbformat.write(nbformat.v4.new_notebook(), tmp_path / "lesson.ipynb")
     with opened(tmp_path, "lesson.ipynb", "--port", "18888") as (process, address):

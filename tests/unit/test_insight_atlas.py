@@ -171,6 +171,7 @@ def test_a_record_that_is_missing_damaged_or_incomplete_says_how_to_make_it(tmp_
 # ---------------------------------------------------------------- made, resumed, done again
 
 
+@pytest.mark.slow
 def test_what_was_built_is_complete_and_not_made_again(built: Path) -> None:
     assert atlas.problems(BUILT, built) == []
     story = record.read_story(built / f"{BUILT.file}.json")
@@ -183,6 +184,7 @@ def test_what_was_built_is_complete_and_not_made_again(built: Path) -> None:
     assert "another recipe" in atlas.problems(other, built)[0]
 
 
+@pytest.mark.slow
 def test_a_recorded_run_comes_out_the_same_by_hand(built: Path) -> None:
     (again,) = atlas.check(BUILT, runs=1, chance=0, out=built)
     assert again.same, again
@@ -205,6 +207,7 @@ def made(**other: Any) -> labkit.Run:
     return labkit.Run(labkit.load_backbone(BUILT.net), data, plan, 7, precision=Precision())
 
 
+@pytest.mark.slow
 def test_a_real_run_is_judged_by_where_it_lands(built: Path) -> None:
     run = made()
     expected = atlas.expect(BUILT, None, "head", 1e-2, 3, out=built)
@@ -237,6 +240,7 @@ def test_a_run_is_looked_up_by_its_settings_and_its_data(made_up: Path, monkeypa
         atlas.expect_run(made(labels=40), out=made_up)
 
 
+@pytest.mark.slow
 def test_only_a_run_like_those_on_record_is_judged(built: Path) -> None:
     expected = atlas.expect(BUILT, None, "head", 1e-2, 3, out=built)
     others = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 import labkit
 from labkit.insight import between, evidence
 from labkit.insight.evidence.lessons import lesson_08, lesson_10
@@ -21,6 +23,7 @@ def test_every_order_had_as_many_rates_to_choose_from():
     assert {len(setting.rates) for setting in lesson_08.GRADUAL.settings} == {4}
 
 
+@pytest.mark.slow
 def test_the_network_halfway_is_asked_on_the_split_that_is_counted():
     asked = {s.split: s.readings for s in lesson_10.FORGETTING.settings if s.plan.name == "usual"}
     assert {split: asked[split]["halfway-new"].ask.split for split in asked} == {

@@ -22,6 +22,7 @@ def test_the_record_holds_every_run_of_the_examination(recorded):
     assert exam.false_alarms(recorded).count >= 60
 
 
+@pytest.mark.slow
 def test_a_random_few_of_the_recorded_runs_are_told_the_same_again():
     for then, now in exam.recheck(3):
         assert (now.told, now.status) == (then.told, then.status), then

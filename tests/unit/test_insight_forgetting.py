@@ -187,6 +187,7 @@ def test_photographs_to_rehearse_are_training_photographs(photos):
     assert not asked & {image.numpy().tobytes() for image in examples.images}
 
 
+@pytest.mark.slow
 def test_photographs_are_asked_of_the_photographs_backbone(photos, digits):
     pytest.importorskip("pyarrow")
     if not (photos / "tiny-imagenet-200").is_dir():

@@ -151,6 +151,7 @@ def test_a_covered_run_keeps_its_traces_and_trains_on_without_the_mistake_of_its
     clinic._trained.cache_clear()  # this one went on: the next test wants it as it was
 
 
+@pytest.mark.slow
 def test_one_trained_patient_is_kept_at_a_time_and_what_was_seen_of_others_stays(ward):
     first, second = (ward[number_of(ward, one)] for one in ("averaged-averages", "leakage"))
     audit, about = first.audit(), first.about

@@ -247,6 +247,7 @@ def test_the_glyphs_card_tells_the_truth_about_letters(alphabet: letters.Letters
     assert agrees(correct_letters(net, alphabet, 1000, seed=1), 1000, card.measures[0])
 
 
+@pytest.mark.slow
 def test_the_glyphs_card_tells_the_truth_about_digits() -> None:
     net, card = shipped("resnet10-glyphs")
     measured = {measure.what: measure for measure in card.measures}

@@ -52,6 +52,7 @@ def test_every_look_is_a_picture_with_words(run: Run, name: str) -> None:
     assert base64.b64decode(data).startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_run_that_was_looked_at_goes_on_to_the_bit_as_if_nobody_had(run: Run) -> None:
     looked_at, left_alone, looks = run.branch(), run.branch(), Looks()
     for name in LOOKS:

@@ -191,7 +191,7 @@ def _names(folder: Path, count: int) -> tuple[str, ...]:
         rows = [line.split("\t") for line in table.read_text(encoding="utf-8").splitlines()[1:]]
         return tuple(name for _, _, name in rows)
     if (folder / "words.txt").exists():
-        lines = (folder / "words.txt").read_text().splitlines()
+        lines = (folder / "words.txt").read_text("utf-8").splitlines()
         words = dict(line.split("\t", 1) for line in lines)
         return tuple(words[wnid] for wnid in _wnids(folder))
     metadata = _pyarrow().read_schema(_parquet(folder, "valid")[0]).metadata or {}
@@ -222,7 +222,7 @@ def _in_parquet(folder: Path, split: str) -> tuple[list[io.BytesIO], list[int]]:
 
 
 def _wnids(folder: Path) -> list[str]:
-    return (folder / "wnids.txt").read_text().split()
+    return (folder / "wnids.txt").read_text("utf-8").split()
 
 
 def _in_archive(folder: Path, split: str) -> tuple[list[Path], list[int]]:
@@ -234,7 +234,7 @@ def _in_archive(folder: Path, split: str) -> tuple[list[Path], list[int]]:
             for path in sorted((folder / "train" / wnid / "images").glob("*.JPEG"))
         ]
     else:
-        lines = (folder / "val" / "val_annotations.txt").read_text().splitlines()
+        lines = (folder / "val" / "val_annotations.txt").read_text("utf-8").splitlines()
         rows = [line.split("\t")[:2] for line in lines]
         files = [(folder / "val" / "images" / name, number[wnid]) for name, wnid in rows]
     return [path for path, _ in files], [label for _, label in files]
