@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -22,10 +23,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-AWAKE_MOST = 64 * 2**20  # bytes that runs which do not train may hold in memory, all together
+AWAKE_MOST = 32 * 2**20  # bytes that runs which do not train may hold in memory, all together
 SMALLEST = 2**20  # bytes: less is not worth a file
 ALIGNED = 64  # bytes: where a tensor may begin in a file, as torch places its own
 TRIM_PAUSE = 2.0  # seconds between two times that free memory goes back to the system
+DISK_SHARE = 10  # a file takes no more than a tenth of what is free
 CAN_LET_GO = hasattr(mmap, "MADV_DONTNEED")
 
 _maps: WeakSet[mmap.mmap] = WeakSet()
@@ -105,8 +107,11 @@ def lay_down(tensors: Iterable[Tensor]) -> Rest | None:
         size += -(-tensor.nbytes // ALIGNED) * ALIGNED
     if size < SMALLEST or not CAN_LET_GO:
         return None
+    folder = Path(tempfile.gettempdir())
     try:
-        block = mapped(size, Path(tempfile.gettempdir()))
+        if shutil.disk_usage(folder).free < DISK_SHARE * size:
+            return None
+        block = mapped(size, folder)
     except (OSError, RuntimeError, ValueError):
         return None
     places = []
