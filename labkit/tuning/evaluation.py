@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from labkit import runtime
 
 Inputs = Tensor | tuple[Any, ...] | dict[str, Any]
-EVALUATION_BATCH = 256
+EVALUATION_BATCH = 256  # samples, where a split does not say how many may go together
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ class Evaluation:
 
 def evaluate(split: Any, name: str, scores: Callable[[Tensor], Tensor]) -> Evaluation:
     """Count over the whole split; `scores` gives (n, C) for samples (n,), without gradients."""
-    rows = torch.arange(len(split)).split(EVALUATION_BATCH)
+    rows = torch.arange(len(split)).split(getattr(split, "at_once", EVALUATION_BATCH))
     with torch.no_grad():
         logits = torch.cat([scores(some).float().cpu() for some in rows])
     targets, predictions = torch.as_tensor(split.labels), logits.argmax(1)
