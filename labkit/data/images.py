@@ -19,6 +19,9 @@ from labkit.data.shift import check_shift, shifted
 from labkit.data.splits import per_class as choose
 from labkit.errors import DataError, SplitError
 
+FEWEST_AT_ONCE, MOST_AT_ONCE = 16, 256  # pictures
+PIXELS_AT_ONCE = MOST_AT_ONCE * 32 * 32  # what the first stages make of more fills a small machine
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
@@ -46,6 +49,12 @@ class Split:
         if len(self) and int(self.rows[-1] - self.rows[0]) == len(self) - 1:
             return self.store[int(self.rows[0]) : int(self.rows[-1]) + 1]  # rows are sorted
         return self.store[self.rows]
+
+    @property
+    def at_once(self) -> int:
+        """How many pictures may go through a network together when it is judged: fewer of large ones."""
+        pixels = self.store.shape[-2] * self.store.shape[-1]
+        return max(FEWEST_AT_ONCE, min(MOST_AT_ONCE, PIXELS_AT_ONCE // pixels))
 
     @cached_property
     def fingerprint(self) -> str:

@@ -9,6 +9,8 @@ operations and yet some time. `step_seconds` therefore times the same steps.
 
 from __future__ import annotations
 
+import inspect
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +22,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils import flop_counter
 from torch.utils.flop_counter import FlopCounterMode
 
 from labkit import runtime
@@ -265,11 +268,11 @@ class Copy:
     def counted(self) -> StepCost:
         """One step, counted."""
         with runtime.seeded_globals(0, "cost"):
-            with FlopCounterMode(display=False) as below:
+            with counting() as below:
                 values = self._below()
-            with FlopCounterMode(display=False) as ahead, _saved(self.model) as saved:
+            with counting() as ahead, _saved(self.model) as saved:
                 loss = self._loss(values)
-            with FlopCounterMode(display=False) as back:
+            with counting() as back:
                 loss.backward()
             self._optimisers[self.depth].step()
         memory = self._memory(saved, values)
@@ -342,6 +345,19 @@ def _numbers(model: nn.Module) -> Iterator[Tensor]:
     """All parameters and buffers."""
     yield from model.parameters()
     yield from model.buffers()
+
+
+def counting() -> FlopCounterMode:
+    """torch's counter of operations, without the import of torch's compiler.
+
+    The counter would import it, in seconds and with 0.2 GB, only to tell it to keep away. torch keeps on the method
+    what the compiler makes of it, so the method itself is put there.
+    """
+    mode: Any = getattr(flop_counter, "_FlopCounterMode", None)
+    method = inspect.unwrap(getattr(mode, "__torch_dispatch__", counting))
+    if "torch._dynamo" not in sys.modules and not hasattr(method, "__dynamo_disable"):
+        setattr(method, "__dynamo_disable", method)
+    return FlopCounterMode(display=False)
 
 
 @contextmanager

@@ -130,7 +130,8 @@ class Looks:
         address, words, error = self._drawn(name, still)
         self._due = time.monotonic() + (time.monotonic() - began) / SHARE
         self._seen = now
-        del still
+        if still is not run:
+            still.discard()
         resting.make_room(run)  # a figure leaves a good deal behind
         version = self.figure[0] + 1
         self.figure = (version, address)

@@ -7,6 +7,7 @@ so long that training loses at most `SHARE` of its time; where nobody watches, i
 
 from __future__ import annotations
 
+import gc
 import math
 import threading
 import time
@@ -16,7 +17,7 @@ from weakref import WeakKeyDictionary
 from labkit.errors import LabkitError
 from labkit.show.console_looks import Looks
 from labkit.show.strip import SHOWN, Sample, has_images
-from labkit.tuning import Run
+from labkit.tuning import Run, resting
 
 SHARE = 0.01  # of training time that looking may cost
 PAUSE = 1.0  # seconds between two looks, at least; a run that begins, pauses or ends is looked at at once
@@ -94,6 +95,8 @@ class Prober:
                 self.sentence = f"This run cannot be looked at: {trouble!r}"
             self._news.wait(PAUSE)
             self._news.clear()
+        gc.collect()  # nobody waits for an answer now
+        resting.make_room()
 
     def _still_watched(self) -> bool:
         with self._door:

@@ -26,7 +26,7 @@ from labkit.tuning.resting import mapped
 Values = tuple[Tensor, ...]  # what passes from one stage to the next, one row a sample
 Place = Literal["memory", "disk"]
 
-MEMORY_SHARE, MEMORY_MOST = 16, 96 * 2**20  # a sixteenth of what there is, and no more than this
+MEMORY_SHARE, MEMORY_MOST = 32, 48 * 2**20  # a small share of what there is, and no more than this
 HALVED = 512 * 2**20  # bytes from which an entry is kept in 16 bits
 DISK_MOST, DISK_SHARE = 4 * 2**30, 4  # no more than this, nor than a quarter of what is free
 

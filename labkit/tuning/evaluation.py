@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from labkit import runtime
 
 Inputs = Tensor | tuple[Any, ...] | dict[str, Any]
-EVALUATION_BATCH = 256
+EVALUATION_BATCH = 256  # samples, where a split does not say how many may go together
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,8 @@ class Evaluation:
 
 def evaluate(split: Any, name: str, scores: Callable[[Tensor], Tensor]) -> Evaluation:
     """Count over the whole split; `scores` gives (n, C) for samples (n,), without gradients."""
-    rows = torch.arange(len(split), device="cpu").split(EVALUATION_BATCH)
+    at_once = getattr(split, "at_once", EVALUATION_BATCH)
+    rows = torch.arange(len(split), device="cpu").split(at_once)
     with torch.no_grad():
         logits = torch.cat([scores(some).float().cpu() for some in rows])
     targets, predictions = torch.as_tensor(split.labels, device="cpu"), logits.argmax(1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -24,10 +25,11 @@ from torch import Tensor
 
 from labkit.tuning import scratch
 
-AWAKE_MOST = 64 * 2**20  # bytes that runs which do not train may hold in memory, all together
+AWAKE_MOST = 32 * 2**20  # bytes that runs which do not train may hold in memory, all together
 SMALLEST = 2**20  # bytes: less is not worth a file
 ALIGNED = 64  # bytes: where a tensor may begin in a file, as torch places its own
 TRIM_PAUSE = 2.0  # seconds between two times that free memory goes back to the system
+DISK_SHARE = 10  # a file takes no more than a tenth of what is free
 CAN_LET_GO = hasattr(mmap, "MADV_DONTNEED")
 
 _maps: WeakSet[mmap.mmap] = WeakSet()
@@ -109,7 +111,10 @@ def lay_down(tensors: Iterable[Tensor]) -> Rest | None:
     if size < SMALLEST or not CAN_LET_GO:
         return None
     try:
-        block = mapped(size, scratch.folder())
+        folder = scratch.folder()
+        if shutil.disk_usage(folder).free < DISK_SHARE * size:
+            return None
+        block = mapped(size, folder)
     except (OSError, RuntimeError, ValueError):
         return None
     places = []

@@ -458,6 +458,17 @@ class Run(Watched):
         finally:
             self._lock.__exit__()
 
+    def discard(self) -> None:
+        """Free what this run holds, at once: nobody may use it any more. What it shares with others stays.
+
+        Letting go of a run is enough for the memory to come back in the end. But what drew it may have left a ring of
+        objects around it, which Python only finds when it looks for them.
+        """
+        self._checkpoints = CheckpointStore()
+        for tensor in self._trainer.held():
+            tensor.data = tensor.data.new_empty(0)
+        self._trainer.optimizer.state.clear()
+
     def _get_up(self) -> None:
         self.last_used = time.monotonic()
         if self._laid is not None:

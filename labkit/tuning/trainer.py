@@ -361,9 +361,10 @@ class Trainer:
         return new_optimizer(self.plan.optimizer, groups, lr=0.0, device=self.device)
 
     def held(self) -> list[Tensor]:
-        """All that training changes."""
+        """All that training needs beside the data."""
         states = [value for state in self.optimizer.state.values() for value in state.values()]
-        return [*self.model.parameters(), *self.model.buffers(), *states]
+        pulls = [start for stage in vars(self).get("_starts", {}).values() for _, start in stage]
+        return [*self.model.parameters(), *self.model.buffers(), *states, *pulls]
 
     def start(self) -> list[Tensor]:
         """The weights it began with, which nothing changes."""

@@ -16,6 +16,7 @@ from pathlib import Path
 import nbformat
 
 from tests.kernel.conftest import Wire, a_kernel
+from tests.notebooks.promises import MEMORY
 
 SOLUTIONS = Path(__file__).parents[2] / "notebooks" / "solutions"
 MB = 1e6
@@ -63,11 +64,13 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         os.environ |= {"LABKIT_OFFLINE": "1", "LABKIT_PROGRESS": f"{home}/progress.json"}
-        print(f"{'lesson':<30} {'peak MB':>8} {'after MB':>9}", flush=True)
+        print(f"{'lesson':<30} {'peak MB':>8} {'after MB':>9} {'bound':>6} {'room':>6}", flush=True)
         for lesson in sorted(SOLUTIONS.glob("[0-9][0-9]_*.ipynb")):
             if not asked.lessons or lesson.name[:2] in asked.lessons:
                 most, now = measure(lesson, asked.cells)
-                print(f"{lesson.stem:<30} {most:8.0f} {now:9.0f}", flush=True)
+                bound = MEMORY / MB
+                told = f"{most:8.0f} {now:9.0f} {bound:6.0f} {bound / most - 1:6.0%}"
+                print(f"{lesson.stem:<30} {told}", flush=True)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from labkit.show.console_probe import WATCHED
 from tests.bench.peaks import SOLUTIONS, cells_of, held
 from tests.kernel.conftest import Page, Wire, a_kernel
 
@@ -147,6 +148,10 @@ class Learner:
         self.do("run")
         self.until(lambda: self.row["status"] in ("ended", "failed"), "finish")
 
+    def rest(self) -> None:
+        """Look away, until the panel has noticed and put its things in order."""
+        time.sleep(WATCHED + 3)
+
     def play(self, looks: int | None = None) -> None:
         """A round of everything."""
         for number, stage in enumerate(self.stages):
@@ -200,6 +205,7 @@ def soak(number: str, minutes: float, rounds: int, census: bool) -> list[float]:
             if done % ROUNDS_A_PANEL == 0:
                 learner.open()
             learner.play()
+            learner.rest()
             done += 1
             now, most = held(pid)
             told.append(now)

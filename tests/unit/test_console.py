@@ -526,7 +526,7 @@ def test_names_travel_as_they_are_and_bounded(make_run: Callable[..., Run]) -> N
 
 
 def test_console_js_writes_no_markup() -> None:
-    source = labkit.show.console.Console._esm.default_value
+    source = labkit.show.console.Console._esm
     for door in (
         "innerHTML",
         "outerHTML",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from datetime import date
 from itertools import pairwise
@@ -291,3 +293,17 @@ def test_two_rows_of_one_name_are_refused(tmp_path):
     path.write_text(2 * insight.prices.SHIPPED.read_text())
     with pytest.raises(PriceError, match="two rows named"):
         insight.machines(path)
+
+
+COUNTED = """
+import sys, labkit
+from labkit.insight.cost import count_step
+data = labkit.load_data("digits").subset(per_class=3)
+run = labkit.Run(labkit.load_backbone("resnet10-glyphs"), data, labkit.full(batch_size=10))
+assert count_step(run).forward > 4e8
+assert "torch._dynamo" not in sys.modules
+"""
+
+
+def test_counting_operations_does_without_torchs_compiler() -> None:
+    subprocess.run([sys.executable, "-c", COUNTED], check=True, timeout=120)

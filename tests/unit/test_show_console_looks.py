@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 import labkit
 from labkit.errors import CommandError
@@ -183,3 +184,26 @@ def test_what_is_no_run_of_ours_is_not_offered_what_needs_its_parts(run: Run) ->
     learner = SimpleNamespace(data=run.data, net=None, plan=run.plan)  # as a bridge may leave it
     assert "confusion" in offered(learner)
     assert not {"forgetting", "cost"} & offered(learner)
+
+
+def test_a_figure_that_was_drawn_leaves_no_copy_of_the_network(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even where whoever drew it goes on holding the copy, as a ring of objects does until Python finds it."""
+    kept: list[Run] = []
+
+    def draws(shown: Run) -> Any:
+        kept.append(shown)
+        return labkit.confusion(shown)
+
+    looks = Looks()
+    looks._pens["confusion"] = draws
+    before = {key: value.clone() for key, value in run.model.state_dict().items()}
+    looks.choose("confusion", run)
+    looks.refresh(run, "r0")
+    assert looks.figure[1]
+    (copy,) = kept
+    assert copy is not run
+    assert sum(tensor.nbytes for tensor in copy._trainer.held()) == 0
+    assert all(torch.equal(before[key], value) for key, value in run.model.state_dict().items())
+    assert run.drift()

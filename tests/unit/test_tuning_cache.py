@@ -68,6 +68,17 @@ def test_disk_is_bounded_too_and_then_the_oldest_are_forgotten(tmp_path):
     assert cache.find(key("e")) is not None
 
 
+def test_little_memory_sends_an_entry_to_disk_and_changes_none_of_its_numbers(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("labkit.tuning.cache.MEMORY_MOST", SIZE // 2)
+    cache = PrefixCache(folder=tmp_path)
+    entry = filled(cache, "a")
+    assert entry.place == "disk"
+    assert entry.error == 0
+    assert torch.equal(entry.get(ROWS)[0], ROW)
+
+
 def test_the_views_of_one_network_do_not_chase_each_other_out():
     cache = PrefixCache(memory=2 * SIZE, disk=0)
     kept = [filled(cache, "net", f"light {view} of seed 0") for view in range(4)]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
+import labkit
 from labkit.tuning import wilson
+from labkit.tuning.evaluation import evaluate
 
 
 @pytest.mark.parametrize(
@@ -27,3 +30,18 @@ def test_nothing_counted_says_nothing() -> None:
 def test_more_samples_make_it_narrower() -> None:
     narrow, wide = wilson(800, 1000), wilson(80, 100)
     assert narrow[1] - narrow[0] < wide[1] - wide[0]
+
+
+@pytest.mark.parametrize(("size", "at_most"), [(16, 256), (64, 64), (224, 16)])
+def test_fewer_large_pictures_are_judged_together_and_none_is_left_out(
+    size: int, at_most: int
+) -> None:
+    split = labkit.load_data("digits", size=size).subset(per_class=3).valid
+    seen: list[int] = []
+
+    def scores(rows: torch.Tensor) -> torch.Tensor:
+        seen.append(len(rows))
+        return torch.zeros(len(rows), 10)
+
+    assert evaluate(split, "valid", scores).count == sum(seen) == len(split)
+    assert max(seen) == at_most

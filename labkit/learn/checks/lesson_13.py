@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from labkit.errors import PriceError
+from labkit.insight.cost import counting
 from labkit.insight.prices import Machine
 from labkit.learn.checks import small
 from labkit.learn.exercises import exercise
@@ -62,9 +62,9 @@ def _counted(
     images, height, width = size
     conv.requires_grad_(trains)
     x = torch.zeros(images, conv.in_channels, height, width, requires_grad=passes_on)
-    with FlopCounterMode(display=False) as ahead:
+    with counting() as ahead:
         y = conv(x)
-    with FlopCounterMode(display=False) as back:
+    with counting() as back:
         if y.requires_grad:
             y.sum().backward()
     return tuple(y.shape), (ahead.get_total_flops(), back.get_total_flops())
