@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from labkit import runtime
 from labkit.runtime import Precision
-from labkit.tuning.evaluation import Inputs, forward, to_device
+from labkit.tuning.evaluation import Inputs, forward, scores_of, to_device
 
 TRIAL_BATCH = 16
 
@@ -52,7 +52,7 @@ def measured(model: nn.Module, name: str, split: Any, device: torch.device) -> P
         with autocast(precision, device):
             with torch.no_grad():
                 forward(scratch[precision], batch)
-            scores = forward(scratch[precision], batch)
+            scores = scores_of(forward(scratch[precision], batch))
         F.cross_entropy(scores.float(), targets.to(device)).backward()
 
     with runtime.seeded_globals(0, "precision"):
