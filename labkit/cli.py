@@ -6,6 +6,8 @@ their command runs, so that `labkit --help` answers at once. What a learner did 
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import os
 import secrets
@@ -46,11 +48,40 @@ AsJson = Annotated[bool, typer.Option("--json", help="Answer with JSON, for prog
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; what a labkit error says goes to stderr, with exit code 2."""
+    _never_stop_for_a_letter()
     try:
         app(arguments)
     except LabkitError as problem:
         typer.echo(f"labkit: {problem}", err=True)
         raise SystemExit(2) from None
+
+
+# Our own signs where the output has no code for them; any other letter becomes a question mark.
+PLAIN = {"●": "*", "◐": "+", "○": "o", "✓": "v", "·": ".", "…": "...", "–": "-", "—": "-", "×": "x"}
+PLAIN |= {"≤": "<=", "≥": ">="}
+
+
+def _never_stop_for_a_letter() -> None:
+    """What the output has no code for is written in plain letters, instead of ending the command with a traceback.
+
+    A redirect on Windows is written in the code page of the country, which knows neither our signs nor the names of
+    all files.
+    """
+    codecs.register_error("labkit.plain", _plain)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and _may_fail(stream):
+            stream.reconfigure(errors="labkit.plain")
+
+
+def _may_fail(stream: io.TextIOWrapper) -> bool:
+    utf8 = codecs.lookup(stream.encoding).name == "utf-8"
+    return stream.errors == "strict" or (stream.errors == "surrogateescape" and not utf8)
+
+
+def _plain(trouble: UnicodeError) -> tuple[str, int]:
+    assert isinstance(trouble, UnicodeEncodeError)
+    letters = trouble.object[trouble.start : trouble.end]
+    return "".join(PLAIN.get(letter, "?") for letter in letters), trouble.end
 
 
 def _tell(facts: Any, words: str, as_json: bool) -> None:

@@ -4,7 +4,10 @@ Each message says what was wrong, what is allowed and what to do. They all deriv
 a tool can catch the lot, and most are also `ValueError`, because that is what they are.
 """
 
+from __future__ import annotations
+
 import csv
+import os
 
 # What the standard readers of JSON, TOML and CSV, and those who take their values apart, raise of a file that is not
 # what it should be. A number too large and a nesting too deep are among them.
@@ -85,6 +88,31 @@ class BackboneError(LabkitError, ValueError):
 
 class WeightsError(LabkitError):
     """Weights that are missing, damaged or made for another network."""
+
+
+class RunError(LabkitError, TypeError):
+    """Something else where a run was asked for."""
+
+
+class FileError(LabkitError, OSError):
+    """A file that cannot be written where it was asked for."""
+
+    @classmethod
+    def of(cls, path: object, trouble: OSError | ValueError) -> FileError:
+        """What the system said about a path, with what to do."""
+        why = getattr(trouble, "strerror", None) or trouble
+        return cls(
+            f"{path} cannot be written: {why}. Nothing of it was left there. Give a path in a folder that you may "
+            "write to and that has room."
+        )
+
+    @classmethod
+    def refuse_no_path(cls, path: object) -> None:
+        """Raise unless this can be the path of a file or a folder."""
+        if not isinstance(path, str | os.PathLike) or not str(path):
+            raise cls(
+                f"{path!r} is not a path. Give one as text or as a pathlib.Path, such as 'out/model'."
+            )
 
 
 class ExportError(LabkitError):

@@ -7,6 +7,7 @@ need it, so that asking for a folder never costs half a second.
 from __future__ import annotations
 
 import atexit
+import errno
 import gc
 import hashlib
 import json
@@ -15,8 +16,9 @@ import numbers
 import operator
 import os
 import platform
+import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -491,23 +493,63 @@ def lock(file: IO[bytes]) -> bool | None:
     return True
 
 
-def write_atomic(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> Path:
-    """Write a file whole or not at all: to a temporary name beside it, synced, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.part")
+Content = bytes | Callable[[IO[bytes]], object]
+
+
+def write_atomic(path: Path, content: Content) -> Path:
+    """Write a file whole or not at all: to a temporary name beside it, synced, then renamed.
+
+    A link stays a link: what it points to is written. A file that is there already keeps its mode.
+    Raises OSError where it cannot be written, or is no regular file.
+    """
+    return write_together({path: content})[0]
+
+
+def write_together(contents: Mapping[Path, Content]) -> list[Path]:
+    """Write files that belong together, all or none: each as `write_atomic` does, and none takes its place before all
+    are on the disk. Returns their paths."""
+    ready: list[tuple[Path, Path]] = []  # (temporary, place)
     try:
-        with temporary.open("xb") as file:
-            if callable(content):
-                content(file)
-            else:
-                file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        _replace(temporary, path)
+        for path, content in contents.items():
+            place = Path(os.path.realpath(path))
+            place.parent.mkdir(parents=True, exist_ok=True)
+            # short, because the name of the file may be as long as names can be
+            temporary = place.with_name(f".{place.name[:40]}.{uuid4().hex}.part")
+            ready.append((temporary, place))
+            _pour(content, temporary, _mode(place))
+        for temporary, place in ready:
+            _replace(temporary, place)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        for temporary, _ in ready:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
         raise
-    return path
+    return list(contents)
+
+
+def _mode(place: Path) -> int | None:
+    """The mode of a file that will be replaced, None where there is none. OSError for what no file can replace."""
+    try:
+        mode = place.stat().st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder", str(place))
+    if not stat.S_ISREG(mode):  # a device or a pipe: a rename would put a file in its place
+        raise OSError(errno.EINVAL, "it is not a regular file", str(place))
+    return stat.S_IMODE(mode)
+
+
+def _pour(content: Content, temporary: Path, mode: int | None) -> None:
+    with temporary.open("xb") as file:
+        if callable(content):
+            content(file)
+        else:
+            file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    if mode is not None:
+        temporary.chmod(mode)
 
 
 def _replace(temporary: Path, path: Path) -> None:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256 as digest
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from labkit.bridges import onnx
-from labkit.errors import ExportError
+from labkit.errors import ExportError, FileError
 from labkit.hosts import how_to_install
-from labkit.models import Card, save_weights
-from labkit.models.files import sha256
-from labkit.runtime import write_atomic
+from labkit.models import Card
+from labkit.models.files import weights_file
+from labkit.runtime import write_together
 from labkit.tuning import Evaluation, Run
 from labkit.tuning.card import model_card
 
@@ -29,6 +31,7 @@ FORMATS = ("safetensors", "onnx", "fastai")
 USUAL = FORMATS[:2]  # a pickle is written only for who asks for it
 NETWORKS = {"onnx": ".onnx", "fastai": ".pkl"}  # formats that compute, and their endings
 CHECKED = 64  # pictures on which such a file is compared with the network
+DEEP = re.compile(r"(?P<bits>\d+) bits a channel(, of which (?P<used>\d+) are used)?, brought to 8")
 TOLERANCE = (
     1e-4  # of a probability: another program computes in another order, and rounds in other places
 )
@@ -79,7 +82,7 @@ def export(
       it is opened. It is a pickle, and opening a pickle runs code: open only your own.
 
     A file that computes is compared with torch on real pictures of the validation split before anything is written.
-    Files appear whole or not at all; older ones of that name are replaced. Nothing of the run is changed.
+    Files appear whole and together or not at all; older ones of that name are replaced. Nothing of the run is changed.
 
     Args:
         run: trained as far as it is.
@@ -91,22 +94,29 @@ def export(
     Raises:
         ExportError: an unknown format, a missing package, a folder that is a file, a run that the format cannot hold, a
             file that says otherwise than the network.
+        FileError: a folder in which nothing can be written.
     """
-    target = _checked(run, Path(folder).expanduser(), formats, name)
+    target = _checked(run, folder, formats, name)
     with run.frozen_world():  # weights and card of the same step, should it train meanwhile
         model, card = plain_model(run), model_card(run, test)
     computing = [one for one in NETWORKS if one in formats]
     pictures = _real_pictures(run) if computing else torch.empty(0)
-    made = {one: _made(one, model, card.classes, pictures) for one in computing}
+    white = _white(run.data)
+    made = {one: _made(one, model, card.classes, pictures, white) for one in computing}
     if "fastai" in made:
-        card = _with_fastai(card, f"{name}.pkl", made["fastai"][0])
-    files = [write_atomic(target / f"{name}{NETWORKS[one]}", made[one][0]) for one in computing]
+        card = _with_fastai(card, f"{name}.pkl", made["fastai"][0], white)
+    contents: dict[Path, Any] = {
+        target / f"{name}{NETWORKS[one]}": made[one][0] for one in computing
+    }
     if "safetensors" in formats:
-        path = target / f"{name}.safetensors"
-        save_weights(model, path, run.net.name, card.classes, exact=True)
-        card = replace(card, sha256=sha256(path))
-        files.append(path)
-    files.append(write_atomic(target / f"{name}.json", card.to_json().encode()))
+        weights = weights_file(model, run.net.name, card.classes, exact=True)
+        card = replace(card, sha256=digest(weights).hexdigest())
+        contents[target / f"{name}.safetensors"] = weights
+    contents[target / f"{name}.json"] = card.to_bytes()
+    try:
+        files = write_together(contents)
+    except (OSError, ValueError) as trouble:
+        raise FileError.of(target, trouble) from trouble
     difference = max((apart for _, apart in made.values()), default=None)
     return Exported(tuple(files), card, difference, len(pictures))
 
@@ -120,7 +130,7 @@ def plain_model(run: Run) -> nn.Module:
 
 
 def _made(
-    one: str, model: nn.Module, classes: Sequence[str], pictures: Tensor
+    one: str, model: nn.Module, classes: Sequence[str], pictures: Tensor, white: int | None
 ) -> tuple[bytes, float]:
     """A file that computes, and how far its probabilities are from the model's, at most, over pictures (n, 3, H, W).
 
@@ -133,8 +143,8 @@ def _made(
     else:
         from labkit.bridges.fastai import exporting  # takes seconds
 
-        content = exporting.to_fastai(model, classes, pictures)
-        theirs = exporting.probabilities(content, pictures)
+        content = exporting.to_fastai(model, classes, pictures, white)
+        theirs, pictures = _asked_of_files(content, pictures, white)
     with torch.no_grad():
         ours = model(pictures).softmax(1)
     difference = float((ours - theirs).abs().max())
@@ -148,14 +158,37 @@ def _made(
     return content, difference
 
 
-def _with_fastai(card: Card, file: str, content: bytes) -> Card:
+def _asked_of_files(content: bytes, pictures: Tensor, white: int | None) -> tuple[Tensor, Tensor]:
+    """What a fastai learner says of pictures in files, some of them odd, and the pixels that labkit reads in those."""
+    from labkit.bridges.fastai import exporting
+
+    if pictures.shape[-1] != pictures.shape[-2]:  # labkit reads squares
+        return exporting.probabilities(content, exporting.as_arrays(pictures)), pictures
+    with TemporaryDirectory(prefix="labkit-") as folder:
+        files = exporting.as_files(pictures, Path(folder))
+        seen = [exporting.as_labkit_reads(file, pictures.shape[-1], white) for file in files]
+        return exporting.probabilities(content, files), torch.stack(seen)
+
+
+def _white(data: Any) -> int | None:
+    """The value that was white in the deep grey files of a data set, as its report tells; None where it tells none."""
+    told = [DEEP.search(finding.problem) for finding in getattr(data, "report", None) or ()]
+    found = [one for one in told if one]
+    # one white for all of a folder: a file that uses all its bits, or is coloured, does not say how many
+    bits = [int(one["used"]) for one in found if one["used"]] or [int(one["bits"]) for one in found]
+    return (1 << max(bits)) - 1 if bits else None
+
+
+def _with_fastai(card: Card, file: str, content: bytes, white: int | None) -> Card:
     """The card with what is to be known before the learner is opened."""
     from labkit.bridges.fastai import exporting
 
+    deep = f"; in grey files of more than 8 bits {white} is white" if white else ""
     about = {
         "file": file,
         "sha256": digest(content).hexdigest(),
         "needs": exporting.needs(content),
+        "images": f"opened as labkit opens them: upright, on white, 8-bit RGB, the middle square{deep}",
         "beware": BEWARE,
     }
     return replace(card, recipe={**card.recipe, "fastai": about})
@@ -165,22 +198,24 @@ def _spoken(one: str) -> str:
     return "ONNX" if one == "onnx" else one
 
 
-def _checked(run: Run, folder: Path, formats: Sequence[str], name: str) -> Path:
+def _checked(run: Run, where: Any, formats: Sequence[str], name: str) -> Path:
     """Fail at the door, before anything is written."""
     if not isinstance(run, Run):
         raise ExportError(
             f"{type(run).__name__} is no labkit.Run. A Learner of fastai writes itself: learn.export('model.pkl')."
         )
-    wrong = [one for one in formats if one not in FORMATS]
-    if isinstance(formats, str) or wrong or not formats:
+    FileError.refuse_no_path(where)
+    folder = Path(where).expanduser()
+    several = isinstance(formats, Collection) and not isinstance(formats, str)
+    if not several or not formats or any(one not in FORMATS for one in formats):
         raise ExportError(
             f"formats={formats!r} cannot be written. Give a list of one or more of {', '.join(FORMATS)}."
         )
-    if not name or Path(name).name != name:
+    if not isinstance(name, str) or not name or Path(name).name != name:
         raise ExportError(
             f"name={name!r} must be the name of a file without its ending, such as 'model'."
         )
-    if folder.exists() and not folder.is_dir():
+    if os.path.isfile(folder):
         raise ExportError(f"{folder} is a file. Give a folder; it is made if it is not there.")
     if "onnx" in formats:
         onnx.refuse_without_packages()

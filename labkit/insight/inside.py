@@ -86,6 +86,11 @@ def split_of(run: Run, split: Any) -> Any:
     return getattr(run.data, split)
 
 
+def first(split: Any, count: int) -> range:
+    """The positions of the first `count` samples of a split, or of all where there are fewer."""
+    return range(min(count, len(split)))
+
+
 def drawn(split: Any, count: int, seed: int) -> Tensor:
     """The positions of `count` samples of a split, or of all of them, drawn by seed; int64, sorted."""
     if count < 2:

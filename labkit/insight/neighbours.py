@@ -18,6 +18,7 @@ from labkit.runtime import wilson
 if TYPE_CHECKING:
     from labkit.tuning import Run
 
+MOST = 5  # neighbours, where nobody says how many
 AT_ONCE = 512  # samples that are compared with all others together
 
 
@@ -70,13 +71,13 @@ def neighbours(
     run: Run,
     stage: str | None = None,
     images: Sequence[int] | None = None,
-    count: int = 5,
+    count: int | None = None,
     split: Any = "valid",
 ) -> Neighbours:
     """The `count` samples of a split whose features at a stage are most like those of each sample asked about.
 
     A sample is never its own neighbour. `stage` is by default the last before the head, `images` are positions in the
-    split, by default all. The run is looked at as it is now and not touched.
+    split, by default all, and `count` is 5, or as many as there are. The run is looked at as it is now and not touched.
 
     Raises:
         StageError, SplitError: a stage, a split or a position that is not there.
@@ -88,6 +89,11 @@ def neighbours(
         raise SplitError(
             f"images={images!r} are not in this split: use whole numbers from 0 to {len(part) - 1}."
         )
+    if len(part) < 2:
+        raise DataError(
+            "A single sample has no neighbour. Take a split with 2 or more, such as split='train'."
+        )
+    count = min(MOST, len(part) - 1) if count is None else count
     if not 1 <= count < len(part):
         raise DataError(
             f"count={count} neighbours cannot be had among {len(part)} samples; take 1 to {len(part) - 1}."

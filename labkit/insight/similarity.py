@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import nan, sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -48,21 +48,27 @@ def similarity(
     other: Run | None = None,
     stages: Sequence[str] | None = None,
     count: int = 256,
-    split: str = "valid",
+    split: Any = None,
     seed: int = 0,
 ) -> Similarity:
     """How much of its beginning a run still sees as it did, stage by stage; with `other`, how alike two runs see.
 
-    Both networks look at the same `count` samples of the first run's split, drawn by `seed`. `stages` are those of
-    the run to look at, by default all. A stage that was never trained has a CKA of 1 with its beginning, as long as
-    all below it stood still too.
+    Both networks look at the same `count` samples of the first run's split, drawn by `seed`: by default of the
+    validation split, or of the training split where only that has 40. `stages` are those of the run to look at, by
+    default all. A stage that was never trained has a CKA of 1 with its beginning, as long as all below it stood still.
 
     Raises StageError for a stage that is not there, DataError for fewer than 40 samples.
     """
-    part = split_of(run, split)
-    if min(count, len(part)) < FEWEST:
+    split = _large_split(run) if split is None else split
+    part, where = split_of(run, split), split if isinstance(split, str) else "sample"
+    if count < FEWEST:
         raise DataError(
-            f"count={min(count, len(part))} samples are too few to compare networks by; take {FEWEST} or more."
+            f"count={count} samples are too few to compare networks by; take {FEWEST} or more."
+        )
+    if len(part) < FEWEST:
+        raise DataError(
+            f"There are {len(part)} samples in {where}, too few to compare networks by: that takes {FEWEST} or more. "
+            "Take a split that has them, or look at other data of the same size of image: split=other_data.train."
         )
     indices = drawn(part, count, seed)
     names = [check_stage(run, stage) for stage in stages or run.stages]
@@ -75,7 +81,13 @@ def similarity(
         label = other.name
         with looking_at(other) as model:
             theirs = features(model, other, part, indices, names)
-    return _compare(run.name, label, split, ours, theirs)
+    return _compare(run.name, label, where, ours, theirs)
+
+
+def _large_split(run: Run) -> str:
+    """The validation split, or the training split where validation is too small and training is not."""
+    small = len(run.data.valid) < FEWEST <= len(run.data.train)
+    return "train" if small else "valid" if len(run.data.valid) else "train"
 
 
 def linear_cka(x: Tensor, y: Tensor, debiased: bool = True) -> float:

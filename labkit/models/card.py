@@ -71,6 +71,10 @@ class Card:
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
+    def to_bytes(self) -> bytes:
+        """As a file holds it; a name that is no text (a file system may give such) is kept as JSON escapes it."""
+        return self.to_json().encode(errors="backslashreplace")
+
     @classmethod
     def read(cls, path: Path) -> Card:
         """Read a card. Raises WeightsError when the file is missing or is not a card."""

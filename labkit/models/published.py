@@ -12,12 +12,12 @@ from typing import IO, TYPE_CHECKING
 from urllib.request import urlopen
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from labkit import runtime
 from labkit.errors import WeightsError
 from labkit.models.card import Card, Measure
-from labkit.models.files import sha256
+from labkit.models.files import State, sha256
 from labkit.models.staging import Normalize, Staged, cut
 
 if TYPE_CHECKING:
@@ -86,6 +86,42 @@ def load(name: str) -> dict[str, torch.Tensor]:
     model = get_model(name, weights=None, num_classes=len(weights.meta["categories"]))
     model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     return cut(model).state_dict()
+
+
+def in_stages(name: str, state: State) -> dict[str, Tensor]:
+    """A state dict under torchvision's names for a network under those of its stages; other names stay as they are.
+
+    A head that is not torchvision's one linear layer is left out, because a new one is made for each task anyway. A
+    BatchNorm from before torch counted its batches has counted none.
+    """
+    ours, head = _own_names(name)
+    found = {ours.get(key, key): value for key, value in state.items()}
+    if not any(key in ours and key != ours[key] for key in state):
+        return found
+    is_head = re.compile(rf"{re.escape(head)}\.|head\.").match
+    whole = {key for key in ours.values() if key.startswith("head.")}
+    keep = {key for key in found if is_head(key)} == whole
+    counts = {key: torch.tensor(0) for key in ours.values() if key.endswith(".num_batches_tracked")}
+    return counts | {key: value for key, value in found.items() if keep or not is_head(key)}
+
+
+def _own_names(name: str) -> tuple[dict[str, str], str]:
+    """torchvision's name of every tensor with the one it has in stages, and what torchvision's names of the head begin
+    with. A cut moves tensors and makes none, so each is found again by its identity."""
+    from torchvision.models import get_model
+
+    with torch.device("meta"):  # names only: no memory, no time
+        model = get_model(name, weights=None, num_classes=2)
+        theirs = {id(value): key for key, value in model.state_dict(keep_vars=True).items()}
+        staged = cut(model).state_dict(keep_vars=True)
+    ours = {theirs[id(value)]: key for key, value in staged.items()}
+    parts = next(key for key, own in ours.items() if own.startswith("head.")).split(".")
+    body = [key for key, own in ours.items() if not own.startswith("head.")]
+    for count in range(1, len(parts)):
+        head = ".".join(parts[:count])
+        if not any(key.startswith(f"{head}.") for key in body):
+            break
+    return ours, head
 
 
 def cached(weights: WeightsEnum) -> Path:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import torch
@@ -60,8 +61,16 @@ class Normalize(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+        self.smallest = 1  # pixels on a side; of less the network behind it can make nothing
 
     def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        if height < self.smallest or width < self.smallest:
+            raise BackboneError(
+                f"These images are {height} x {width} pixels, and this network needs {self.smallest} or more on each "
+                f"side. Load them larger, as in labkit.load_data(name, size={self.smallest}), or take a backbone for "
+                "small images, such as resnet10."
+            )
         return (x - self.mean) / self.std
 
 
@@ -71,6 +80,7 @@ def cut(model: nn.Module, normalize: Normalize | None = None) -> Staged:
     Raises BackboneError for an architecture that labkit does not know how to cut.
     """
     normalize = normalize or Normalize()
+    normalize.smallest = _smallest(model)
     for parts, cut_family in (
         (RESNET, _cut_resnet),
         (TRANSFORMER, _cut_transformer),
@@ -82,6 +92,16 @@ def cut(model: nn.Module, normalize: Normalize | None = None) -> Staged:
         f"labkit cannot cut a {type(model).__name__} into stages. Write a factory whose children are the stages "
         "and use labkit.Backbone.from_module(factory, stages, name=...)."
     )
+
+
+def _smallest(model: nn.Module) -> int:
+    """The smallest side of an image that the network can read: a convolution without padding needs a whole step."""
+    steps = [
+        part.stride[0]
+        for part in model.modules()
+        if isinstance(part, nn.Conv2d) and part.padding == (0, 0) and part.kernel_size > (1, 1)
+    ]
+    return prod(steps)
 
 
 def _cut_resnet(model: Any, normalize: Normalize) -> Staged:
@@ -150,20 +170,22 @@ class Tokens(nn.Module):
         self.class_token = model.class_token
         self.pos_embedding = model.encoder.pos_embedding
         self.dropout = model.encoder.dropout
+        self.side = round((model.seq_length - 1) ** 0.5)  # patches on a side, as it was trained
 
     def forward(self, x: Tensor) -> Tensor:
         patches = self.conv_proj(x)
-        positions = self._positions(patches.shape[-2], patches.shape[-1])
+        # whole numbers, because an export to ONNX hands tensors in place of sizes
+        positions = self._positions(int(patches.shape[-2]), int(patches.shape[-1]))
         tokens = patches.flatten(2).transpose(1, 2)
-        first = self.class_token.expand(len(tokens), -1, -1)
+        # not len(tokens): an export to ONNX would write this batch's number into the file for good
+        first = self.class_token.expand(tokens.shape[0], -1, -1)
         return self.dropout(torch.cat([first, tokens], dim=1) + positions)
 
     def _positions(self, rows: int, columns: int) -> Tensor:
         first, rest = self.pos_embedding[:, :1], self.pos_embedding[:, 1:]
-        side = round(rest.shape[1] ** 0.5)
-        if (rows, columns) == (side, side):
+        if (rows, columns) == (self.side, self.side):
             return self.pos_embedding
-        square = rest.transpose(1, 2).unflatten(2, (side, side))
+        square = rest.transpose(1, 2).unflatten(2, (self.side, self.side))
         fitted = F.interpolate(square, (rows, columns), mode="bicubic", align_corners=False)
         return torch.cat([first, fitted.flatten(2).transpose(1, 2)], dim=1)
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from torch import nn
 
 from labkit.errors import EvidenceError
 from labkit.runtime import wilson
 from labkit.show import figures
+from labkit.show.given import refuse_no_run
 from labkit.show.picture import Picture, table_html
 from labkit.tuning.card import training_seconds
 
@@ -48,15 +50,20 @@ class Comparison:
 
 
 def compare(runs: Sequence[Run]) -> Comparison:
-    """Compare runs: one table and one figure of all. Raises EvidenceError when there is none.
+    """Compare runs: one table and one figure of all.
+
+    Raises EvidenceError when there is none, RunError for something else than runs.
 
     Table, a row a run: name, plan, where it branched off, epochs, validation accuracy at the end
     with its 95 % Wilson interval and at best (in per cent), seconds, and how many parameters were
     trained.
     """
-    several = list(runs) if isinstance(runs, Sequence) else [runs]
+    listed = isinstance(runs, Iterable) and not isinstance(runs, str | Mapping | nn.Module)
+    several: list[Any] = list(runs) if listed else [runs]
     if not several:
         raise EvidenceError("There is nothing to compare; give labkit.compare() a list of runs.")
+    for run in several:
+        refuse_no_run(run, "labkit.compare", "a list of runs")
     table = pd.DataFrame([_row(run) for run in several])
     return Comparison(table, figures.history(several), _note(several))
 

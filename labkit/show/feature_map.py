@@ -17,6 +17,7 @@ from torch import Tensor
 from labkit import insight
 from labkit.insight.feature_map import FeatureMap, Frame
 from labkit.insight.inside import split_of
+from labkit.show.given import refuse_no_run
 from labkit.show.picture import FAINT, INK, Marked, Picture, dress, folded, legend, look, shorten
 from labkit.show.strip import has_images
 
@@ -72,6 +73,7 @@ def feature_map(run: Run, found: FeatureMap | None = None, **how: Any) -> Frames
     `insight.feature_map`: stage, steps, fitted_at, count, split, seed. A map that was made already is drawn with
     `found`; the run then only gives the pictures.
     """
+    refuse_no_run(run, "labkit.feature_map")
     found = found or insight.feature_map(run, **how)
     several = found.frames if len(found.frames) > 1 else ()
     rows = -(-len(several) // ABREAST)

@@ -20,6 +20,7 @@ from torch import Tensor
 from labkit.insight.drift import drift_table
 from labkit.insight.metrics import Estimate, mean_interval
 from labkit.insight.worst import Guess
+from labkit.show.given import refuse_no_run
 from labkit.show.picture import (
     CARD,
     COLOURS,
@@ -85,7 +86,10 @@ def epochs_table(runs: Run | Sequence[Run]) -> pd.DataFrame:
 
 
 def _as_runs(runs: Run | Sequence[Run]) -> list[Run]:
-    return list(runs) if isinstance(runs, Sequence) else [runs]
+    several = list(runs) if isinstance(runs, list | tuple) else [runs]
+    for run in several:
+        refuse_no_run(run, "This figure", "a list of runs")
+    return several  # type: ignore[return-value]
 
 
 def _curves(panels: dict[str, Axes], run: Run, number: int, alone: bool) -> list[Marked]:
@@ -222,6 +226,7 @@ def _rows(run: Run, split: str) -> pd.DataFrame:
 
 def drift(run: Run) -> Picture:
     """How far each stage has moved from where it began: one bar a stage, input at the top."""
+    refuse_no_run(run, "This figure")
     table = drift_table(run)
     picture = Picture(7, 0.9 + 0.36 * len(table))
     axes = dress(picture.subplots(), "distance moved (% of the length at the start)", "stage")
@@ -241,6 +246,7 @@ def drift(run: Run) -> Picture:
 
 def audit(run: Run) -> Picture:
     """The audit of a run: which stages train, which moved, in parameters and in buffers."""
+    refuse_no_run(run, "This figure")
     result = run.audit()
     table = drift_table(run)
     columns = ["stage", "trains now", "tensors changed", "buffers changed", "moved"]

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from labkit import tuning
+from labkit.show.given import refuse_no_run
 from labkit.show.picture import (
     CARD,
     COLOURS,
@@ -70,6 +71,7 @@ def find_lr(
 
     Raises LearningRateError for rates that cannot be, CommandError for a run that has failed.
     """
+    refuse_no_run(run, "labkit.find_lr")
     seen = tuning.find_lr(run, low, high, steps, seconds)
     return RangeTest(**{field.name: getattr(seen, field.name) for field in fields(seen)})
 

@@ -12,7 +12,9 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from labkit import insight
+from labkit.insight.inside import first, split_of
 from labkit.insight.looking import Activations, Filters, GradCam
+from labkit.show.given import refuse_no_run
 from labkit.show.picture import (
     CARD,
     EDGE,
@@ -36,6 +38,8 @@ def filters(seen: Run | Filters) -> Picture:
 
     Each is scaled to its own largest weight, so that faint ones can be seen too; lengths are in the table.
     """
+    if not isinstance(seen, Filters):
+        refuse_no_run(seen, "labkit.filters")
     found = seen if isinstance(seen, Filters) else insight.filters(seen)
     order = found.weights.flatten(1).norm(dim=1).argsort(descending=True, stable=True)
     shown = order[:MOST_FILTERS].tolist()
@@ -69,11 +73,11 @@ def activations(
     count: int = 11,
 ) -> Picture:
     """A picture and what a stage makes of it: the channels that tell its places apart most, on one scale."""
-    found = (
-        seen
-        if isinstance(seen, Activations)
-        else insight.activations(seen, image, stage, split=split)
-    )
+    if isinstance(seen, Activations):
+        found = seen
+    else:
+        refuse_no_run(seen, "labkit.activations")
+        found = insight.activations(seen, image, stage, split=split)
     channels = found.strongest(count)
     maps = found.maps[channels].numpy()
     rows = -(-(len(channels) + 1) // ACROSS)
@@ -100,20 +104,22 @@ def activations(
 
 def grad_cam(
     seen: Run | GradCam,
-    images: int | Sequence[int] | Tensor = (0, 1, 2, 3, 4, 5),
+    images: int | Sequence[int] | Tensor | None = None,
     stage: str | None = None,
     target: str | int | None = None,
     split: Any = "valid",
 ) -> Picture:
     """Each picture, and below it where it speaks for the class: the brighter the more.
 
-    A line encloses the places above half of the picture's own peak. `images` are positions in the split.
+    A line encloses the places above half of the picture's own peak. `images` are positions in the split, by default
+    the first six.
     """
-    found = (
-        seen
-        if isinstance(seen, GradCam)
-        else insight.grad_cam(seen, images, stage, target, split=split)
-    )
+    if isinstance(seen, GradCam):
+        found = seen
+    else:
+        refuse_no_run(seen, "labkit.grad_cam")
+        chosen = first(split_of(seen, split), ACROSS) if images is None else images
+        found = insight.grad_cam(seen, chosen, stage, target, split=split)
     count = len(found.targets)
     abreast = min(count, ACROSS)
     rows = -(-count // abreast)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from labkit import insight
 from labkit.insight.labels import Suspect, SuspectLabels
+from labkit.show.given import refuse_no_run
 from labkit.show.picture import COLOURS, FAINT, INK, Picture, headline, shorten
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def suspect_labels(
 
     A thick frame means that confident learning takes the label for wrong. `seen` is a judgement that is at hand.
     """
+    refuse_no_run(run, "labkit.suspect_labels")
     found = seen or insight.suspect_labels(run, split)
     shown = found.worst(count)
     rows = max(1, -(-len(shown) // ACROSS))

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from labkit import insight
 from labkit.errors import StageError
-from labkit.insight.inside import split_of
+from labkit.insight.inside import first, split_of
 from labkit.insight.looking import Activations
 from labkit.insight.neighbours import Neighbours
+from labkit.show.given import refuse_no_run
 from labkit.show.picture import COLOURS, EDGE, INK, Picture, shorten
 
 if TYPE_CHECKING:
@@ -29,12 +30,13 @@ def journey(run: Run, image: int | Tensor = 0, split: Any = "valid") -> Picture:
     Each panel has a scale of its own, from its weakest place to its strongest. Below stand the numbers of channels and
     of places. A stage that knows no places any more is left out.
     """
+    refuse_no_run(run, "labkit.journey")
     seen = _stages(run, image, split)
-    first = next(iter(seen.values()))
+    asked = next(iter(seen.values()))
     picture = Picture(1.55 * (len(seen) + 1), 2.35)
     panels = list(picture.subplots(1, len(seen) + 1, squeeze=False).flat)
-    _image(panels[0], first.picture)
-    _named(panels[0], shorten(first.name, 18), " x ".join(map(str, first.picture.shape[-2:])))
+    _image(panels[0], asked.picture)
+    _named(panels[0], shorten(asked.name, 18), " x ".join(map(str, asked.picture.shape[-2:])))
     rows = []
     for axes, (stage, found) in zip(panels[1:], seen.items(), strict=True):
         axes.imshow(found.maps.abs().mean(0).numpy(), cmap="cividis", interpolation="nearest")
@@ -44,7 +46,7 @@ def journey(run: Run, image: int | Tensor = 0, split: Any = "valid") -> Picture:
     _headline(picture, f"{run.name}: one picture, stage by stage; bright is a strong answer")
     table = pd.DataFrame(rows, columns=["stage", "channels", "places down", "places across"])
     said = ", ".join(f"{stage} {n} channels of {h} x {w}" for stage, n, h, w in rows)
-    return picture.told(f"{first.name} on its way through {run.name}: {said}.", table)
+    return picture.told(f"{asked.name} on its way through {run.name}: {said}.", table)
 
 
 def _stages(run: Run, image: int | Tensor, split: Any) -> dict[str, Activations]:
@@ -75,8 +77,10 @@ def neighbours(seen: Run | Neighbours, data: Any = None, **how: Any) -> Picture:
     if isinstance(seen, Neighbours):
         found, part, name = seen, getattr(data, seen.split, data), seen.stage
     else:
-        found = insight.neighbours(seen, **{"images": range(6), **how})
-        part, name = split_of(seen, how.get("split", "valid")), f"{seen.name}, {found.stage}"
+        refuse_no_run(seen, "labkit.neighbours")
+        part = split_of(seen, how.get("split", "valid"))
+        found = insight.neighbours(seen, **{"images": first(part, 6), **how})
+        name = f"{seen.name}, {found.stage}"
     rows, columns = found.found.shape[0], found.found.shape[1] + 1
     picture = Picture(0.4 + 1.2 * columns, 0.6 + 1.5 * rows)
     grid = picture.subplots(rows, columns, squeeze=False)

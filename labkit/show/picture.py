@@ -20,12 +20,15 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
+
+from labkit.show.letters import legible
 
 CARD = "#FFFFFF"
 INK = "#222222"
@@ -79,6 +82,11 @@ class Picture(Figure):
         """Give the picture its words and its numbers; returns itself."""
         self.alt, self.table = alt, table
         return self
+
+    def draw(self, renderer: RendererBase) -> None:
+        """As matplotlib's, in letters that there are."""
+        with legible(self):
+            super().draw(renderer)
 
     def png(self) -> bytes:
         """The picture as a PNG file."""

@@ -14,6 +14,7 @@ from labkit import insight
 from labkit.insight.calibration import Calibration, Temperature
 from labkit.insight.confusion import Confusion
 from labkit.show import figures
+from labkit.show.given import refuse_no_run
 from labkit.show.picture import (
     CARD,
     COLOURS,
@@ -44,6 +45,8 @@ def confusion(seen: Run | Confusion, split: str = "valid") -> Picture:
 
     Rates and their 95 % Wilson intervals are in the table. Of more than 20 classes only the colours are drawn.
     """
+    if not isinstance(seen, Confusion):
+        refuse_no_run(seen, "labkit.confusion")
     found = seen if isinstance(seen, Confusion) else insight.confusion(seen, split)
     few = len(found.classes) <= LABELLED
     side = 1.1 + (max(2.6, 0.55 * len(found.classes)) if few else 6.0)
@@ -101,11 +104,14 @@ def calibration(
     one before and one after temperature scaling, are drawn over each other. With a `temperature`, a run is drawn both
     before and after it.
     """
+    if not seen:
+        refuse_no_run(None, "labkit.calibration")
     several: list[Calibration] = []
     for one in seen:
         if isinstance(one, Calibration):
             several.append(one)
             continue
+        refuse_no_run(one, "labkit.calibration")
         judged = one.evaluate(split)
         several += [insight.calibration(judged, temperature=t) for t in _both(temperature)]
     picture = Picture(6.5, 6.2)
@@ -187,6 +193,7 @@ def _calibration_table(several: list[Calibration]) -> Any:
 
 def worst_images(run: Run, count: int = 12, split: str = "valid") -> Picture:
     """The images a run is most wrong about: those whose true class got the least probability, worst first."""
+    refuse_no_run(run, "labkit.worst_images")
     found = insight.worst(run.evaluate(split), count)
     title = f"Most wrong of {split}: least probability for the true class"
     return figures.images(getattr(run.data, split), found, run.data.classes, title=title)
@@ -194,6 +201,7 @@ def worst_images(run: Run, count: int = 12, split: str = "valid") -> Picture:
 
 def uncertain_images(run: Run, count: int = 12, split: str = "valid") -> Picture:
     """The images a run is least sure about: those with the largest entropy, whether it is right or not."""
+    refuse_no_run(run, "labkit.uncertain_images")
     found = insight.uncertain(run.evaluate(split), count)
     title = f"Most uncertain of {split}: largest entropy of the probabilities"
     return figures.images(getattr(run.data, split), found, run.data.classes, title=title)

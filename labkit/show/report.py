@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from labkit import insight, runtime
+from labkit.errors import FileError
 from labkit.hosts import version_of
 from labkit.runtime import write_atomic
 from labkit.show import figures, predicted
+from labkit.show.given import refuse_no_run
 from labkit.show.picture import Picture, table_html
 from labkit.tuning.card import model_card, training_seconds
 
@@ -65,7 +67,13 @@ def report(
         test: what an opened test split said. Without it the report judges by validation, and says so: it never opens
             a test split itself.
         title: by default network, data and plan.
+
+    Raises:
+        RunError: something else than a run.
+        FileError: a path that is a folder, or where nothing can be written.
     """
+    refuse_no_run(run, "labkit.report")
+    place = _place(path)
     with run.frozen_world():  # all of it of the same step, should it train meanwhile
         card = model_card(run, test)
         page = _template().render(
@@ -76,7 +84,21 @@ def report(
             sections=list(_sections(run, test)),
             card=card.to_json(),
         )
-    return Report(write_atomic(Path(path).expanduser(), page.encode()), title or card.title)
+    try:
+        return Report(write_atomic(place, page.encode(errors="replace")), title or card.title)
+    except (OSError, ValueError) as trouble:
+        raise FileError.of(place, trouble) from trouble
+
+
+def _place(path: Any) -> Path:
+    """Fail at the door, before all that a report judges and draws."""
+    FileError.refuse_no_path(path)
+    place = Path(path).expanduser()
+    if os.path.isdir(place):  # False, where Path.is_dir raises: for a name that is too long
+        raise FileError(
+            f"{place} is a folder. Give the path of a file, such as {place / 'report.html'}."
+        )
+    return place
 
 
 def _template() -> Any:

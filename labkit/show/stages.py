@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from labkit import insight
 from labkit.insight.similarity import Similarity
+from labkit.show.given import refuse_no_run
 from labkit.show.picture import (
     CARD,
     COLOURS,
@@ -32,6 +33,10 @@ def similarity(seen: Run | Similarity, other: Run | None = None, **how: Any) -> 
 
     Of a run alone: now against its start. `how` is passed on to `insight.similarity`: stages, count, split, seed.
     """
+    if not isinstance(seen, Similarity):
+        refuse_no_run(seen, "labkit.similarity")
+    if other is not None:
+        refuse_no_run(other, "labkit.similarity")
     found = seen if isinstance(seen, Similarity) else insight.similarity(seen, other, **how)
     size = max(found.matrix.shape)
     picture = Picture(9.6, 1.5 + 0.42 * size)
@@ -88,6 +93,8 @@ def gradient_norms(seen: Run | pd.DataFrame, relative: bool = False, count: int 
     With `relative`, as a share of the length of the stage's weights. `seen` is a run, of which `count` steps are taken
     again on a twin, or the table that `insight.gradient_norms` gave.
     """
+    if not isinstance(seen, pd.DataFrame):
+        refuse_no_run(seen, "labkit.gradient_norms")
     table = seen if isinstance(seen, pd.DataFrame) else insight.gradient_norms(seen, count=count)
     column = "relative" if relative else "norm"
     unit = "over the length of the weights" if relative else "L2 norm"

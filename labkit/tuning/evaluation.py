@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labkit import runtime
+from labkit.errors import BackboneError
 
 Inputs = Tensor | tuple[Any, ...] | dict[str, Any]
 EVALUATION_BATCH = 256  # samples, where a split does not say how many may go together
@@ -74,6 +75,22 @@ def forward(model: nn.Module, inputs: Inputs) -> Tensor:
     if isinstance(inputs, dict):
         return model(**inputs)
     return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
+
+
+def scores_of(made: Any) -> Tensor:
+    """What a whole network gave, if it is scores (n, classes). Raises BackboneError for anything else."""
+    if isinstance(made, Tensor) and made.ndim == 2:
+        return made
+    kind = (
+        f"a tensor of shape {tuple(made.shape)}"
+        if isinstance(made, Tensor)
+        else type(made).__name__
+    )
+    raise BackboneError(
+        f"For a batch the network gave {kind}, and labkit needs scores: one tensor with a row a sample and a column a "
+        "class. Let its forward return the scores alone; torchvision's GoogLeNet and Inception do with "
+        "aux_logits=False."
+    )
 
 
 def to_device(inputs: Inputs, device: torch.device) -> Inputs:

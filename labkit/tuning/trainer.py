@@ -26,7 +26,7 @@ from labkit.tuning import freezing
 from labkit.tuning.cache import shared
 from labkit.tuning.checkpoints import Checkpoint, copies
 from labkit.tuning.commands import Settings
-from labkit.tuning.evaluation import Evaluation, Inputs, eval_mode, evaluate, forward
+from labkit.tuning.evaluation import Evaluation, Inputs, eval_mode, evaluate, forward, scores_of
 from labkit.tuning.events import EpochDone, StepDone
 from labkit.tuning.optimizer import new_optimizer
 from labkit.tuning.plans import Plan, rate_factor
@@ -129,7 +129,7 @@ class Trainer:
     def forward(self, inputs: Any) -> Tensor:
         """Through the whole model, or, where a part of it is frozen, through what lies above that part."""
         if self._prefix is None:
-            return forward(self.model, inputs)
+            return scores_of(forward(self.model, inputs))
         return pass_on(self._prefix.tail, inputs)[0]
 
     def _rehearse(self) -> None:

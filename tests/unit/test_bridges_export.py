@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import pickle
 import subprocess
 import sys
 import zipfile
@@ -15,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -24,8 +26,10 @@ from torchvision.models import VisionTransformer
 import labkit
 from labkit.bridges import onnx
 from labkit.bridges.export import TOLERANCE, Exported, plain_model
-from labkit.errors import ExportError, WeightsError
+from labkit.data import decode
+from labkit.errors import ExportError, FileError, WeightsError
 from labkit.models import Card, staging
+from labkit.models.backbone import OFFICIAL, SHIPPED
 from labkit.runtime import Precision
 from labkit.tuning import Run
 from tests.small import Clouds, Small
@@ -143,6 +147,9 @@ def test_a_missing_package_is_named_with_the_extra_before_anything_is_written(
         ({"formats": []}, "one or more"),
         ({"name": "../model"}, "without its ending"),
         ({"name": ""}, "without its ending"),
+        ({"name": None}, "without its ending"),
+        ({"formats": None}, "Give a list"),
+        ({"formats": [["onnx"]]}, "one or more"),
     ],
 )
 def test_bad_wishes_are_refused_at_the_door(
@@ -169,6 +176,73 @@ def test_any_network_gives_its_weights_and_only_one_of_pictures_its_onnx(tmp_pat
     if HAS_ONNX:
         with pytest.raises(ExportError, match="no pictures"):
             labkit.export(run, tmp_path)
+
+
+SMALLEST = {"vit_b_16": 16, "convnext_tiny": 32}  # pixels on a side; all others take any image
+
+
+@needs_onnx
+@pytest.mark.parametrize("name", [*SHIPPED, *OFFICIAL])
+def test_every_official_backbone_is_exported_to_onnx(name: str) -> None:
+    model = labkit.load_backbone(name, weights=None).build(3).eval()
+    if name == "vit_b_16":  # twelve blocks alike: two of them say the same in a sixth of the memory
+        kept = [
+            (key, part)
+            for key, part in model.named_children()
+            if key[5:] not in map(str, range(2, 12))
+        ]
+        model = staging.Staged(kept).eval()
+    side = SMALLEST.get(name, 8)
+    for width in (side, 3 * side):
+        pictures = torch.rand(3, 3, side, width)
+        with torch.no_grad():
+            ours = model(pictures).softmax(1)
+        theirs = onnx.probabilities(onnx.to_onnx(model, pictures), pictures)
+        assert (ours - theirs).abs().max() < TOLERANCE
+
+
+@needs_onnx
+def test_a_transformer_is_exported_and_takes_any_number_of_images(tmp_path: Path) -> None:
+    run = tiny_run(of_patches, ("stem", "block1", "head"))
+    out = labkit.export(run, tmp_path)
+    assert out.checked > 2
+    assert out.difference is not None
+    pictures, _ = run.data.valid.batch(range(7))
+    content = (tmp_path / "model.onnx").read_bytes()
+    for count in (1, 7):
+        assert onnx.probabilities(content, pictures[:count]).shape == (count, 10)
+
+
+@pytest.mark.parametrize(
+    ("folder", "said"),
+    [
+        ("/proc", "cannot be written"),
+        ("/proc/none/out", "cannot be written"),
+        ("a file/out", "cannot be written"),
+        ("null\0", "cannot be written"),
+        ("blocked", "folder"),
+        ("", "is not a path"),
+        (None, "None is not a path"),
+        (3, "3 is not a path"),
+    ],
+)
+def test_where_nothing_can_be_exported_it_is_said_and_nothing_is_left(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Any, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a file").write_text("mine")
+    (tmp_path / "blocked" / "model.json").mkdir(parents=True)  # the weights would find room
+    with pytest.raises(FileError, match=said):
+        labkit.export(run, folder, formats=["safetensors"])
+    found = sorted(file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*"))
+    assert found == ["a file", "blocked", "blocked/model.json"]
+
+
+def test_a_class_whose_name_is_no_text_is_exported(run: Run, tmp_path: Path) -> None:
+    data = replace(run.data, classes=("ant\udcff", *run.data.classes[1:]))
+    odd = Run(run.net, data, run.plan, seed=0, precision=Precision())
+    labkit.export(odd, tmp_path, formats=["safetensors"])
+    assert Card.read(tmp_path / "model.json").classes[0] == "ant\udcff"
 
 
 def test_a_network_without_a_head_of_its_own_is_no_trained_one() -> None:
@@ -283,7 +357,7 @@ def test_the_card_says_what_a_learner_needs_and_that_it_is_a_pickle(learner: Lea
 
 
 @needs_fastai
-def test_a_learner_holds_no_code_no_path_and_no_picture(learner: Learner) -> None:
+def test_a_learner_holds_no_compiled_code_no_path_and_no_picture(learner: Learner) -> None:
     with zipfile.ZipFile(learner.file) as parts:
         (pickled,) = [name for name in parts.namelist() if name.endswith("data.pkl")]
         names = parts.read(pickled)
@@ -307,6 +381,126 @@ def test_a_learner_says_of_photographs_what_the_run_says(photos: Path, tmp_path:
     apart = (said - judged.probabilities[:40]).abs().max(dim=1).values
     assert apart.median() < 0.02  # a JPEG is decoded at full size there, and cut at whole pixels
     assert int((said.argmax(1) != judged.predictions[:40]).sum()) <= 1
+
+
+def odd_files(folder: Path) -> list[Path]:
+    """Files of every kind that programs open each in their own way, larger than what the network takes."""
+    chance = np.random.default_rng(0)
+    colours = chance.integers(0, 256, (90, 120, 3), np.uint8)
+    photo, ramp = Image.fromarray(colours), np.linspace(0, 1, 90 * 120).reshape(90, 120)
+    clear = photo.copy()
+    clear.putalpha(Image.fromarray((ramp * 255).astype(np.uint8)))
+    drawn = photo.convert("P", palette=Image.Palette.ADAPTIVE, colors=16)
+    tag = Image.Exif()
+    tag[0x0112] = 8
+    bright = (ramp * 65535).astype(np.uint16)
+    images: dict[str, tuple[Image.Image, dict[str, Any]]] = {
+        "grey16.tiff": (Image.fromarray(bright), {}),
+        "grey16.png": (Image.fromarray(bright), {}),
+        "grey12.png": (Image.fromarray((ramp * 4095).astype(np.uint16)), {}),
+        "int32.tiff": (Image.fromarray((ramp * 255).astype(np.int32)), {}),
+        "glass.png": (Image.new("RGBA", (70, 50), (255, 0, 0, 0)), {}),
+        "fading.png": (clear, {}),
+        "fading.webp": (clear, {"lossless": True}),
+        "grey_alpha.png": (clear.convert("LA"), {}),
+        "drawn.png": (drawn, {"transparency": 3}),
+        "one_clear.png": (photo.convert("L"), {"transparency": 7}),
+        "print.jpg": (photo.convert("CMYK"), {}),
+        "bits.png": (photo.convert("1"), {}),
+        "turned.jpg": (photo.resize((600, 400)), {"exif": tag}),
+        "large.jpg": (photo.resize((1500, 1100)), {}),
+        "no_suffix": (photo, {"format": "PNG"}),
+    }
+    for name, (image, options) in images.items():
+        image.save(folder / name, **options)
+    return [folder / name for name in images]
+
+
+SEEN_ELSEWHERE = (
+    SOMEWHERE_ELSE.partition("files = ")[0]
+    + """
+import hashlib
+import numpy as np
+
+opened = [learn.dls.valid_ds.tls[0].tfms(path) for path in sys.argv[2:]]
+at_hand = [learn.dls.valid_ds.tls[0].tfms(open(path, "rb").read()) for path in sys.argv[2:]]
+files = [hashlib.sha256(np.asarray(image).tobytes()).hexdigest() for image in opened + at_hand]
+print(json.dumps({"pixels": files, "labkit": "labkit" in sys.modules}))
+"""
+)
+
+
+@needs_fastai
+def test_a_learner_sees_of_any_file_the_pixels_that_labkit_learns_from(tmp_path: Path) -> None:
+    labkit.export(tiny_run(), tmp_path, formats=["fastai"])
+    files = odd_files(tmp_path)
+    command = [sys.executable, "-c", SEEN_ELSEWHERE, str(tmp_path / "model.pkl"), *map(str, files)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert not done.returncode, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert not said["labkit"]
+    wanted = []
+    for file in files:
+        known = file if file.suffix else file.rename(file.with_suffix(".png"))
+        reading = decode.read(known, 16)
+        assert reading.pixels is not None, file
+        wanted.append(hashlib.sha256(reading.pixels.transpose(1, 2, 0).tobytes()).hexdigest())
+    wrong = [
+        file.name
+        for file, seen, right in zip(files * 2, said["pixels"], wanted * 2, strict=True)
+        if seen != right
+    ]
+    assert wrong == []
+
+
+@needs_fastai
+def test_an_image_at_hand_is_opened_as_its_file_is(tmp_path: Path) -> None:
+    from labkit.bridges.fastai.opening import opening
+
+    opens = pickle.loads(pickle.dumps(opening(16, None)))
+    for file in odd_files(tmp_path)[:-1]:
+        with Image.open(file) as image:
+            if image.format != "JPEG":  # which is decoded at a smaller size where it is a file
+                assert np.array_equal(np.asarray(opens.open(image)), np.asarray(opens.open(file)))
+    deep = np.full((20, 20), 32896, np.uint16)
+    assert np.asarray(opens.open(deep)).max() == 128
+    with pytest.raises(ValueError, match=r"none\.png: not a regular file"):
+        opens.open(tmp_path / "none.png")
+
+
+@needs_fastai
+def test_a_learner_sees_deep_images_as_bright_as_their_folder_made_them(tmp_path: Path) -> None:
+    from labkit.bridges.export import _white
+    from labkit.bridges.fastai.opening import opening
+
+    chance = np.random.default_rng(0)
+    for name in ("cells", "dust"):
+        (tmp_path / name).mkdir()
+        for number, top in enumerate((4096, 4096, 3000, 700)):  # 12 bits, the last one dark
+            grey = chance.integers(0, top, (24, 20)).astype(np.uint16)
+            Image.fromarray(grey).save(tmp_path / name / f"{number}.png")
+    data = labkit.load_data(tmp_path, size=16)
+    opens = pickle.loads(pickle.dumps(opening(16, _white(data))))
+    for split in (data.train, data.valid):
+        for name, image in zip(split.names, split.images, strict=True):
+            seen = torch.from_numpy(np.array(opens.open(tmp_path / name))).permute(2, 0, 1)
+            assert torch.equal(seen, image), name
+
+
+@needs_fastai
+def test_a_learner_that_sees_other_pixels_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from labkit.bridges.fastai import opening
+
+    text = opening.source_text()
+    assert text.count("'white'), layer") == 1
+    monkeypatch.setattr(
+        opening, "source_text", lambda: text.replace("'white'), layer", "'black'), layer")
+    )
+    with pytest.raises(ExportError, match="fastai file does not say"):
+        labkit.export(tiny_run(), tmp_path / "out", formats=["fastai"])
+    assert not (tmp_path / "out").exists()
 
 
 NO_ROOM = """

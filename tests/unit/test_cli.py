@@ -81,6 +81,56 @@ def test_help_is_quick_and_loads_no_torch():
     assert {torch for _, torch in told} == {"False"}
 
 
+def in_code_page(page: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[bytes]:
+    """What the command says where its output is written in a code page, as by a redirect on Windows."""
+    env = {**os.environ, "PYTHONUTF8": "0", "PYTHONIOENCODING": page, **more}
+    return subprocess.run(
+        [sys.executable, "-m", "labkit", *arguments], env=env, capture_output=True
+    )
+
+
+@pytest.mark.parametrize("page", ["cp1252", "latin-1", "cp437", "koi8-r"])
+def test_a_code_page_without_our_signs_gets_plain_ones(page, kept):
+    done = in_code_page(page, "progress")
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.decode(page)
+    assert "+ 00" in said
+    assert "o 01" in said
+
+
+@pytest.mark.parametrize("page", ["ascii", "ascii:surrogateescape", "cp932"])
+def test_no_code_page_ends_a_command(page, kept):
+    done = in_code_page(page, "progress")
+    assert done.returncode == 0, done.stderr
+    assert b"Start here" in done.stdout
+
+
+def test_names_that_a_code_page_cannot_write_do_not_end_a_command(tmp_path):
+    for shade, name in enumerate(("ants", "bees")):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            colour = (40 * number, 90 * shade, 9)
+            Image.new("RGB", (20, 20), colour).save(tmp_path / name / f"{number}.png")
+    (tmp_path / "ants" / "蜜蜂.txt").write_text("not an image")
+    done = in_code_page("cp1252", "data", "report", str(tmp_path), "--size", "16")
+    assert done.returncode == 0, done.stderr
+    assert b"??.txt" in done.stdout
+    wrong = in_code_page("cp1252:strict", "data", "report", str(tmp_path / "蜜蜂"))
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith(b"labkit: ")
+    assert b"Traceback" not in wrong.stderr
+
+
+def test_utf8_is_written_as_it_is(kept):
+    assert "○" in in_code_page("utf-8", "progress").stdout.decode("utf-8")
+
+
+def test_python_runs_labkit_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "labkit", "--help"], capture_output=True)
+    assert done.returncode == 0
+    assert b"Usage:" in done.stdout
+
+
 def test_doctor_answers_as_data(capsys):
     code, said, _ = run(capsys, "doctor", "--json")
     facts = json.loads(said)

@@ -90,6 +90,24 @@ def test_a_transformer_takes_small_pictures_by_fitting_its_positions(size: int) 
     assert staged(pictures(size, 1)).isfinite().all()
 
 
+@pytest.mark.parametrize(("name", "smallest"), [("vit_b_16", 16), ("convnext_tiny", 32)])
+@torch.no_grad()
+def test_images_too_small_for_a_network_are_refused_with_the_size_it_needs(
+    name: str, smallest: int
+) -> None:
+    stem = cut(make(name)).eval().stem
+    assert stem(pictures(smallest, 1)).isfinite().all()
+    for shape in ((smallest - 1, 64), (64, smallest - 1), (8, 8)):
+        with pytest.raises(BackboneError, match=rf"{shape[0]} x {shape[1]}.*{smallest} or more"):
+            stem(torch.rand(1, 3, *shape))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "efficientnet_b0"])
+@torch.no_grad()
+def test_networks_that_pad_take_images_of_any_size(name: str) -> None:
+    assert cut(make(name)).eval()(pictures(3, 1)).isfinite().all()
+
+
 def test_normalisation_is_no_weight_and_travels_with_the_module() -> None:
     staged = cut(ResNet10(2))
     assert not any("normalize" in key for key in staged.state_dict())

@@ -260,6 +260,57 @@ def test_others_may_read_what_was_written(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o666 & ~_umask()
 
 
+def test_a_link_stays_a_link_and_what_it_points_to_is_written(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "file").write_bytes(b"old")
+    link, dangling = tmp_path / "link", tmp_path / "dangling"
+    link.symlink_to(Path("real") / "file")
+    dangling.symlink_to(tmp_path / "real" / "new")
+    for path, place in ((link, "file"), (dangling, "new")):
+        assert runtime.write_atomic(path, b"new") == path
+        assert path.is_symlink()
+        assert (tmp_path / "real" / place).read_bytes() == b"new"
+    assert sorted(file.name for file in (tmp_path / "real").iterdir()) == ["file", "new"]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o664, 0o755])
+def test_a_file_that_is_written_again_keeps_its_mode(tmp_path: Path, mode: int) -> None:
+    path = runtime.write_atomic(tmp_path / "file", b"x")
+    path.chmod(mode)
+    runtime.write_atomic(path, b"y")
+    assert path.read_bytes() == b"y"
+    assert path.stat().st_mode & 0o777 == mode
+
+
+def test_what_is_no_regular_file_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for name, said in (("folder", "folder"), ("pipe", "regular")):
+        with pytest.raises(OSError, match=said):
+            runtime.write_atomic(tmp_path / name, b"x")
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["folder", "pipe"]
+
+
+def test_the_name_of_a_file_may_be_as_long_as_names_can_be(tmp_path: Path) -> None:
+    for name in ("n" * 255, "名" * 85):
+        assert runtime.write_atomic(tmp_path / name, b"x").read_bytes() == b"x"
+
+
+def test_files_that_belong_together_are_written_all_or_none(tmp_path: Path) -> None:
+    def full(file: IO[bytes]) -> None:
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "a").write_bytes(b"old")
+    with pytest.raises(OSError, match="No space"):
+        runtime.write_together(
+            {tmp_path / "a": b"new", tmp_path / "b": b"new", tmp_path / "c": full}
+        )
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_bytes() == b"old"
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 import labkit
+from labkit.errors import FileError
 from labkit.show.report import Report
 from labkit.tuning import Run
 from tests.small import Clouds, Small
@@ -121,6 +123,50 @@ def test_hostile_names_stay_text(run: Run, tmp_path: Path) -> None:
     frame = Report(tmp_path / "report.html", HOSTILE[0])._repr_html_()
     assert "sandbox" in frame
     assert Page(frame).tags == ["iframe"]
+
+
+def test_a_report_through_a_link_leaves_the_link_and_the_mode(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    page = tmp_path / "shared" / "page.html"
+    page.write_text("old")
+    page.chmod(0o640)
+    (tmp_path / "report.html").symlink_to(page)
+    written = labkit.report(run, tmp_path / "report.html")
+    assert (tmp_path / "report.html").is_symlink()
+    assert page.read_text("utf-8").startswith("<!doctype html>")
+    assert page.stat().st_mode & 0o777 == 0o640
+    assert "MB" in repr(written)
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        (".", r"is a folder.*report\.html"),
+        ("/proc/report.html", "cannot be written"),
+        ("/proc/none/report.html", "cannot be written"),
+        ("a file/report.html", "cannot be written"),
+        ("n" * 300 + ".html", "cannot be written"),
+        ("null\0.html", "cannot be written"),
+        ("pipe", "not a regular file"),
+        ("", "is not a path"),
+        (None, "None is not a path"),
+        (3, "3 is not a path"),
+    ],
+)
+def test_where_no_report_can_be_written_it_is_said_and_nothing_is_left(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: Any, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a file").write_text("mine")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileError, match=said):
+        labkit.report(run, path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a file", "pipe"]
+    assert (tmp_path / "a file").read_text() == "mine"
+
+
+def test_a_title_that_is_no_text_does_not_end_a_report(run: Run, tmp_path: Path) -> None:
+    assert "ant?" in written(run, tmp_path / "report.html", title="ant\udcff")[0]
 
 
 def test_a_report_of_something_else_than_pictures_leaves_out_what_is_not_there(

@@ -1,8 +1,8 @@
 """A trained network as the file of a fastai Learner, which opens without labkit, and what such a file says.
 
-The file is a pickle by reference: it names the classes it is made of and holds no code of its own. So it is not bound
-to the version of Python that wrote it, as fastai's own exports are. It needs those names where it is opened, and
-`needs` tells which.
+The file is a pickle by reference: it names the classes it is made of. So it is not bound to the version of Python that
+wrote it, as fastai's own exports are. It needs those names where it is opened, and `needs` tells which. The one thing
+that fastai has no name for, how labkit opens an image, is in it as source text (`opening`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path, PurePath
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from fastai.data.core import DataLoaders, Datasets, TfmdLists
 from fastai.data.transforms import Categorize, IntToFloatTensor, Normalize, ToTensor
@@ -26,9 +27,10 @@ from fastai.losses import CrossEntropyLossFlat
 from fastai.metrics import accuracy
 from fastai.vision.augment import Resize
 from fastai.vision.core import PILImage
-from PIL import ImageOps
+from PIL import Image, ImageOps
 from torch import Tensor, nn
 
+from labkit.bridges.fastai.opening import NEEDED, opening
 from labkit.errors import ExportError
 from labkit.hosts import version_of
 from labkit.models import staging
@@ -36,22 +38,25 @@ from labkit.models import staging
 OLD_NAMES = {"__builtin__", "copy_reg"}  # which pickle gives to modules of Python
 
 
-def to_fastai(model: nn.Module, classes: Sequence[str], pictures: Tensor) -> bytes:
+def to_fastai(
+    model: nn.Module, classes: Sequence[str], pictures: Tensor, white: int | None = None
+) -> bytes:
     """The model as `load_learner` opens it; it takes files, arrays and images, and gives a probability a class.
 
-    A picture of another size is turned as its EXIF tag says, then its middle is shrunk: what labkit does, by fastai's
-    own means. Where the network is one of labkit's, its normalisation becomes fastai's.
+    An image is opened as labkit opens it: turned as its EXIF tag says, laid on white, brought to 8 bits, its middle
+    shrunk. Where the network is one of labkit's, its normalisation becomes fastai's.
 
     Args:
         model: on the CPU, in evaluation mode.
         classes: their names, in the order of the scores.
         pictures: float32 (n, 3, H, W) in [0, 1]; their size is what pictures are brought to. None is kept.
+        white: of the deep grey files that it learned from, the value that was white; None where there were none.
 
     Raises:
         ExportError: a part of the network has no name by which it could be found again.
     """
     net, normalize = _in_common_terms(model)
-    loaders = _loaders(list(classes), pictures, normalize)
+    loaders = _loaders(list(classes), pictures, normalize, white)
     learn = Learner(
         loaders.new_empty(), net, loss_func=CrossEntropyLossFlat(), metrics=accuracy, path="."
     )
@@ -69,12 +74,39 @@ def to_fastai(model: nn.Module, classes: Sequence[str], pictures: Tensor) -> byt
     return content.getvalue()
 
 
-def probabilities(file: bytes, pictures: Tensor) -> Tensor:
-    """What such a file says of pictures (n, 3, H, W) of 256 levels: probabilities (n, classes). Runs the pickle."""
+def probabilities(file: bytes, images: Sequence[Any]) -> Tensor:
+    """What such a file says of images, as paths or as arrays: probabilities (n, classes). Runs the pickle."""
     learn = _opened(file, pickle.Unpickler)
     with learn.no_bar(), learn.no_logging():
-        said, _ = learn.get_preds(dl=learn.dls.test_dl(_as_arrays(pictures), num_workers=0))
+        said, _ = learn.get_preds(dl=learn.dls.test_dl(list(images), num_workers=0))
     return said.as_subclass(Tensor)
+
+
+def as_files(pictures: Tensor, folder: Path) -> list[Path]:
+    """Pictures (n, 3, H, W) as files, and after them a few of the kinds that programs open each their own way."""
+    images = [Image.fromarray(array) for array in as_arrays(pictures)]
+    files = [folder / f"{number}.png" for number in range(len(images))]
+    for file, image in zip(files, images, strict=True):
+        image.save(file)
+    first, side = images[0], images[0].width
+    glass = first.copy()
+    glass.putalpha(first.convert("L"))
+    glass.save(folder / "transparent.png")
+    deep = np.asarray(first.convert("L")).astype(np.uint16)
+    for name, times in (("deep", 257), ("dark", 16)):
+        Image.fromarray(deep * times).save(folder / f"{name}.png")
+    turned, tag = first.resize((5 * side, 4 * side)), Image.Exif()
+    tag[0x0112] = 6
+    turned.save(folder / "turned.jpg", exif=tag)
+    return files + [
+        folder / name for name in ("transparent.png", "deep.png", "dark.png", "turned.jpg")
+    ]
+
+
+def as_labkit_reads(file: Path, size: int, white: int | None) -> Tensor:
+    """What labkit itself would learn from a file: float32 (3, size, size) in [0, 1]."""
+    pixels = np.array(opening(size, white).open(file))
+    return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
 
 
 def needs(file: bytes) -> dict[str, str]:
@@ -88,6 +120,7 @@ def needs(file: bytes) -> dict[str, str]:
 
     _opened(file, Noting)
     sold_as = {**packages_distributions(), "labkit": ["labkit"]}  # which `version_of` knows
+    asked |= set(NEEDED)
     theirs = sorted(asked - sys.stdlib_module_names - OLD_NAMES)
     return {name: _version(sold_as.get(name, [name])[0]) for name in theirs}
 
@@ -115,16 +148,18 @@ def _in_common_terms(model: nn.Module) -> tuple[nn.Module, Normalize | None]:
     return nn.Sequential(stages), Normalize.from_stats(mean, std, cuda=False)
 
 
-def _loaders(classes: list[str], pictures: Tensor, normalize: Normalize | None) -> DataLoaders:
+def _loaders(
+    classes: list[str], pictures: Tensor, normalize: Normalize | None, white: int | None
+) -> DataLoaders:
     """fastai's loaders for pictures of that size, set up on two of them."""
-    open_it = [
-        PILImage.create,
-        ImageOps.exif_transpose,
-        PILImage.create,
-    ]  # Pillow forgets whose it was
+    height, width = pictures.shape[-2:]
+    open_it = [PILImage.create, ImageOps.exif_transpose]
+    if height == width:  # as all that labkit decodes
+        open_it = [opening(height, white).open]
+    open_it.append(PILImage.create)  # Pillow forgets whose it was
     name_it = [Categorize(classes, sort=False)]
     both = {"splits": [[0], [1]]}
-    arrays = _as_arrays(pictures[:1]) * 2
+    arrays = as_arrays(pictures[:1]) * 2
     sets = Datasets(
         tls=[TfmdLists(arrays, open_it, **both), TfmdLists(classes[:1] * 2, name_it, **both)]
     )
@@ -133,12 +168,13 @@ def _loaders(classes: list[str], pictures: Tensor, normalize: Normalize | None) 
         drop_last=False,
         num_workers=0,
         device="cpu",
-        after_item=[Resize(tuple(pictures.shape[-2:])), ToTensor()],
+        after_item=[Resize((height, width)), ToTensor()],
         after_batch=[IntToFloatTensor(), *([normalize] if normalize else [])],
     )
 
 
-def _as_arrays(pictures: Tensor) -> list[Any]:
+def as_arrays(pictures: Tensor) -> list[Any]:
+    """Pictures (n, 3, H, W) in [0, 1] as arrays of 256 levels, channels last."""
     return list((pictures * 255).round().byte().permute(0, 2, 3, 1).numpy())
 
 
