@@ -1,4 +1,4 @@
-"""What the machine is and what chance does: device, threads, memory, precision, seeds, folders.
+"""What the machine is and what chance does: device, threads, memory, precision, seeds, numbers, folders.
 
 The ground floor: every room may import it and it imports none of ours. torch is imported inside the functions that
 need it, so that asking for a folder never costs half a second.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import numbers
+import operator
 import os
 import platform
 import time
@@ -18,7 +20,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import RLock
-from typing import IO, TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 if TYPE_CHECKING:
@@ -176,6 +178,46 @@ def wilson(correct: int, count: int, z: float = 1.959964) -> tuple[float, float]
         / (1 + z * z / count)
     )
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+# ---------------------------------------------------------------- numbers that somebody gives
+
+
+def whole_number(value: Any) -> int | None:
+    """The value as a plain int, or None where it is no whole number.
+
+    numpy's and torch's whole numbers are accepted, because counts often come out of an array. True and False are not:
+    `epochs=True` is a mistake. The plain int is what goes into cards, shared lines and JSON.
+    """
+    value = _unwrapped(value)
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
+def real_number(value: Any) -> int | float | None:
+    """The value as a plain int or float, or None where it is no real number.
+
+    numpy's and torch's numbers are accepted, True and False are not. What no float can hold, such as 10**400, is an
+    infinity of the same sign: every range check refuses it, and no arithmetic later overflows. NaN stays NaN.
+    """
+    value = _unwrapped(value)
+    if isinstance(value, bool) or not issubclass(type(value), numbers.Real):
+        return None
+    try:
+        as_float = float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+    whole = whole_number(value)
+    return as_float if whole is None else whole
+
+
+def _unwrapped(value: Any) -> Any:
+    """Python's own number out of a numpy scalar, or out of an array or tensor without dimensions."""
+    return value.item() if getattr(value, "shape", None) == () else value
 
 
 # ---------------------------------------------------------------- precision
