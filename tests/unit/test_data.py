@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -83,16 +85,26 @@ def test_pictures_labels_and_names_fit_together(digits):
         assert len(split.names) == len(set(split.names)) == len(split)
 
 
-def test_digits_are_the_pixels_that_scikit_learn_ships(digits):
+def test_every_digit_is_the_one_that_scikit_learn_ships_in_its_order(digits):
     from sklearn.datasets import load_digits
 
     shipped = load_digits()
     small = labkit.load_data("digits", size=8)
-    for position in (0, 100, 358):
-        index = int(small.valid.names[position].split("-")[1])
-        expected = torch.tensor(shipped.images[index] * 255 / 16).round()
-        assert small.valid.labels[position] == shipped.target[index]
-        assert torch.equal(small.valid.images[position][0].double(), expected)
+    pixels = torch.tensor(shipped.images * 255 / 16).round().to(torch.uint8)
+    assert torch.equal(small.train.store, pixels[:, None].expand(-1, 3, -1, -1))
+    for split in (small.train, small.valid, small.test):
+        assert split.names == tuple(f"digit-{row:04d}" for row in split.rows.tolist())
+        assert split.labels.tolist() == shipped.target[split.rows].tolist()
+
+
+def test_loading_digits_imports_nothing_that_digits_do_not_need():
+    code = (
+        "import sys, labkit; assert len(labkit.load_data('digits').train) == 1079; "
+        "print(*({name.split('.')[0] for name in sys.modules} & "
+        "{'sklearn', 'scipy', 'pandas', 'torchvision', 'matplotlib', 'IPython', 'ipywidgets', 'fastai'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 def test_no_picture_is_in_two_splits(digits):
