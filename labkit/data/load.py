@@ -16,9 +16,10 @@ from labkit.data.fetching import fetch
 from labkit.data.images import ImageData, Split
 from labkit.data.report import Finding, Report
 from labkit.data.sources import Listing, Picture
-from labkit.data.splits import copies, stratified
+from labkit.data.splits import check_seed, copies, stratified
 from labkit.data.store import Note, decode
 from labkit.errors import DataError, SplitError
+from labkit.runtime import real_number, whole_number
 
 SIZES = range(8, 513)
 PARTS = ("train", "valid", "test")
@@ -57,10 +58,11 @@ def load_data(
     Raises `DataError` for a name, folder or value that cannot be used, `SplitError` where a class has too few
     pictures, and `FetchError` where a set is not at hand and cannot be fetched.
     """
-    _check(size, seed, test)  # before anything is fetched
+    size, seed, test = _checked(size, seed, test)  # before anything is fetched
+    flip = None if flip is None else bool(flip)
     about, listing = _list(name)
     size = about.size if size is None else size
-    about = about if flip is None else replace(about, flip=bool(flip))
+    about = about if flip is None else replace(about, flip=flip)
     shares = _shares(about, listing, test)
     decoded = decode([picture.source for picture in listing.pictures], size, listing.key, memory)
     kept, findings = _judge(about, listing, decoded.notes)
@@ -74,16 +76,16 @@ def load_data(
     return data if shifted is None else data.shift(shifted, strength, shift_seed)
 
 
-def _check(size: Any, seed: Any, test: Any) -> None:
-    """Raise `DataError` or `SplitError` for a value that no data set can be loaded with."""
-    if size is not None and (type(size) is not int or size not in SIZES):
+def _checked(size: Any, seed: Any, test: Any) -> tuple[int | None, int, float | None]:
+    """The three as plain numbers; else raise `DataError` or `SplitError` for what no data set can be loaded with."""
+    pixels, share = whole_number(size), real_number(test)
+    if size is not None and pixels not in SIZES:
         raise DataError(
             f"size={size!r} is no usable size; choose whole pixels from 8 to 512, such as 64"
         )
-    if type(seed) is not int:
-        raise DataError(f"seed={seed!r} is no seed; choose a whole number, such as 0")
-    if test is not None and (type(test) not in (int, float) or not 0 <= test <= 0.5):
+    if test is not None and (share is None or not 0 <= share <= 0.5):
         raise SplitError(f"test={test!r} is no share; choose a number from 0 to 0.5, such as 0.2")
+    return pixels, check_seed(seed), share
 
 
 def _list(name: Location) -> tuple[Card, Listing]:
@@ -192,12 +194,10 @@ def _split(
 ) -> dict[str, torch.Tensor]:
     """The rows of each part, sorted, int64: official parts as they are, the others drawn from the training pictures."""
     rows = {
-        part: torch.tensor(
-            [index for index in kept if listing.pictures[index].part == part], dtype=torch.int64
-        )
+        part: _whole([index for index in kept if listing.pictures[index].part == part])
         for part in PARTS
     }
-    labels = torch.tensor([picture.label for picture in listing.pictures], dtype=torch.int64)
+    labels = _whole([picture.label for picture in listing.pictures])
     official = [part for part in PARTS if any(picture.part == part for picture in listing.pictures)]
     for part in official:
         counts = labels[rows[part]].bincount(minlength=len(listing.classes))
@@ -207,6 +207,11 @@ def _split(
         drawn = stratified(labels[rows["train"]], shares, seed)
         rows |= {part: rows["train"][positions] for part, positions in drawn.items()}
     return rows
+
+
+def _whole(numbers: list[int]) -> torch.Tensor:
+    """Rows or labels as a tensor on the CPU, whatever torch's default device is: the pictures lie there."""
+    return torch.tensor(numbers, dtype=torch.int64, device="cpu")
 
 
 def _check_counts(classes: Sequence[str], counts: list[int], part: str, need: int) -> None:
@@ -222,7 +227,7 @@ def _part(
     store: torch.Tensor, rows: torch.Tensor, pictures: Sequence[Picture], flip: bool
 ) -> Split:
     chosen = [pictures[row] for row in rows.tolist()]
-    labels = torch.tensor([picture.label for picture in chosen], dtype=torch.int64)
+    labels = _whole([picture.label for picture in chosen])
     return Split(store, rows, labels, tuple(picture.name for picture in chosen), flip)
 
 
