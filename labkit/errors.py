@@ -4,6 +4,10 @@ Each message says what was wrong, what is allowed and what to do. They all deriv
 a tool can catch the lot, and most are also `ValueError`, because that is what they are.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 
 class LabkitError(Exception):
     """The base of all errors that labkit raises on purpose."""
@@ -26,7 +30,12 @@ class CommandError(LabkitError, ValueError):
 
 
 class DataError(LabkitError, ValueError):
-    """Data that cannot be learned from as it lies there."""
+    """Data that cannot be learned from as it lies there.
+
+    `report` is the `labkit.data.Report` on the files, where they were looked at before this was found, else None.
+    """
+
+    report: Any = None
 
 
 class SplitError(DataError):
