@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import os
+from typing import Any
 
 # What the standard readers of JSON, TOML and CSV, and those who take their values apart, raise of a file that is not
 # what it should be. A number too large and a nesting too deep are among them.
@@ -67,7 +68,12 @@ class CommandError(LabkitError, ValueError):
 
 
 class DataError(LabkitError, ValueError):
-    """Data that cannot be learned from as it lies there."""
+    """Data that cannot be learned from as it lies there.
+
+    `report` is the `labkit.data.Report` on the files, where they were looked at before this was found, else None.
+    """
+
+    report: Any = None
 
 
 class SplitError(DataError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,9 @@ from labkit.errors import DataError
 
 Level = Literal["none", "light", "strong"]
 LEVELS: tuple[str, ...] = get_args(Level)
+# What is drawn, whatever defaults a notebook gave torch: generators live on the CPU, and images are float32.
+PLAIN: Any = {"device": "cpu", "dtype": torch.float32}
+NOTHING = torch.empty(0, **PLAIN)
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,8 @@ def draw(
     recipe = RECIPES[check_level(level)]
     maps = _affine(n, recipe, flip, generator)
     low, high = 1 - recipe.colour, 1 + recipe.colour
-    colours = _uniform(3 * n, low, high, generator).view(n, 3) if recipe.colour else torch.empty(0)
-    patches = _patches(n, recipe.erase, size, generator) if recipe.erase else torch.empty(0)
+    colours = _uniform(3 * n, low, high, generator).view(n, 3) if recipe.colour else NOTHING
+    patches = _patches(n, recipe.erase, size, generator) if recipe.erase else NOTHING
     return Changes(maps, colours, patches)
 
 
@@ -90,7 +93,7 @@ def change(images: Tensor, changes: Changes) -> Tensor:
 
 
 def _uniform(n: int, low: float, high: float, generator: torch.Generator) -> Tensor:
-    return torch.empty(n).uniform_(low, high, generator=generator)
+    return torch.empty(n, **PLAIN).uniform_(low, high, generator=generator)
 
 
 def _affine(n: int, recipe: Recipe, flip: bool, generator: torch.Generator) -> Tensor:
@@ -98,7 +101,7 @@ def _affine(n: int, recipe: Recipe, flip: bool, generator: torch.Generator) -> T
     zoom = _uniform(n, recipe.zoom, 1.0, generator)
     angle = _uniform(n, -recipe.turn, recipe.turn, generator).deg2rad()
     shift = _uniform(2 * n, -1.0, 1.0, generator).view(n, 2) * (1 - zoom)[:, None]
-    mirror = torch.where(torch.rand(n, generator=generator) < (0.5 if flip else 0.0), -1.0, 1.0)
+    mirror = 1 - 2 * (torch.rand(n, generator=generator, **PLAIN) < (0.5 if flip else 0.0)).float()
     cos, sin = zoom * angle.cos(), zoom * angle.sin()
     rows = [mirror * cos, -sin, shift[:, 0], mirror * sin, cos, shift[:, 1]]
     return torch.stack(rows, dim=1).view(n, 2, 3)
@@ -106,11 +109,11 @@ def _affine(n: int, recipe: Recipe, flip: bool, generator: torch.Generator) -> T
 
 def _patches(n: int, share: float, size: Sequence[int], generator: torch.Generator) -> Tensor:
     """(n, 4) edges of a rectangle of a quarter to half the side in `share` of the images, of nothing in the others."""
-    hit = torch.rand(n, generator=generator) < share
+    hit = torch.rand(n, generator=generator, **PLAIN) < share
     edges = []
     for side in size:
         length = _uniform(n, 0.25, 0.5, generator) * side * hit
-        start = torch.rand(n, generator=generator) * (side - length)
+        start = torch.rand(n, generator=generator, **PLAIN) * (side - length)
         edges += [start, start + length]
     return torch.stack(edges, dim=1)
 
@@ -129,6 +132,6 @@ def _erase(images: Tensor, patches: Tensor) -> Tensor:
     """A grey rectangle where there is one."""
     inside = []
     for side, (start, end) in zip(images.shape[-2:], patches.T.split(2), strict=True):
-        place = torch.arange(side)[None]
+        place = torch.arange(side, device=images.device)[None]
         inside.append((place >= start[:, None]) & (place < end[:, None]))
     return images.masked_fill((inside[0][:, :, None] & inside[1][:, None, :])[:, None], 0.5)

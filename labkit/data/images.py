@@ -16,6 +16,7 @@ from labkit.data.cards import Card
 from labkit.data.mislabel import check_share, mislabelled, where
 from labkit.data.report import Report
 from labkit.data.shift import check_shift, shifted
+from labkit.data.splits import check_count, check_seed
 from labkit.data.splits import per_class as choose
 from labkit.errors import DataError, SplitError
 
@@ -81,7 +82,7 @@ class Split:
                 f"augment={augment!r} needs a generator to draw from: "
                 "pass generator=labkit.runtime.generator(seed, 'augment')"
             )
-        indices = torch.as_tensor(indices, dtype=torch.int64)
+        indices = torch.as_tensor(indices, dtype=torch.int64, device="cpu")
         images = self.store[self.rows[indices]].float().div_(255)
         if generator is not None and augment != "none":
             changes = draw(len(self), augment, self.flip, self.store.shape[-2:], generator)
@@ -122,8 +123,9 @@ class ImageData:
         many there are.
         """
         self._check_labels_are_right("Take the subset first, then make labels wrong")
-        positions = choose(self.train.labels, per_class, seed)
-        recipe = {**self.recipe, "per_class": per_class, "subset_seed": seed}
+        count, seed = check_count(per_class), check_seed(seed)
+        positions = choose(self.train.labels, count, seed)
+        recipe = {**self.recipe, "per_class": count, "subset_seed": seed}
         return replace(self, train=self.train.take(positions), recipe=recipe)
 
     def mislabel(self, share: float, seed: int = 0) -> ImageData:
@@ -133,7 +135,7 @@ class ImageData:
         top of wrong labels.
         """
         self._check_labels_are_right("Begin again from the data as they were loaded")
-        share = check_share(share)
+        share, seed = check_share(share), check_seed(seed)
         labels = mislabelled(self.train.labels, len(self.classes), share, seed)
         recipe = {**self.recipe, "mislabelled": share, "mislabel_seed": seed}
         return replace(self, train=replace(self.train, labels=labels), recipe=recipe)
@@ -154,7 +156,7 @@ class ImageData:
         The changed pictures lie in memory. Raises `DataError` for a kind or a strength that is none, and for pictures
         that are shifted already.
         """
-        kind, strength = check_shift(kind, strength)
+        (kind, strength), seed = check_shift(kind, strength), check_seed(seed)
         if "shifted" in self.recipe:
             raise DataError(
                 f"These pictures are shifted already ({self.recipe['shifted']}). Begin again from the data as they "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +18,10 @@ from labkit.data.fetching import fetch
 from labkit.data.images import ImageData, Split
 from labkit.data.report import Finding, Report
 from labkit.data.sources import Listing, Picture
-from labkit.data.splits import copies, stratified
+from labkit.data.splits import check_seed, copies, stratified
 from labkit.data.store import Note, decode
 from labkit.errors import DataError, SplitError
+from labkit.runtime import real_number, whole_number
 
 SIZES = range(8, 513)
 PARTS = ("train", "valid", "test")
@@ -55,42 +58,44 @@ def load_data(
     memory: bytes of pixels that may stay in memory; by default a quarter of what this process may use.
 
     Raises `DataError` for a name, folder or value that cannot be used, `SplitError` where a class has too few
-    pictures, and `FetchError` where a set is not at hand and cannot be fetched.
+    pictures (with the report on its files in `error.report`), and `FetchError` where a set is not at hand and cannot
+    be fetched.
     """
-    _check(size, seed, test)  # before anything is fetched
+    size, seed, test = _checked(size, seed, test)  # before anything is fetched
+    flip = None if flip is None else bool(flip)
     about, listing = _list(name)
     size = about.size if size is None else size
-    about = about if flip is None else replace(about, flip=bool(flip))
+    about = about if flip is None else replace(about, flip=flip)
     shares = _shares(about, listing, test)
     decoded = decode([picture.source for picture in listing.pictures], size, listing.key, memory)
     kept, findings = _judge(about, listing, decoded.notes)
-    rows = _split(listing, kept, shares, seed)
+    report = Report(tuple(findings))
+    rows = _split(listing, kept, shares, seed, report)
     parts = {part: _part(decoded.store, rows[part], listing.pictures, about.flip) for part in PARTS}
     recipe = {"name": _plain(name), "size": size, "seed": seed, "test": test, "flip": flip}
-    report = Report(tuple(findings))
     data = ImageData(about.name, size, listing.classes, about, report, **parts, recipe=recipe)
     data = data if per_class is None else data.subset(per_class, subset_seed)
     data = data if mislabelled is None else data.mislabel(mislabelled, mislabel_seed)
     return data if shifted is None else data.shift(shifted, strength, shift_seed)
 
 
-def _check(size: Any, seed: Any, test: Any) -> None:
-    """Raise `DataError` or `SplitError` for a value that no data set can be loaded with."""
-    if size is not None and (type(size) is not int or size not in SIZES):
+def _checked(size: Any, seed: Any, test: Any) -> tuple[int | None, int, float | None]:
+    """The three as plain numbers; else raise `DataError` or `SplitError` for what no data set can be loaded with."""
+    pixels, share = whole_number(size), real_number(test)
+    if size is not None and pixels not in SIZES:
         raise DataError(
             f"size={size!r} is no usable size; choose whole pixels from 8 to 512, such as 64"
         )
-    if type(seed) is not int:
-        raise DataError(f"seed={seed!r} is no seed; choose a whole number, such as 0")
-    if test is not None and (type(test) not in (int, float) or not 0 <= test <= 0.5):
+    if test is not None and (share is None or not 0 <= share <= 0.5):
         raise SplitError(f"test={test!r} is no share; choose a number from 0 to 0.5, such as 0.2")
+    return pixels, check_seed(seed), share
 
 
 def _list(name: Location) -> tuple[Card, Listing]:
     """The card and the pictures behind a name, a path or a pair of paths."""
     if not isinstance(name, (str, os.PathLike)):
         return _list_pair(name)
-    if isinstance(name, str) and not _is_path(name):
+    if isinstance(name, str) and name.strip() and not _is_path(name):
         about = card(name)
         folder = fetch(about.name)
         if folder is None:
@@ -98,7 +103,7 @@ def _list(name: Location) -> tuple[Card, Listing]:
         if about.kind == "folder":
             return about, sources.list_folder(folder)
         return about, sources.list_torchvision(about, folder)
-    folder = Path(name).expanduser()
+    folder = _path(name)
     listing = sources.list_folder(folder)
     return _folder_card(folder.resolve().name, listing), listing
 
@@ -108,7 +113,7 @@ def _is_path(name: str) -> bool:
     return (
         any(mark in name for mark in ("/", os.sep))
         or name.startswith(("~", "."))
-        or (name not in cards() and Path(name).exists())
+        or (name not in cards() and os.path.lexists(name))
     )
 
 
@@ -118,13 +123,33 @@ def _list_pair(pair: Any) -> tuple[Card, Listing]:
         raise DataError(
             f"cannot load data from {pair!r}; give a name, the path of a folder, or a pair of paths (train, valid)"
         )
-    train, valid = (Path(path).expanduser() for path in pair)
+    train, valid = map(_path, pair)
     if train.resolve() == valid.resolve():
         raise SplitError(
             f"the pair names {str(train)!r} twice; nothing would be left to examine with"
         )
     listing = sources.list_parts({"train": train, "valid": valid}, None)
     return _folder_card(train.resolve().parent.name, listing), listing
+
+
+def _path(name: str | os.PathLike[str]) -> Path:
+    """The path, if this system can tell what lies there; else raise `DataError`."""
+    given = os.fspath(name)
+    if not given.strip():  # Python takes "" for the current folder
+        raise DataError(
+            f"{given!r} names nothing; give a name such as 'digits' or the path of a folder, or '.' for the folder "
+            "you are in"
+        )
+    try:
+        path = Path(given).expanduser()
+        if path.is_dir():
+            os.scandir(path).close()
+        path.resolve().exists()
+    except (OSError, ValueError, RuntimeError) as error:  # locked, too long, no such user
+        raise DataError(
+            f"{given[:200]!r} cannot be opened: {error!s:.200}; give the path of a folder that you may read"
+        ) from None
+    return path
 
 
 def _folder_card(name: str, listing: Listing) -> Card:
@@ -175,7 +200,7 @@ def _twins(
 ) -> dict[int, Finding]:
     """The pictures to leave out because another one is the same, and what to say of each."""
     same = copies(
-        [notes[index].digest for index in usable],
+        [notes[index].pixels for index in usable],
         [pictures[index].part for index in usable],
         [pictures[index].label for index in usable],
     )
@@ -188,41 +213,67 @@ def _twins(
 
 
 def _split(
-    listing: Listing, kept: list[int], shares: dict[str, float], seed: int
+    listing: Listing, kept: list[int], shares: dict[str, float], seed: int, report: Report
 ) -> dict[str, torch.Tensor]:
     """The rows of each part, sorted, int64: official parts as they are, the others drawn from the training pictures."""
     rows = {
-        part: torch.tensor(
-            [index for index in kept if listing.pictures[index].part == part], dtype=torch.int64
-        )
+        part: _whole([index for index in kept if listing.pictures[index].part == part])
         for part in PARTS
     }
-    labels = torch.tensor([picture.label for picture in listing.pictures], dtype=torch.int64)
+    labels = _whole([picture.label for picture in listing.pictures])
     official = [part for part in PARTS if any(picture.part == part for picture in listing.pictures)]
     for part in official:
         counts = labels[rows[part]].bincount(minlength=len(listing.classes))
         need = 1 + len(shares) if part == "train" else 1
-        _check_counts(listing.classes, counts.tolist(), part, need)
+        _check_counts(listing, counts.tolist(), part, need, report)
     if shares:
         drawn = stratified(labels[rows["train"]], shares, seed)
         rows |= {part: rows["train"][positions] for part, positions in drawn.items()}
     return rows
 
 
-def _check_counts(classes: Sequence[str], counts: list[int], part: str, need: int) -> None:
-    for name, count in zip(classes, counts, strict=True):
+def _whole(numbers: list[int]) -> torch.Tensor:
+    """Rows or labels as a tensor on the CPU, whatever torch's default device is: the pictures lie there."""
+    return torch.tensor(numbers, dtype=torch.int64, device="cpu")
+
+
+def _check_counts(
+    listing: Listing, counts: list[int], part: str, need: int, report: Report
+) -> None:
+    for name, count in zip(listing.classes, counts, strict=True):
         if count < need:
-            raise SplitError(
+            error = SplitError(
                 f"class {name!r} has {count} usable picture(s) to {'train' if part == 'train' else 'examine'} with "
-                f"and needs at least {need}, one for each split; add pictures or remove the folder"
+                f"and needs at least {need}, one for each split"
+                f"{_why_so_few(listing, part, name, report)}; add pictures or remove the folder"
             )
+            error.report = report
+            raise error
+
+
+def _why_so_few(listing: Listing, part: str, name: str, report: Report) -> str:
+    """How many files of a class were left out, and what most of them are."""
+    if part not in listing.places:
+        return ""
+    place = f"{listing.places[part]}{name}/"
+    reasons = Counter(
+        finding.problem
+        for finding in report
+        if finding.action == "left out"
+        and unicodedata.normalize("NFC", finding.file).startswith(place)
+    )
+    if not reasons:
+        return ""
+    ((reason, most),) = reasons.most_common(1)
+    which = "" if most == reasons.total() else f" {most} of them"
+    return f"; {reasons.total()} file(s) of it were left out,{which} because: {reason}"
 
 
 def _part(
     store: torch.Tensor, rows: torch.Tensor, pictures: Sequence[Picture], flip: bool
 ) -> Split:
     chosen = [pictures[row] for row in rows.tolist()]
-    labels = torch.tensor([picture.label for picture in chosen], dtype=torch.int64)
+    labels = _whole([picture.label for picture in chosen])
     return Split(store, rows, labels, tuple(picture.name for picture in chosen), flip)
 
 

@@ -8,14 +8,15 @@ import torch
 from torch import Tensor
 
 from labkit.errors import DataError
-from labkit.runtime import generator
+from labkit.runtime import generator, real_number
 
 
 def check_share(share: Any) -> float:
     """The share, if wrong labels can be given to it; else raise `DataError`."""
-    if type(share) not in (int, float) or not 0 <= share <= 1:
+    number = real_number(share)
+    if number is None or not 0 <= number <= 1:
         raise DataError(f"share={share!r} is no share of the labels; choose a number from 0 to 1")
-    return float(share)
+    return float(number)
 
 
 def mislabelled(labels: Tensor, classes: int, share: float, seed: int) -> Tensor:
@@ -25,7 +26,7 @@ def mislabelled(labels: Tensor, classes: int, share: float, seed: int) -> Tensor
     """
     positions = where(len(labels), share, seed)
     chance = generator(seed, "mislabel", "class")
-    shift = torch.randint(1, classes, (len(labels),), generator=chance)[positions]
+    shift = torch.randint(1, classes, (len(labels),), generator=chance, device="cpu")[positions]
     wrong = labels.clone()
     wrong[positions] = (labels[positions] + shift) % classes
     return wrong
@@ -33,5 +34,5 @@ def mislabelled(labels: Tensor, classes: int, share: float, seed: int) -> Tensor
 
 def where(count: int, share: float, seed: int) -> Tensor:
     """The sorted positions, int64, that a share of wrong labels among `count` falls on."""
-    order = torch.randperm(count, generator=generator(seed, "mislabel", "where"))
+    order = torch.randperm(count, generator=generator(seed, "mislabel", "where"), device="cpu")
     return order[: round(check_share(share) * count)].sort().values

@@ -14,8 +14,9 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from labkit.data.augment import PLAIN
 from labkit.errors import DataError
-from labkit.runtime import generator
+from labkit.runtime import generator, real_number
 
 Kind = Literal["noise", "blur", "contrast", "dark", "negative", "stain"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -42,11 +43,12 @@ def check_shift(kind: Any, strength: Any) -> tuple[str, float]:
     """Kind and strength, if pictures can be shifted by them; else raise `DataError`."""
     if kind not in KINDS:
         raise DataError(f"kind={kind!r} is no shift; choose {', '.join(KINDS)}")
-    if type(strength) not in (int, float) or not 0 <= strength <= 1:
+    number = real_number(strength)
+    if number is None or not 0 <= number <= 1:
         raise DataError(
             f"strength={strength!r} is no strength; choose a number from 0 (as it is) to 1"
         )
-    return kind, float(strength)
+    return kind, float(number)
 
 
 def shifted(images: Tensor, kind: str, strength: float, seed: int = 0) -> Tensor:
@@ -55,8 +57,8 @@ def shifted(images: Tensor, kind: str, strength: float, seed: int = 0) -> Tensor
     What happens to a picture depends on its place among the M and on nothing else that is random.
     """
     kind, strength = check_shift(kind, strength)
-    change, made = _CHANGES[kind], torch.empty(images.shape, dtype=torch.uint8)
-    for number, rows in enumerate(torch.arange(len(images)).split(CHUNK)):
+    change, made = _CHANGES[kind], torch.empty(images.shape, dtype=torch.uint8, device="cpu")
+    for number, rows in enumerate(torch.arange(len(images), device="cpu").split(CHUNK)):
         given = images[rows].float().div_(255)
         if strength:
             given = change(given, strength, generator(seed, "shift", number)).clamp_(0, 1)
@@ -69,7 +71,7 @@ def shifted(images: Tensor, kind: str, strength: float, seed: int = 0) -> Tensor
 
 def _noise(images: Tensor, strength: float, chance: torch.Generator) -> Tensor:
     # torchvision's own takes no generator.
-    return images + GRAIN * strength * torch.randn(images.shape, generator=chance)
+    return images + GRAIN * strength * torch.randn(images.shape, generator=chance, **PLAIN)
 
 
 def _blur(images: Tensor, strength: float, _: torch.Generator) -> Tensor:
@@ -93,7 +95,9 @@ def _negative(images: Tensor, strength: float, _: torch.Generator) -> Tensor:
 
 def _stain(images: Tensor, strength: float, _: torch.Generator) -> Tensor:
     density = 1 - _grey(images)
-    haematoxylin, eosin = (torch.tensor(dye)[:, None, None] for dye in (HAEMATOXYLIN, EOSIN))
+    haematoxylin, eosin = (
+        torch.tensor(dye, **PLAIN)[:, None, None] for dye in (HAEMATOXYLIN, EOSIN)
+    )
     light = density.square() * haematoxylin + density * (1 - density) * eosin
     return images.lerp(torch.exp(-2 * light), strength)
 

@@ -4,14 +4,31 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from labkit.errors import SplitError
-from labkit.runtime import generator
+from labkit.errors import DataError, SplitError
+from labkit.runtime import generator, whole_number
 
 EXAMINERS = ("test", "valid", "train")  # of two copies the one that examines stays
+
+
+def check_seed(seed: Any) -> int:
+    """The seed as a plain int, if numbers can be drawn from it; else raise `DataError`."""
+    number = whole_number(seed)
+    if number is None:
+        raise DataError(f"seed={seed!r} is no seed; choose a whole number, such as 0")
+    return number
+
+
+def check_count(count: Any) -> int:
+    """The number of pictures of each class as a plain int, if there can be so many; else raise `SplitError`."""
+    number = whole_number(count)
+    if number is None or number < 1:
+        raise SplitError(f"per_class={count!r} is no number of pictures; choose 1 or more")
+    return number
 
 
 def stratified(labels: Tensor, shares: Mapping[str, float], seed: int) -> dict[str, Tensor]:
@@ -28,7 +45,7 @@ def stratified(labels: Tensor, shares: Mapping[str, float], seed: int) -> dict[s
                 f"class number {label} has {len(members)} usable picture(s), but {len(shares) + 1} splits each need "
                 "one; add pictures or drop the class"
             )
-        members = members[torch.randperm(len(members), generator=generator(seed, "split", label))]
+        members = members[_order(len(members), generator(seed, "split", label))]
         for part, share in shares.items():
             spare = len(members) - (len(shares) - list(shares).index(part))
             count = min(max(1, round(share * int((labels == label).sum()))), spare)
@@ -40,18 +57,20 @@ def stratified(labels: Tensor, shares: Mapping[str, float], seed: int) -> dict[s
 
 def per_class(labels: Tensor, count: int, seed: int) -> Tensor:
     """Sorted positions of `count` pictures of every class, drawn from the seed."""
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise SplitError(f"per_class={count!r} is no number of pictures; choose 1 or more")
-    chosen = []
+    count, chosen = check_count(count), []
     for label in labels.unique().tolist():
         members = (labels == label).nonzero().flatten()
         if len(members) < count:
             raise SplitError(
                 f"per_class={count}, but class number {label} has only {len(members)} training pictures"
             )
-        order = torch.randperm(len(members), generator=generator(seed, "subset", label))
+        order = _order(len(members), generator(seed, "subset", label))
         chosen.append(members[order[:count]])
     return torch.cat(chosen).sort().values
+
+
+def _order(count: int, chance: torch.Generator) -> Tensor:
+    return torch.randperm(count, generator=chance, device="cpu")  # where generators live
 
 
 def copies(

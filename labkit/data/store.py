@@ -10,33 +10,39 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from labkit.data.decode import Problem, Reading, Source, read
+from labkit.data.decode import Problem, Reading, Source, full_scale, largest, read
 from labkit.errors import UNREADABLE, DataError
 from labkit.runtime import cache_dir, memory_limit, threads, write_atomic
 
-VERSION = 1  # raise it when decoding changes, so that old pixels are not taken for new ones
+VERSION = 2  # raise it when decoding changes, so that old pixels are not taken for new ones
 CHUNK = 256  # pictures in flight at a time
+
+Done = TypeVar("Done")
 
 
 @dataclass(frozen=True)
 class Note:
-    """What is known of one picture: whether it can be used, what was found, and the sha256 of its contents."""
+    """What is known of one picture: whether it can be used, what was found, the sha256 of its file and of its pixels.
+
+    The same photograph saved again is another file with the same pixels.
+    """
 
     usable: bool
     problems: tuple[Problem, ...]
     digest: str
+    pixels: str
 
 
 @dataclass(frozen=True)
@@ -113,8 +119,8 @@ def _tensor(pixels: np.ndarray, budget: int) -> Tensor:
     return torch.from_numpy(np.array(pixels) if pixels.nbytes <= budget else pixels)
 
 
-def _note(usable: bool, problems: list[Problem], digest: str) -> Note:
-    return Note(usable, tuple((text, action) for text, action in problems), digest)
+def _note(usable: bool, problems: list[Problem], digest: str, pixels: str) -> Note:
+    return Note(usable, tuple((text, action) for text, action in problems), digest, pixels)
 
 
 def _write(
@@ -174,17 +180,26 @@ def _rows(
     black = np.zeros((3, size, size), np.uint8)
     for index, reading in enumerate(_readings(sources, size)):
         pixels = black if reading.pixels is None else reading.pixels
-        digest = digests[index] if digests else hashlib.sha256(pixels.data).hexdigest()
-        yield pixels, Note(reading.pixels is not None, reading.problems, digest)
+        same = hashlib.sha256(pixels.data).hexdigest()
+        digest = digests[index] if digests else same
+        yield pixels, Note(reading.pixels is not None, reading.problems, digest, same)
 
 
 def _readings(sources: Sequence[Source], size: int) -> Iterator[Reading]:
-    """Decode on all threads, in order, never more than a chunk ahead of whoever takes them."""
-    waiting = iter(sources)
+    """Decode on all threads, in order, once it is known what the deepest pictures count as white."""
     bar = tqdm(total=len(sources), desc="decoding", unit="picture", delay=2, leave=False)
     with bar, ThreadPoolExecutor(threads()) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd files; the report says it better
-        while chunk := list(islice(waiting, CHUNK)):
-            for reading in pool.map(lambda source: read(source, size), chunk):
-                bar.update()
-                yield reading
+        white = full_scale(max(_in_turn(pool, largest, sources), default=0))
+        for reading in _in_turn(pool, lambda source: read(source, size, white), sources):
+            bar.update()
+            yield reading
+
+
+def _in_turn(
+    pool: ThreadPoolExecutor, work: Callable[[Source], Done], sources: Sequence[Source]
+) -> Iterator[Done]:
+    """What `work` makes of each source, in order, never more than a chunk ahead of whoever takes it."""
+    waiting = iter(sources)
+    while chunk := list(islice(waiting, CHUNK)):
+        yield from pool.map(work, chunk)

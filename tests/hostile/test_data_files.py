@@ -50,17 +50,23 @@ def only_finding(data, file: str):
 # ---------------------------------------------------------------- left out
 
 
-def png(side: int, bits: int, rows: bytes) -> bytes:
-    """A colour PNG that claims side × side pixels, whatever `rows` holds."""
+def png(side: int, bits: int, rows: bytes, colour: int = 2, clear: bytes = b"") -> bytes:
+    """A PNG that claims side × side pixels, whatever `rows` holds; `clear` is the colour that is transparent."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return (
             struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
         )
 
-    head = struct.pack(">IIBBBBB", side, side, bits, 2, 0, 0, 0)
+    head = struct.pack(">IIBBBBB", side, side, bits, colour, 0, 0, 0)
     body = zlib.compress(rows)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+    parts = [
+        (b"IHDR", head),
+        *([(b"tRNS", clear)] if clear else []),
+        (b"IDAT", body),
+        (b"IEND", b""),
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, part) for kind, part in parts)
 
 
 def _jpeg() -> bytes:
@@ -75,8 +81,10 @@ USELESS = {
     "zero bytes": (b"", "empty file"),
     "text": (b"<html>404 not found</html>", "not a picture"),
     "random bytes": (np.random.default_rng(0).bytes(5000), "not a picture"),
-    "only a header": (_jpeg()[:30], "cannot be decoded|not a picture"),
+    "only a header": (_jpeg()[:30], "cannot be decoded: Trunc|a JPEG that is damaged"),
+    "a damaged PNG": (png(8, 8, bytes(200))[:-20] + bytes(20), "cannot be decoded|damaged"),
     "truncated": (_jpeg()[:4000], "cannot be decoded.*truncated"),
+    "a JPEG behind a blank line": (b"\r\n" + _jpeg(), "behind other bytes.*save it again"),
     "60 million pixels": (png(7800, 8, bytes(10_000)), "7800 × 7800 pixels"),
     "10,000 million pixels": (png(100_000, 8, bytes(10_000)), "million pixels"),
 }
@@ -92,6 +100,75 @@ def test_a_file_that_cannot_be_used_is_left_out_by_name(album, kind):
     assert re.search(reason, finding.problem)
     assert "cats/odd.jpg" not in pictures
     assert len(pictures) == 12
+
+
+def boxes(*kinds: bytes) -> bytes:
+    """The beginning of what phones and new programs write: a box that names the brand."""
+    return b"".join(struct.pack(">I", 20) + b"ftyp" + kind + bytes(8) for kind in kinds) + bytes(99)
+
+
+def remark_with_a_wrong_checksum() -> bytes:
+    """A PNG that browsers show: only the checksum of a text in it is wrong."""
+    sound = png(8, 8, bytes(8 * 25))
+    remark = b"tEXtSoftware\0x"
+    return sound[:33] + struct.pack(">I", len(remark) - 4) + remark + bytes(4) + sound[33:]
+
+
+def tiff(bits: int, bands: int = 1, kind: int = 1, value: bytes = b"", meaning: int = 1) -> bytes:
+    """An uncompressed TIFF of 8 × 8 pixels; `value` is one pixel, `kind` and `meaning` are its tags 339 and 262."""
+    pixels = (value or bytes(bands * bits // 8)) * 64
+    tags = {256: 8, 257: 8, 258: bits, 259: 1, 262: meaning, 273: 200, 277: bands, 278: 8}
+    tags |= {279: len(pixels), 339: kind}
+    body = struct.pack("<2sHI", b"II", 42, 8) + struct.pack("<H", len(tags))
+    body += b"".join(struct.pack("<HHII", tag, 4, 1, number) for tag, number in tags.items())
+    return body.ljust(200, b"\0") + pixels
+
+
+NAMED = {
+    "avif": (boxes(b"avif"), "an AVIF, .*save it as JPEG"),
+    "heic": (boxes(b"heic"), "a HEIC photograph, .*save it as JPEG"),
+    "heif": (boxes(b"mif1"), "a HEIF photograph, .*save it as JPEG"),
+    "jp2": (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(50), "a JPEG 2000, .*save it as JPEG"),
+    "jxl": (b"\xff\x0a" + bytes(50), "a JPEG XL, .*save it as JPEG"),
+    "checksum": (remark_with_a_wrong_checksum(), "a PNG that is damaged .*save it again"),
+    "five bands": (tiff(8, bands=5), "a TIFF of 5 channels of 8 bits, .*8 bits"),
+    "float16": (tiff(16, kind=3), "a TIFF of 1 channel of 16 bits as floating-point .*8 bits"),
+    "half a tiff": (tiff(16, kind=3)[:40], "a TIFF that is damaged .*8 bits"),
+    "zip": (b"PK\3\4" + bytes(50), ".* a ZIP archive; unpack it"),
+}
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".heic"])
+@pytest.mark.parametrize("kind", NAMED)
+def test_a_picture_that_cannot_be_read_is_called_what_it_is_with_the_way_out(album, kind, suffix):
+    content, reason = NAMED[kind]
+    (album / "cats" / f"odd{suffix}").write_bytes(content)
+    finding = only_finding(load(album)[0], f"cats/odd{suffix}")
+    assert finding.action == "left out"
+    assert re.match(reason, finding.problem)
+
+
+@pytest.mark.parametrize("suffix", [".jfif", ".jpe", ".JPEG"])
+def test_every_usual_suffix_of_a_jpeg_is_one(album, suffix):
+    (album / "cats" / f"photo{suffix}").write_bytes(_jpeg())
+    data, pictures = load(album)
+    assert f"cats/photo{suffix}" in pictures
+    assert len(data.report) == 0
+
+
+def test_a_jpeg_that_was_not_renamed_from_heic_is_read_as_what_it_is(album):
+    (album / "cats" / "IMG_1.HEIC").write_bytes(_jpeg())
+    data, pictures = load(album)
+    assert "a JPEG named .HEIC" in only_finding(data, "cats/IMG_1.HEIC").problem
+    assert "cats/IMG_1.HEIC" in pictures
+
+
+@pytest.mark.parametrize(
+    ("name", "way"), [("a.nef", "develop it"), ("a.DNG", "develop it"), ("a.psd", "JPEG or PNG")]
+)
+def test_a_photograph_that_is_never_opened_is_told_the_way_out_by_its_name(album, name, way):
+    (album / "cats" / name).write_bytes(b"anything")
+    assert way in only_finding(load(album)[0], f"cats/{name}").problem
 
 
 def test_what_was_found_is_told_again_when_the_pixels_come_from_the_cache(album):
@@ -183,6 +260,125 @@ def test_16_bits_keep_their_brightness(album):
     assert colours(pictures["cats/deep.png"]) == [128, 128, 128]
 
 
+@pytest.mark.parametrize("bits", [10, 12, 14])
+def test_cameras_that_use_fewer_than_16_bits_come_out_as_bright_as_they_are(album, bits):
+    half, white = 1 << (bits - 1), (1 << bits) - 1
+    for name, value in (("mid", half), ("bright", white), ("dim", white // 8)):
+        Image.fromarray(np.full((20, 30), value, np.uint16)).save(album / "cats" / f"{name}.png")
+    data, pictures = load(album)
+    assert {finding.problem for finding in data.report} == {
+        f"16 bits a channel, of which {bits} are used, brought to 8"
+    }
+    assert colours(pictures["cats/mid.png"]) == [128, 128, 128]
+    assert colours(pictures["cats/bright.png"]) == [255, 255, 255]
+    assert colours(pictures["cats/dim.png"]) == [
+        32,
+        32,
+        32,
+    ]  # as its neighbours are, not its own white
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "expected"),
+    [
+        (np.int32, (0, 255), (0, 255)),
+        (np.int32, (-1000, 255), (0, 255)),
+        (np.int32, (0, 2**20 - 1), (0, 255)),
+        (np.uint32, (0, 2**32 - 1), (0, 255)),
+        (np.uint32, (2**31, 2**32 - 1), (128, 255)),
+        (np.uint16, (257, 65535), (1, 255)),
+    ],
+)
+def test_deep_values_of_any_type_use_the_whole_range(album, kind, values, expected):
+    for name, value in zip(("low", "high"), values, strict=True):
+        number = np.array(value, kind)
+        content = tiff(8 * number.nbytes, kind=2 if kind is np.int32 else 1, value=number.tobytes())
+        (album / "cats" / f"{name}.tiff").write_bytes(content)
+    data, pictures = load(album)
+    found = [colours(pictures[f"cats/{name}.tiff"])[0] for name in ("low", "high")]
+    assert found == list(expected)
+    assert ("negative values to black" in str(data.report)) == (values[0] < 0)
+
+
+def test_a_16_bit_tiff_that_counts_from_white_is_not_inverted(album):
+    for name, value in (("white", 0), ("grey", 0x8080), ("black", 0xFFFF)):
+        content = tiff(16, value=struct.pack("<H", value), meaning=0)
+        (album / "cats" / f"{name}.tiff").write_bytes(content)
+    _, pictures = load(album)
+    found = [colours(pictures[f"cats/{name}.tiff"])[0] for name in ("white", "grey", "black")]
+    assert found == [255, 127, 0]
+
+
+def test_16_bit_grey_with_a_transparent_colour_is_laid_on_white(album):
+    pixels = np.full((20, 20), 40_000, np.uint16)
+    pixels[:, :10] = 1000
+    Image.fromarray(pixels).save(album / "cats" / "glass.png", transparency=1000)
+    data, pictures = load(album)
+    assert "transparent, laid on white" in str(data.report)
+    assert pictures["cats/glass.png"][:, :, :6].min() == 255
+    assert pictures["cats/glass.png"][:, :, 10:].max() == round(40_000 / 257)
+
+
+@pytest.mark.parametrize(
+    ("bits", "colour", "row", "clear"),
+    [
+        (1, 0, b"\xf0", 1),
+        (2, 0, b"\xaa\0", 2),
+        (4, 0, b"\x99\x99\0\0", 9),
+        (8, 0, b"\x99" * 4 + bytes(4), 0x99),
+        (8, 2, b"\x20" * 12 + bytes(12), 0x20),
+        (16, 0, b"\x20\x40" * 4 + bytes(8), 0x2040),
+        (16, 2, b"\x20\x40" * 12 + bytes(24), 0x2040),
+    ],
+)
+def test_a_transparent_colour_of_any_depth_is_laid_on_white(album, bits, colour, row, clear):
+    known = struct.pack(">H", clear) * (3 if colour else 1)
+    (album / "cats" / "glass.png").write_bytes(png(8, bits, (b"\0" + row) * 8, colour, known))
+    data, pictures = load(album, 8)
+    assert "transparent, laid on white" in str(data.report)
+    assert pictures["cats/glass.png"][:, :, :4].min() == 255
+    assert pictures["cats/glass.png"][:, :, 4:].max() == 0
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp"])
+def test_a_picture_that_is_almost_black_is_reported(album, suffix):
+    Image.new("RGB", (20, 20), (9, 9, 9)).save(album / "cats" / f"night.{suffix}")
+    finding = only_finding(load(album)[0], f"cats/night.{suffix}")
+    assert (finding.action, finding.problem) == ("kept", "almost black: no value above 9 of 255")
+
+
+def bmp(row: bytes) -> bytes:
+    """A BMP of 20 × 20 pixels that names a mask for alpha, with the same row of 4 bytes a pixel everywhere."""
+    masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    head = struct.pack("<IiiHHIIiiII", 124, 20, 20, 1, 32, 3, 0, 2835, 2835, 0, 0) + masks + b"BGRs"
+    body = head.ljust(124, b"\0") + row * 20
+    return b"BM" + struct.pack("<IHHI", 14 + len(body), 0, 0, 138) + body
+
+
+def test_a_bmp_whose_fourth_byte_is_unused_keeps_its_colours(album):
+    (album / "cats" / "screen.bmp").write_bytes(bmp(bytes((32, 64, 96, 0)) * 20))
+    data, pictures = load(album)
+    assert colours(pictures["cats/screen.bmp"]) == [96, 64, 32]
+    assert len(data.report) == 0
+
+
+def test_a_bmp_that_uses_its_fourth_byte_is_laid_on_white(album):
+    row = bytes((32, 64, 96, 0)) * 10 + bytes((32, 64, 96, 255)) * 10
+    (album / "cats" / "cut.bmp").write_bytes(bmp(row))
+    data, pictures = load(album)
+    assert "transparent" in only_finding(data, "cats/cut.bmp").problem
+    assert pictures["cats/cut.bmp"][:, :, :6].min() == 255
+    assert pictures["cats/cut.bmp"][:, :, 10:].float().mean(dim=(1, 2)).tolist() == [96, 64, 32]
+
+
+def test_a_colour_space_with_a_band_a_is_not_transparent(album):
+    pytest.importorskip("PIL.ImageCms")
+    Image.new("LAB", (20, 20), (200, 128, 128)).save(album / "cats" / "lab.tiff")
+    data, pictures = load(album)
+    assert only_finding(data, "cats/lab.tiff").problem == "LAB, brought to RGB"
+    assert max(colours(pictures["cats/lab.tiff"])) - min(colours(pictures["cats/lab.tiff"])) < 8
+
+
 def test_16_bits_in_colour_are_reported_too(album):
     pixels = struct.pack(">HHH", 32896, 0, 65535) * 20
     (album / "cats" / "deep.png").write_bytes(png(20, 16, (b"\0" + pixels) * 20))
@@ -215,6 +411,15 @@ def test_a_picture_under_the_wrong_suffix_is_read_as_what_it_is(album):
     assert finding.action == "kept"
     assert "a PNG named .jpg" in finding.problem
     assert colours(pictures["cats/liar.jpg"]) == [0, 255, 0]
+
+
+@pytest.mark.parametrize("value", [0, 1, 9, 77])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tiff"])
+def test_a_tag_that_asks_for_no_turn_is_nothing_to_report(album, suffix, value):
+    tags = Image.Exif()
+    tags[0x0112] = value
+    noise(90, (40, 40)).save(album / "cats" / f"straight.{suffix}", exif=tags)
+    assert len(load(album)[0].report) == 0
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tiff", "webp"])
@@ -269,6 +474,34 @@ def test_a_large_photograph_takes_little_memory_because_it_is_decoded_small(albu
     held("decoding a photograph of 48 million pixels", grown, 100, "MB")  # whole it would take 144
 
 
+@pytest.mark.parametrize("size", [(8192, 6144), (12_000, 9000), (16_320, 12_240)])
+def test_a_photograph_of_a_phones_finest_mode_is_used(album, size):
+    Image.new("L", size, 128).save(album / "cats" / "large.jpg", quality=10)
+    data, pictures = load(album)
+    assert colours(pictures["cats/large.jpg"]) == [128, 128, 128]
+    assert len(data.report) == 0
+
+
+def test_a_progressive_photograph_is_used_up_to_what_it_takes_in_memory(album):
+    Image.new("L", (8192, 6144), 128).save(
+        album / "cats" / "fine.jpg", quality=10, progressive=True
+    )
+    Image.new("L", (12_000, 11_000), 128).save(
+        album / "cats" / "huge.jpg", quality=10, progressive=True
+    )
+    data, pictures = load(album)
+    assert colours(pictures["cats/fine.jpg"]) == [128, 128, 128]
+    assert "12000 × 11000 pixels, more than 120" in only_finding(data, "cats/huge.jpg").problem
+
+
+def test_what_is_decoded_is_bounded_and_not_what_is_stored(album):
+    Image.new("L", (60_000, 1000), 128).save(album / "cats" / "strip.jpg", quality=10)
+    assert "cats/strip.jpg" in load(album, 64)[1]  # decoded at a quarter
+    data, pictures = load(album, 512)  # would be decoded whole
+    assert "to decode, more than 52 million" in only_finding(data, "cats/strip.jpg").problem
+    assert "cats/strip.jpg" not in pictures
+
+
 # ---------------------------------------------------------------- names
 
 
@@ -291,7 +524,7 @@ def test_names_that_are_no_text_can_still_be_shown(album):
     os.rename(album / "cats" / "plain.png", os.fsencode(album / "cats") + b"/caf\xe9.png")
     _, pictures = load(album)
     (name,) = (name for name in pictures if "caf" in name)
-    assert name.encode("utf-8").decode() == "cats/caf\ufffd.png"
+    assert name.encode("utf-8").decode() == "cats/caf\\xe9.png"
 
 
 def test_names_in_any_script_survive(album):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -84,16 +87,26 @@ def test_pictures_labels_and_names_fit_together(digits):
         assert len(split.names) == len(set(split.names)) == len(split)
 
 
-def test_digits_are_the_pixels_that_scikit_learn_ships(digits):
+def test_every_digit_is_the_one_that_scikit_learn_ships_in_its_order(digits):
     from sklearn.datasets import load_digits
 
     shipped = load_digits()
     small = labkit.load_data("digits", size=8)
-    for position in (0, 100, 358):
-        index = int(small.valid.names[position].split("-")[1])
-        expected = torch.tensor(shipped.images[index] * 255 / 16).round()
-        assert small.valid.labels[position] == shipped.target[index]
-        assert torch.equal(small.valid.images[position][0].double(), expected)
+    pixels = torch.tensor(shipped.images * 255 / 16).round().to(torch.uint8)
+    assert torch.equal(small.train.store, pixels[:, None].expand(-1, 3, -1, -1))
+    for split in (small.train, small.valid, small.test):
+        assert split.names == tuple(f"digit-{row:04d}" for row in split.rows.tolist())
+        assert split.labels.tolist() == shipped.target[split.rows].tolist()
+
+
+def test_loading_digits_imports_nothing_that_digits_do_not_need():
+    code = (
+        "import sys, labkit; assert len(labkit.load_data('digits').train) == 1079; "
+        "print(*({name.split('.')[0] for name in sys.modules} & "
+        "{'sklearn', 'scipy', 'pandas', 'torchvision', 'matplotlib', 'IPython', 'ipywidgets', 'fastai'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 def test_no_picture_is_in_two_splits(digits):
@@ -134,10 +147,77 @@ def test_a_size_that_cannot_be_used_is_refused(size):
         labkit.load_data("digits", size=size)
 
 
-@pytest.mark.parametrize("seed", [0.5, "1", None, True])
-def test_a_seed_that_is_no_whole_number_is_refused(seed):
-    with pytest.raises(DataError, match="whole number"):
-        labkit.load_data("digits", seed=seed)
+@pytest.mark.parametrize("seed", [0.5, "1", None, True, np.True_])
+def test_a_seed_that_is_no_whole_number_is_refused(digits, seed):
+    for ask in (
+        lambda: labkit.load_data("digits", seed=seed),
+        lambda: digits.subset(3, seed=seed),
+        lambda: digits.mislabel(0.1, seed=seed),
+        lambda: digits.shift("dark", seed=seed),
+    ):
+        with pytest.raises(DataError, match="whole number"):
+            ask()
+
+
+def test_numbers_out_of_an_array_are_numbers():
+    asked = {"size": np.int64(8), "seed": np.uint8(2), "test": np.float32(0.25), "flip": np.True_}
+    asked |= {"per_class": np.int32(5), "subset_seed": torch.tensor(4)}
+    asked |= {"mislabelled": np.float64(0.5), "mislabel_seed": np.int16(3)}
+    asked |= {"shifted": "noise", "strength": np.float32(0.5), "shift_seed": np.int8(6)}
+    plain = {
+        name: getattr(value, "item", lambda value=value: value)() for name, value in asked.items()
+    }
+    data, again = labkit.load_data("digits", **asked), labkit.load_data("digits", **plain)
+    assert json.loads(json.dumps(data.spec())) == again.spec()
+    assert torch.equal(data.train.store, again.train.store)
+    assert torch.equal(data.train.labels, again.train.labels)
+
+
+@pytest.mark.parametrize("strength", [np.float64(1.5), np.nan, np.True_, "much"])
+def test_a_number_out_of_an_array_is_held_to_the_same_limits(digits, strength):
+    with pytest.raises(DataError, match="from 0"):
+        digits.shift("noise", strength)
+    with pytest.raises(DataError, match="from 0 to 1"):
+        digits.mislabel(strength)
+    with pytest.raises(SplitError, match="from 0 to"):
+        labkit.load_data("digits", test=strength)
+
+
+# ---------------------------------------------------------------- what a notebook did to torch before
+
+
+def everything() -> list[torch.Tensor]:
+    """What the data room computes, all of it."""
+    data = labkit.load_data("digits", size=16).subset(6).mislabel(0.3)
+    tensors = [data.mislabelled, data.train.rows, data.train.labels]
+    tensors += [data.shift(kind, 0.7).train.images for kind in labkit.data.KINDS]
+    for level in LEVELS:
+        tensors += data.train.batch([3, 1, 3], level, generator(0, "augment"))
+    return tensors
+
+
+@pytest.mark.parametrize(
+    ("change", "back"),
+    [
+        (lambda: torch.set_default_device("meta"), lambda: torch.set_default_device(None)),
+        (
+            lambda: torch.set_default_dtype(torch.float64),
+            lambda: torch.set_default_dtype(torch.float32),
+        ),
+    ],
+    ids=["device", "dtype"],
+)
+def test_data_come_out_alike_whatever_defaults_torch_was_given(change, back):
+    expected = everything()
+    change()
+    try:
+        found = everything()
+    finally:
+        back()
+    for one, other in zip(found, expected, strict=True):
+        assert one.device.type == "cpu"
+        assert one.dtype == other.dtype
+        assert torch.equal(one, other)
 
 
 def test_a_bad_value_is_refused_before_anything_is_fetched(monkeypatch, tmp_path):

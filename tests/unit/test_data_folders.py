@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 import labkit
 from labkit.errors import DataError, SplitError
@@ -144,6 +145,208 @@ def test_two_validation_folders_are_one_too_many(tmp_path):
         labkit.load_data(tmp_path, size=8)
 
 
+# ---------------------------------------------------------------- splits under other names
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("training", "testing"),  # fastai's MNIST
+        ("Training", "Test"),  # Fruits-360
+        ("training_set", "test_set"),
+        ("seg_train", "seg_test"),
+        ("TrainImages", "TestImages"),
+        ("train2017", "val2017"),
+        ("trainset", "valset"),
+        ("train", "dev"),
+        ("train", "eval"),
+    ],
+)
+def test_splits_are_known_by_their_usual_names(tmp_path, names):
+    album(tmp_path / names[0], 6)
+    album(tmp_path / names[1], 3, first=100)
+    data = labkit.load_data(tmp_path, size=8)
+    assert data.classes == ("cats", "dogs")
+    examiners = data.test if "est" in names[1] else data.valid
+    assert sorted(examiners.names) == sorted(
+        f"{names[1]}/{kind}/{number}.png" for kind in ("cats", "dogs") for number in range(3)
+    )
+    assert len(data.report) == 0
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train", "unlabelled"),
+        ("train", "holdout", "more"),
+        ("val", "test"),
+        ("val", "test", "more"),
+        ("first", "second"),
+        ("clinic a", "clinic b", "clinic c"),
+    ],
+)
+def test_folders_that_may_be_splits_are_never_learned_as_classes(tmp_path, names):
+    for number, name in enumerate(names):
+        album(tmp_path / name, 3, first=100 * number)
+    with pytest.raises(DataError, match=r"not clear which are splits.*train and val") as caught:
+        labkit.load_data(tmp_path, size=8)
+    assert all(name in str(caught.value) for name in names)
+
+
+@pytest.mark.parametrize("names", [("trainA", "testA"), ("train_cats", "train_dogs", "test_cats")])
+def test_folders_that_are_all_named_after_splits_are_never_learned_as_classes(tmp_path, names):
+    for number, name in enumerate(names):
+        for picture in range(4):
+            paint(tmp_path / name / f"{picture}.png", 10 * number + picture)
+    with pytest.raises(DataError, match="not clear which are splits"):
+        labkit.load_data(tmp_path, size=8)
+
+
+@pytest.mark.parametrize("names", [("images", "masks"), ("Images", "Annotations", "labels")])
+def test_masks_are_not_learned_as_a_class_beside_their_pictures(tmp_path, names):
+    for number, name in enumerate(names):
+        for picture in range(4):
+            paint(tmp_path / name / f"{picture}.png", 10 * number + picture)
+    with pytest.raises(DataError, match="one class for each picture"):
+        labkit.load_data(tmp_path, size=8)
+
+
+def test_splits_within_each_class_are_not_mixed(tmp_path):
+    for number, kind in enumerate(("cats", "dogs")):
+        for part in ("train", "test"):
+            for picture in range(3):
+                paint(tmp_path / kind / part / f"{picture}.png", 10 * number + picture)
+    with pytest.raises(DataError, match="each of them holds 'test', 'train'"):
+        labkit.load_data(tmp_path, size=8)
+
+
+def test_a_class_may_have_folders_of_its_own(tmp_path):
+    album(tmp_path, 4)
+    for kind in ("cats", "dogs"):
+        for place in ("indoors", "outdoors"):
+            paint(tmp_path / kind / place / "a.png", hash((kind, place)) % 10_000 + 50)
+    assert labkit.load_data(tmp_path, size=8).classes == ("cats", "dogs")
+
+
+def test_one_folder_in_each_class_is_a_way_to_store_pictures(tmp_path):
+    for number in range(4):
+        paint(tmp_path / "cats" / "images" / f"{number}.png", number)
+        paint(tmp_path / "dogs" / "images" / f"{number}.png", 50 + number)
+    assert labkit.load_data(tmp_path, size=8).classes == ("cats", "dogs")
+
+
+def test_a_lone_train_folder_beside_notes_is_the_data(tmp_path):
+    album(tmp_path / "train", 5)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "readme.txt").write_text("hello")
+    data = labkit.load_data(tmp_path, size=8)
+    assert data.classes == ("cats", "dogs")
+    assert [finding.file for finding in data.report] == ["docs/"]
+
+
+@pytest.mark.parametrize("inside", ["1.png", "unknown/1.png", "test/1.png"])
+def test_an_unlabelled_test_folder_is_left_out_and_said_so(tmp_path, inside):
+    album(tmp_path / "train", 4)
+    album(tmp_path / "val", 2, first=100)
+    paint(tmp_path / "test" / inside, 7)
+    data = labkit.load_data(tmp_path, size=8)
+    assert (len(data.train), len(data.valid), len(data.test)) == (8, 4, 0)
+    (finding,) = data.report
+    assert (finding.file, finding.action) == ("test/", "left out")
+    assert "nothing says what its pictures show" in finding.problem
+
+
+def test_a_test_folder_with_some_of_the_classes_is_a_mistake_and_not_unlabelled(tmp_path):
+    album(tmp_path / "train", 4)
+    paint(tmp_path / "test" / "cats" / "a.png", 7)
+    paint(tmp_path / "test" / "emus" / "a.png", 8)
+    with pytest.raises(DataError, match="differ in 'dogs', 'emus'"):
+        labkit.load_data(tmp_path, size=8)
+
+
+# ---------------------------------------------------------------- links
+
+
+def test_a_linked_folder_inside_a_class_belongs_to_it(tmp_path):
+    album(tmp_path / "pets", 4)
+    for number in range(5):
+        paint(tmp_path / "more" / "deep" / f"{number}.png", 700 + number)
+    (tmp_path / "more" / "deep" / "circle").symlink_to(tmp_path / "more")
+    (tmp_path / "pets" / "cats" / "more").symlink_to(tmp_path / "more")
+    data = labkit.load_data(tmp_path / "pets", size=8)
+    assert sum(name.startswith("cats/more/deep/") for name in everyone(data)) == 5
+    assert [finding.file for finding in data.report] == ["cats/more/deep/circle"]
+
+
+def test_a_link_back_into_the_data_set_is_not_followed_and_said_so(tmp_path):
+    album(tmp_path, 4)
+    (tmp_path / "cats" / "friends").symlink_to(tmp_path / "dogs")
+    (tmp_path / "dogs" / "all").symlink_to(tmp_path)
+    data = labkit.load_data(tmp_path, size=8)
+    assert len(everyone(data)) == 8
+    assert {finding.file for finding in data.report} == {"cats/friends", "dogs/all"}
+    assert all("part of the data set already" in finding.problem for finding in data.report)
+
+
+# ---------------------------------------------------------------- names of folders
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["@eaDir", "$RECYCLE.BIN", "lost+found", "System Volume Information", "__MACOSX", ".git"],
+)
+def test_folders_of_the_system_are_no_classes(tmp_path, name):
+    album(tmp_path, 4)
+    paint(tmp_path / name / "thumb.png", 7)
+    paint(tmp_path / "cats" / name / "thumb.png", 8)
+    data = labkit.load_data(tmp_path, size=8)
+    assert data.classes == ("cats", "dogs")
+    assert len(everyone(data)) == 8
+
+
+def test_a_class_may_be_called_background_in_the_way_of_machines(tmp_path):
+    album(tmp_path, 4)
+    for number in range(4):
+        paint(tmp_path / "__background__" / f"{number}.png", 80 + number)
+    assert "__background__" in labkit.load_data(tmp_path, size=8).classes
+
+
+def test_a_class_may_be_called_like_a_file(tmp_path):
+    album(tmp_path, 4)
+    for number in range(4):
+        paint(tmp_path / "v1.png" / f"{number}.png", 80 + number)
+    data = labkit.load_data(tmp_path, size=8)
+    assert data.classes == ("cats", "dogs", "v1.png")
+    assert len(data.report) == 0
+
+
+def test_one_name_spelt_in_two_ways_is_one_class(tmp_path):
+    one, other = "caf\u00e9", "cafe\u0301"  # as Linux writes it, and as macOS does
+    for part, name in (("train", one), ("val", other)):
+        album(tmp_path / part, 3, first=len(name) * 10)
+        for number in range(3):
+            paint(tmp_path / part / name / f"{number}.png", 800 + number + len(name) * 10)
+    assert labkit.load_data(tmp_path, size=8).classes == (one, "cats", "dogs")
+    if (tmp_path / "train" / other).exists():
+        return  # this file system takes the two for one
+    (tmp_path / "train" / other).mkdir()
+    with pytest.raises(DataError, match="two folders whose names both read"):
+        labkit.load_data(tmp_path, size=8)
+
+
+def test_two_names_that_are_no_text_stay_two_classes(tmp_path):
+    album(tmp_path, 3)
+    for number, name in enumerate((b"caf\xe8", b"caf\xe9")):
+        os.rename(
+            paint(tmp_path / "x" / "a.png", 60 + number).parent, os.fsencode(tmp_path) + b"/" + name
+        )
+        for picture in range(3):
+            file = paint(tmp_path / "a.png", 70 + 10 * number + picture)
+            os.rename(file, os.fsencode(tmp_path) + b"/" + name + f"/{picture}.png".encode())
+    classes = labkit.load_data(tmp_path, size=8).classes
+    assert classes == ("caf\\xe8", "caf\\xe9", "cats", "dogs")
+
+
 # ---------------------------------------------------------------- copies
 
 
@@ -183,7 +386,34 @@ def test_the_same_picture_under_two_classes_teaches_neither(tmp_path):
     assert "another class" in str(data.report)
 
 
+def test_the_same_photograph_saved_again_is_never_on_both_sides(tmp_path):
+    album(tmp_path, 6)
+    for path in sorted((tmp_path / "cats").iterdir()):
+        about = PngInfo()
+        about.add_text("Software", "saved again")
+        Image.open(path).save(path.with_name(f"{path.stem}_again.png"), pnginfo=about)
+        Image.open(path).save(path.with_name(f"{path.stem}_again.bmp"))
+    data = labkit.load_data(tmp_path, size=16)
+    cats = [name for name in everyone(data) if name.startswith("cats")]
+    assert len(cats) == 6
+    assert len({Path(name).stem.split("_")[0] for name in cats}) == 6
+    assert data.report.left_out() == 12
+    again = labkit.load_data(tmp_path, size=16)  # from the cache
+    assert again.report == data.report
+
+
 # ---------------------------------------------------------------- shapes that are not
+
+
+@pytest.mark.parametrize("name", ["", " ", Path(), ("", "x"), ("x", " ")])
+def test_no_name_is_not_the_folder_one_is_in(tmp_path, monkeypatch, name):
+    album(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    if name == Path():  # is spelt "." and says so
+        assert labkit.load_data(name, size=8).classes == ("cats", "dogs")
+        return
+    with pytest.raises(DataError, match=r"names nothing.*'\.'"):
+        labkit.load_data(name, size=8)
 
 
 def test_a_missing_folder_is_named(tmp_path):
@@ -230,6 +460,23 @@ def test_a_class_with_no_picture_is_named(tmp_path):
         labkit.load_data(tmp_path)
 
 
+def test_a_class_without_usable_pictures_says_why_and_brings_the_report(tmp_path):
+    album(tmp_path / "train", 4)
+    album(tmp_path / "val", 4, first=100)
+    for number, path in enumerate(sorted((tmp_path / "val" / "cats").iterdir())):
+        path.unlink()
+        heic = b"\0\0\0\x18ftypheic" + bytes(number + 50)
+        path.with_suffix((".heic", ".jpg", ".HEIC", ".txt")[number]).write_bytes(heic)
+    with pytest.raises(SplitError, match=r"4 file\(s\).*3 of them because: a HEIC.*JPEG") as caught:
+        labkit.load_data(tmp_path)
+    assert sorted(finding.file for finding in caught.value.report) == [
+        "val/cats/0.heic",
+        "val/cats/1.jpg",
+        "val/cats/2.HEIC",
+        "val/cats/3.txt",
+    ]
+
+
 def test_classes_that_differ_between_train_and_valid_are_named(tmp_path):
     album(tmp_path / "train", 3)
     album(tmp_path / "val", 3, first=50)
@@ -242,6 +489,30 @@ def test_the_same_folder_on_both_sides_is_refused(tmp_path):
     album(tmp_path)
     with pytest.raises(SplitError, match="twice"):
         labkit.load_data((tmp_path, f"{tmp_path}{os.sep}."))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["x" * 5000, "./" + "x" * 5000, "~nobody_here/pets", ("a\0", "b")],
+    ids=lambda name: name[0][:9],
+)
+def test_a_path_that_no_system_has_is_refused_in_words(name):
+    with pytest.raises(DataError, match=r"cannot be opened|no data set named"):
+        labkit.load_data(name)
+
+
+def test_a_folder_that_may_not_be_read_is_refused_in_words(tmp_path):
+    album(tmp_path / "theirs", 1).chmod(0)
+    other = os.geteuid() == 0 if hasattr(os, "geteuid") else False
+    try:
+        if other:  # root may read everything
+            os.seteuid(65534)
+        with pytest.raises(DataError, match=r"cannot be opened: .*ermission denied.*may read"):
+            labkit.load_data(tmp_path / "theirs")
+    finally:
+        if other:
+            os.seteuid(0)
+        (tmp_path / "theirs").chmod(0o700)
 
 
 @pytest.mark.parametrize("name", [None, 5, ("one",), ("a", "b", "c"), (1, 2), b"ab"])

@@ -169,6 +169,7 @@ def test_the_wheel_carries_cards_weights_and_what_the_page_needs(root, wheel):
             ".js",
             ".css",
             ".json",
+            ".npz",
             ".safetensors",
             ".toml",
             ".typed",
