@@ -149,44 +149,6 @@ def test_a_number_that_no_float_holds_is_infinite_and_not_an_overflow(given: Any
     assert runtime.real_number(-given) == -math.inf
 
 
-@pytest.mark.parametrize(
-    "given", [7, np.int64(7), np.uint8(7), np.array(7), torch.tensor(7)], ids=repr
-)
-def test_a_whole_number_of_any_library_is_the_plain_number(given: Any) -> None:
-    for number in (runtime.whole_number(given), runtime.real_number(given)):
-        assert type(number) is int
-        assert number == 7
-
-
-@pytest.mark.parametrize(
-    "given", [True, np.True_, torch.tensor(True), 7.0, np.float32(7), "7", None, [7], 7j], ids=repr
-)
-def test_what_is_no_whole_number_is_not_taken_for_one(given: Any) -> None:
-    assert runtime.whole_number(given) is None
-
-
-@pytest.mark.parametrize(
-    "given",
-    [0.25, np.float32(0.25), np.float64(0.25), np.array(0.25), torch.tensor(0.25), Fraction(1, 4)],
-    ids=repr,
-)
-def test_a_real_number_of_any_library_is_the_plain_number(given: Any) -> None:
-    number = runtime.real_number(given)
-    assert type(number) is float
-    assert number == 0.25
-
-
-@pytest.mark.parametrize("given", [True, np.False_, "0.25", None, [0.25], 1j, np.ones(1)], ids=repr)
-def test_what_is_no_real_number_is_not_taken_for_one(given: Any) -> None:
-    assert runtime.real_number(given) is None
-
-
-@pytest.mark.parametrize("given", [10**400, Fraction(10**400)], ids=["int", "fraction"])
-def test_a_number_that_no_float_holds_is_infinite_and_not_an_overflow(given: Any) -> None:
-    assert runtime.real_number(given) == math.inf
-    assert runtime.real_number(-given) == -math.inf
-
-
 def test_a_seed_and_a_name_give_the_same_numbers_and_other_names_others() -> None:
     def draw(*stream: str | int) -> list[float]:
         return torch.rand(4, generator=runtime.generator(3, *stream)).tolist()
