@@ -25,7 +25,7 @@ paired  = OMP_NUM_THREADS=1 $(pytest) --numprocesses=2 --dist=loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help lab test quick install backend browser lint types arrows fast kernel lessons page bounds colab \
-  bench-console notebooks book format pins clean
+  bench-console peaks soak mutants fresh notebooks book format pins clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -152,6 +152,22 @@ colab: $(STAMP) ## Run the solutions on the versions that Colab brings; not part
 MINUTES ?= 10
 bench-console: $(STAMP) browser ## Measure the console in a real page while ResNet-18 trains
 	@$(BIN)/python tests/bench/console.py --minutes $(MINUTES)
+
+# How much memory lessons take: at their peak, and while somebody plays at their consoles.
+LESSONS ?=
+SOAK_MINUTES ?= 30
+peaks: $(STAMP) ## Print how much memory each lesson takes (LESSONS="05 12" for some)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.peaks $(LESSONS)
+
+soak: $(STAMP) ## Play at the consoles of lessons 00 and 05 for half an hour each, and print what the kernel holds
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.soak $(LESSONS) --minutes $(SOAK_MINUTES)
+
+# ---------------------------------------------------------------- outside CI
+mutants: $(STAMP) ## Make small mistakes in a copy of the checkout, and see that a test notices each
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants
+
+fresh: $(STAMP) ## Do what a stranger does, in an empty home: clone, make lab, make test; print every bound
+	@$(BIN)/python -m tests.fresh
 
 # ---------------------------------------------------------------- making things
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import webbrowser
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -198,13 +198,13 @@ app.add_typer(data, name="data")
 def list_data(context: typer.Context, as_json: AsJson = False) -> None:
     """List the data sets: whether they are at hand, what there is to fetch, and who may use them."""
     if context.invoked_subcommand is None:
-        from labkit.data import describe
+        from labkit.data.overview import listed
 
-        rows = describe().to_dict("records")
+        rows = listed()
         _tell(rows, "\n".join(map(_entry, rows)), as_json)
 
 
-def _entry(row: dict[Hashable, Any]) -> str:
+def _entry(row: dict[str, Any]) -> str:
     state = "at hand" if row["at_hand"] else f"to fetch, {row['megabytes']} MB"
     head = f"{row['name']:<12}{state:<20}{row['pictures']} pictures, {row['classes']} classes"
     return f"{head}\n{'':12}{row['title']}\n{'':12}licence: {row['licence']}"
@@ -626,6 +626,9 @@ def bench_peers(
     quick: Quick = False,
     out: Kept = None,
     resume: Annotated[bool, typer.Option("--resume", help="Keep what --out has already.")] = False,
+    cold: Annotated[
+        bool, typer.Option("--cold", help="Also as on a machine's first day, imports counted.")
+    ] = False,
     figure: Annotated[Path | None, typer.Option(help="The PNG file to draw.")] = None,
     show: Annotated[
         bool, typer.Option("--show", help="Measure nothing; say what --out has.")
@@ -655,6 +658,7 @@ def bench_peers(
             out,
             room.read(path) if resume and out and out.exists() else None,
             _watch,
+            cold,
         )
     if figure is not None:
         figure.write_bytes(room.draw(record).png())

@@ -4,6 +4,44 @@ Each message says what was wrong, what is allowed and what to do. They all deriv
 a tool can catch the lot, and most are also `ValueError`, because that is what they are.
 """
 
+import csv
+
+# What the standard readers of JSON, TOML and CSV, and those who take their values apart, raise of a file that is not
+# what it should be. A number too large and a nesting too deep are among them.
+UNREADABLE = (
+    ValueError,  # not UTF-8 and not JSON are kinds of it
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    csv.Error,
+)
+
+_SHOWN = 120  # characters of a value that an error message quotes
+_DIGITS = 40  # of a whole number that is written out
+
+
+def shown(value: object) -> str:
+    """A value as an error message quotes it: its `repr`, cut where it is long.
+
+    It never fails, because a message about a bad value must not end in another error: `repr` itself does for lists
+    nested thousands deep and for whole numbers of more than 4,300 digits.
+    """
+    if isinstance(value, int) and value.bit_length() > _DIGITS * 3:
+        digits = round(value.bit_length() * 0.30103)
+        return f"a whole number of about {digits} digits"
+    try:
+        text = repr(value)
+    except Exception:  # whatever a `repr` raises
+        return f"a {type(value).__name__} that cannot be written out"
+    return clipped(text)
+
+
+def clipped(text: str, length: int = _SHOWN) -> str:
+    """The beginning of a text, as long as an error message can bear."""
+    return text if len(text) <= length else f"{text[:length]}…"
+
 
 class LabkitError(Exception):
     """The base of all errors that labkit raises on purpose."""
@@ -55,6 +93,17 @@ class ExportError(LabkitError):
 
 class ShareError(LabkitError, ValueError):
     """A shared line of text that does not describe a run."""
+
+
+class DownloadError(ShareError):
+    """A shared line that needs something which would have to be downloaded first, and nobody has agreed to that.
+
+    `what` says what it is and how large; the message adds how to agree in code.
+    """
+
+    def __init__(self, what: str, how: str = "") -> None:
+        super().__init__(f"{what} {how}".strip())
+        self.what = what
 
 
 class EvidenceError(LabkitError, ValueError):

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 from threading import RLock
 from typing import IO, TYPE_CHECKING, Literal
@@ -152,8 +152,6 @@ def settle() -> None:
     import atexit
     import gc
 
-    import torch._dynamo  # noqa: F401
-
     gc.collect()  # what is garbage now would never be found again
     gc.freeze()
     atexit.register(gc.unfreeze)  # else Triton says at the end of Python that it was left behind
@@ -236,6 +234,43 @@ PRECISIONS = (
 
 CLEARLY = 0.9  # of the time: a difference that is no accident
 TURNS = 3  # for the clock, after one to warm up
+BF16_FLAGS = {"avx512_bf16", "amx_bf16"}  # of a processor that multiplies in bf16
+
+
+def has_bf16() -> bool:
+    """Whether arithmetic in bf16 is fast on the device that runs train on.
+
+    A graphics card says so itself. A processor is believed by its flags until `confirm_bf16` has measured here: where
+    it has no instructions for bf16, bf16 works too, but far slower.
+    """
+    import torch
+
+    if device().type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device().type != "cpu":
+        return False
+    measured = _read_json(_precisions()).get(_bf16_key())
+    return measured == ["fast"] if measured else bool(BF16_FLAGS & _processor_flags())
+
+
+def confirm_bf16() -> float:
+    """How many times faster than fp32 a convolution in bf16 is here; remembered, and `has_bf16` goes by it.
+
+    It takes a tenth of a second on two cores, so it is for `labkit doctor` and never stands before a first step.
+    """
+    import torch
+
+    where = device()
+    layer = torch.nn.Conv2d(64, 64, 3, padding=1).to(where)
+    images = torch.rand(16, 64, 32, 32, device=where)
+
+    def seconds(reduced: bool) -> float:
+        with torch.autocast(where.type, torch.bfloat16, enabled=reduced):
+            return min(_timed(lambda: layer(images).sum().backward()) for _ in range(5))
+
+    ratio = seconds(False) / seconds(True)
+    _remember(_bf16_key(), ["fast" if ratio * CLEARLY > 1 else "slow"])
+    return ratio
 
 
 def choose_precision(key: str, trial: Callable[[Precision], object]) -> Precision:
@@ -247,19 +282,16 @@ def choose_precision(key: str, trial: Callable[[Precision], object]) -> Precisio
     is chance.
     `key` names the work; the answer is kept in `cache_dir()` per machine, torch version and thread count.
     """
-    memory = cache_dir() / "precision.json"
     full_key = f"{_machine()}|{key}"
-    known = _read_json(memory)
-    if known.get(full_key) in [[p.dtype, p.memory_format] for p in PRECISIONS]:
-        return next(p for p in PRECISIONS if [p.dtype, p.memory_format] == known[full_key])
+    known = _read_json(_precisions()).get(full_key)
+    if known in [[p.dtype, p.memory_format] for p in PRECISIONS]:
+        return next(p for p in PRECISIONS if [p.dtype, p.memory_format] == known)
     seconds = _seconds(trial)
     best = PRECISIONS[0]
     for precision in PRECISIONS[1:]:
         if seconds[precision] < CLEARLY * seconds[best]:
             best = precision
-    known[full_key] = [best.dtype, best.memory_format]
-    with suppress(OSError):  # a read-only home costs a new measurement next time, nothing more
-        write_atomic(memory, json.dumps(known, indent=1).encode())
+    _remember(full_key, [best.dtype, best.memory_format])
     return best
 
 
@@ -268,11 +300,31 @@ def _seconds(trial: Callable[[Precision], object]) -> dict[Precision, float]:
     best = dict.fromkeys(PRECISIONS, math.inf)
     for turn in range(1 + TURNS):
         for precision in PRECISIONS:
-            start = time.perf_counter()
-            trial(precision)
+            seconds = _timed(partial(trial, precision))
             if turn:  # the first is to warm up
-                best[precision] = min(best[precision], time.perf_counter() - start)
+                best[precision] = min(best[precision], seconds)
     return best
+
+
+def _timed(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _precisions() -> Path:
+    """Where it is kept what was measured of arithmetic on this machine."""
+    return cache_dir() / "precision.json"
+
+
+def _remember(key: str, answer: list[str]) -> None:
+    known = _read_json(_precisions()) | {key: answer}
+    with suppress(OSError):  # a read-only home costs a new measurement next time, nothing more
+        write_atomic(_precisions(), json.dumps(known, indent=1).encode())
+
+
+def _bf16_key() -> str:
+    return f"{_machine()}|bf16"
 
 
 def _machine() -> str:
@@ -284,19 +336,31 @@ def _machine() -> str:
 @lru_cache(maxsize=1)
 def _processor() -> str:
     """What decides the speed of an instruction: the processor's features, in a short name."""
+    line = _features()
+    if not line:
+        return platform.processor() or "unknown"
+    return hashlib.blake2b(line.encode(), digest_size=4).hexdigest()
+
+
+def _processor_flags() -> set[str]:
+    return set(_features().split())
+
+
+def _features() -> str:
+    """The line in which Linux names the processor's features, or nothing."""
     try:
         text = Path("/proc/cpuinfo").read_text()
-        line = next(line for line in text.splitlines() if line.startswith(("flags", "Features")))
-        return hashlib.blake2b(line.encode(), digest_size=4).hexdigest()
-    except (OSError, StopIteration):
-        return platform.processor() or "unknown"
+    except OSError:
+        return ""
+    lines = text.splitlines()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
 
 
 def _read_json(path: Path) -> dict[str, list[str]]:
     try:
         content = json.loads(path.read_text())
         return content if isinstance(content, dict) else {}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
 
 

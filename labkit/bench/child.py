@@ -1,8 +1,8 @@
 """The process in which one peer does one work: `python -m labkit.bench.child`, an order on stdin, the answer in a file.
 
 Peers print what they like, so the answer does not go to stdout. A rehearsal on pictures of noise comes first, for
-every peer alike: imports, thread pools, kernels made for these shapes, and what labkit and the floor measure once per
-machine are then out of the way.
+every peer alike: imports, thread pools, kernels made for these shapes, and what the floor measures once per machine
+are then out of the way. Asked for the cold figure, it rehearses nothing and counts the imports.
 """
 
 from __future__ import annotations
@@ -41,6 +41,20 @@ def _peer(peer: str, work: dict[str, Any]) -> dict[str, Any]:
     before = _processor_seconds()
     outcome = asdict(train(job))
     return outcome | {"rehearsal": rehearsed, "cpu_seconds": _processor_seconds() - before}
+
+
+def _cold(peer: str, work: dict[str, Any]) -> dict[str, Any]:
+    """The same as on a machine's first day: imports counted, nothing rehearsed."""
+    began = time.perf_counter()
+    from labkit.bench.peers import find_peers
+    from labkit.bench.work import Work
+
+    chosen, job = find_peers([peer])[0], Work(**work)
+    _use_threads(job.threads)
+    _hide_namesakes()
+    train = chosen.load()
+    loaded = time.perf_counter() - began
+    return {"loaded": loaded, **asdict(train(job))}
 
 
 def _rehearsal(work: Any) -> Any:

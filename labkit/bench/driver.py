@@ -12,7 +12,7 @@ from typing import Any
 from labkit.bench.inputs import Inputs
 from labkit.bench.peers import Peer
 from labkit.bench.processes import ask
-from labkit.bench.record import Record, Row, machine, versions, write
+from labkit.bench.record import Record, Row, cold_seconds, machine, versions, write
 from labkit.bench.work import Work
 from labkit.errors import BenchError
 from labkit.hosts import how_to_install
@@ -31,6 +31,7 @@ def measure(
     out: Path | None = None,
     known: Record | None = None,
     tell: Tell | None = None,
+    cold: bool = False,
 ) -> Record:
     """Measure works by peers, side by side on this machine.
 
@@ -40,6 +41,7 @@ def measure(
         out: the record is written there after every measurement.
         known: a record of earlier measurements; what it has is not measured again.
         tell: gets a line for every measurement.
+        cold: measure each work once more as on a machine's first day: empty caches, nothing rehearsed, imports counted.
 
     A peer that is not installed, or that fails, has a row that says so.
     """
@@ -47,9 +49,14 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="labkit-bench-") as folder:
         inputs = Inputs(Path(folder), quick)
         for work, peer, seed in _turns(works, peers, seeds):
-            if record.row(work.name, peer.name, seed) is not None:
+            row = record.row(work.name, peer.name, seed)
+            if row is not None and not (cold and row.cold is None):
                 continue
-            row = _measure(inputs, work, peer, seed, epochs_measured)
+            if row is not None:
+                record.rows.remove(row)
+            row = row or _measure(inputs, work, peer, seed, epochs_measured)
+            if cold and row.status == "measured":
+                row = replace(row, cold=_cold(inputs, work, peer, seed, epochs_measured))
             record.rows.append(row)
             record.inputs |= inputs.about
             record.when = datetime.now(UTC).isoformat(timespec="seconds")
@@ -99,9 +106,7 @@ def _measure(inputs: Inputs, work: Work, peer: Peer, seed: int, most: int | None
     if missing := peer.missing():
         problem = f"not installed: {', '.join(missing)} ({how_to_install('bench,lessons')})"
         return Row(work.name, peer.name, seed, status="missing", problem=problem)
-    job = inputs.place(work, seed)
-    if peer.extends and most is not None:
-        job = replace(job, epochs=min(most, job.epochs))
+    job = _job(inputs, work, peer, seed, most)
     try:
         answer = ask("peer", {"peer": peer.name, "work": asdict(job)}, inputs.scratch)
     except BenchError as problem:
@@ -111,9 +116,22 @@ def _measure(inputs: Inputs, work: Work, peer: Peer, seed: int, most: int | None
     return Row.of(job, peer.name, work.epochs, answer)
 
 
+def _cold(inputs: Inputs, work: Work, peer: Peer, seed: int, most: int | None) -> float:
+    job = _job(inputs, work, peer, seed, most)
+    answer = ask("cold", {"peer": peer.name, "work": asdict(job)}, inputs.scratch)
+    return cold_seconds(job, work.epochs, answer)
+
+
+def _job(inputs: Inputs, work: Work, peer: Peer, seed: int, most: int | None) -> Work:
+    """The work where its pictures lie, shortened for a peer whose epochs all cost the same."""
+    job = inputs.place(work, seed)
+    return replace(job, epochs=min(most, job.epochs)) if peer.extends and most else job
+
+
 def _line(row: Row) -> str:
     head = f"{row.work} by {row.peer}, seed {row.seed}"
     if row.seconds is None:
         return f"{head}: {row.status}, {row.problem}"
     extended = f" (extended from {row.extended_from} epochs)" if row.extended_from else ""
-    return f"{head}: {row.seconds:.2f} s{extended}, {row.correct[-1]} of {row.count} right"
+    cold = f", cold {row.cold:.2f} s" if row.cold is not None else ""
+    return f"{head}: {row.seconds:.2f} s{extended}{cold}, {row.correct[-1]} of {row.count} right"

@@ -22,8 +22,8 @@ def ask(
 ) -> dict[str, Any]:
     """What `labkit.bench.child` answers to an order.
 
-    The process has its own `LABKIT_CACHE`, empty and removed afterwards, so that nothing decoded or computed by an
-    earlier measurement helps it. Raises BenchError with its last words when it fails.
+    The process has a home and caches of its own, empty and removed afterwards, so that nothing decoded, computed or
+    measured before helps it. Raises BenchError with its last words when it fails.
     """
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         answer = Path(folder) / "answer.json"
@@ -52,9 +52,11 @@ def ask(
 
 
 def _environment(cache: str) -> dict[str, str]:
-    """The same threads for all, a cache of its own, and no peer that asks the network."""
+    """The same threads for all, a home and caches of its own, and no peer that asks the network."""
     threads = str(runtime.threads())
     ours = {
+        "HOME": cache,
+        "XDG_CACHE_HOME": cache,
         "LABKIT_CACHE": cache,
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,

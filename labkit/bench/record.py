@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from labkit import runtime
 from labkit.bench.work import Outcome, Work
-from labkit.errors import BenchError
+from labkit.errors import UNREADABLE, BenchError
 from labkit.hosts import version_of
 
 RECORDS = Path(__file__).parent / "records"
@@ -38,7 +38,8 @@ class Row:
     `seconds` is the time to the end. Where `extended_from` is a number, only so many epochs were measured and their
     mean stands for the others. `correct` has the validation count after each measured epoch, of `count`. `peak_mb`
     is the peer's own process, `worker_peak_mb` the largest of its worker processes. `rehearsal` took so many seconds
-    before the clock ran; `cpu_seconds` are those of the measured epochs, in all processes of the peer.
+    before the clock ran; `cpu_seconds` are those of the measured epochs, in all processes of the peer. `cold` is the
+    time to the end in a fresh process with empty caches that rehearsed nothing, imports counted.
     """
 
     work: str
@@ -56,6 +57,7 @@ class Row:
     worker_peak_mb: float | None = None
     rehearsal: float = 0.0
     cpu_seconds: float = 0.0
+    cold: float | None = None
     parts: dict[str, float] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     problem: str = ""
@@ -66,12 +68,11 @@ class Row:
         outcome = Outcome(**{f.name: answer[f.name] for f in fields(Outcome)})
         done = len(outcome.epochs)
         short = work.epochs < asked
-        seconds = outcome.setup + sum(outcome.epochs) * (asked / done if short else 1)
         return cls(
             work.name,
             peer,
             work.seed,
-            seconds=round(seconds, 4),
+            seconds=round(to_the_end(outcome, work, asked), 4),
             epochs=asked,
             extended_from=done if short else None,
             setup=round(outcome.setup, 4),
@@ -85,6 +86,18 @@ class Row:
             parts={name: round(second, 4) for name, second in outcome.parts.items()},
             facts=outcome.facts,
         )
+
+
+def to_the_end(outcome: Outcome, work: Work, asked: int) -> float:
+    """Seconds for all epochs that were asked for: where fewer were measured, their mean stands for the others."""
+    more = asked / len(outcome.epochs) if work.epochs < asked else 1
+    return outcome.setup + sum(outcome.epochs) * more
+
+
+def cold_seconds(work: Work, asked: int, answer: dict[str, Any]) -> float:
+    """The cold figure out of what a process answered."""
+    outcome = Outcome(**{f.name: answer[f.name] for f in fields(Outcome)})
+    return round(answer["loaded"] + to_the_end(outcome, work, asked), 4)
 
 
 def _rounded(value: float | None) -> float | None:
@@ -132,7 +145,7 @@ def read(path: Path) -> Record:
         raise BenchError(
             f"There is no record {path}. Make one: labkit bench --out {path}"
         ) from None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise BenchError(
             f"{path} is not a record of the bench ({error}). Make a new one: labkit bench --out {path}"
         ) from error

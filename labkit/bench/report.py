@@ -5,7 +5,7 @@ Speeds are compared only where the accuracies agree: counts after the same epoch
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import chain
 from math import isnan
@@ -29,6 +29,7 @@ class Line:
     peer: str
     title: str
     seconds: Estimate | None
+    cold: Estimate | None
     accuracy: str
     memory: str
     remark: str
@@ -36,10 +37,12 @@ class Line:
     @property
     def time(self) -> str:
         """Seconds in words, with the interval where there are several seeds."""
-        if self.seconds is None:
-            return "—"
-        mean, low, high = self.seconds.mean, self.seconds.low, self.seconds.high
-        return _seconds(mean) + ("" if isnan(low) else f" ({_figures(low)} to {_figures(high)})")
+        return _with_interval(self.seconds)
+
+    @property
+    def first_day(self) -> str:
+        """The same in a fresh process with empty caches, imports counted."""
+        return _with_interval(self.cold)
 
 
 def lines(record: Record) -> list[Line]:
@@ -61,11 +64,24 @@ def _line(work: str, peer: dict[str, str], rows: list[Row]) -> Line:
         work,
         peer["name"],
         peer["title"],
-        mean_interval(row.seconds for row in good if row.seconds) if good else None,
+        _mean(row.seconds for row in good),
+        _mean(row.cold for row in good),
         _accuracy(good),
         _memory(good),
         "; ".join(dict.fromkeys(remarks)),
     )
+
+
+def _mean(seconds: Iterable[float | None]) -> Estimate | None:
+    known = [value for value in seconds if value is not None]
+    return mean_interval(known) if known else None
+
+
+def _with_interval(seconds: Estimate | None) -> str:
+    if seconds is None:
+        return "—"
+    between = f" ({_figures(seconds.low)} to {_figures(seconds.high)})"
+    return _seconds(seconds.mean) + ("" if isnan(seconds.low) else between)
 
 
 def _accuracy(rows: list[Row]) -> str:
@@ -191,6 +207,7 @@ def table(record: Record) -> str:
                 line.title,
                 line.time,
                 _ratio(line, ours),
+                line.first_day,
                 line.accuracy,
                 line.memory,
                 _say(line, agree),
@@ -198,7 +215,7 @@ def table(record: Record) -> str:
             for line in lines(record)
             if line.work == work["name"]
         ]
-        head = ("", "time", "against labkit", "validation accuracy", "peak memory", "")
+        head = ("", "time", "against labkit", "cold", "validation accuracy", "peak memory", "")
         told = [f"  {verdict}" for verdict in verdicts(record) if verdict.work == work["name"]]
         if rows:
             blocks.append("\n".join([_title(work), *_aligned([head, *rows]), *told]))
@@ -323,7 +340,8 @@ def _readme_cell(line: Line | None) -> str:
     if line is None or line.seconds is None:
         return ""
     star = " \\*" if "extended" in line.remark else ""
-    return f"{_seconds(line.seconds.mean)}{star}<br>{line.accuracy}"
+    cold = f"<br>cold {_seconds(line.cold.mean)}" if line.cold else ""
+    return f"{_seconds(line.seconds.mean)}{star}{cold}<br>{line.accuracy}"
 
 
 def _readme_notes(record: Record) -> str:
@@ -332,6 +350,11 @@ def _readme_notes(record: Record) -> str:
             lambda: any(row.extended_from for row in record.rows),
             "\\* Some epochs were measured and their mean extended to the rest; the accuracy is that after the "
             "measured ones.",
+        ),
+        (
+            lambda: any(row.cold is not None for row in record.rows),
+            "Cold: as on a machine that has never seen it, in a fresh process with empty caches, imports counted; the "
+            "other figures begin when everything is loaded.",
         ),
         (
             lambda: _measured(record, FLOOR),

@@ -5,31 +5,6 @@
 them on purpose. `cards` knows the data sets by name and `fetching` brings them here.
 """
 
-from labkit.data.augment import LEVELS
-from labkit.data.cards import Archive, Card, card, cards
-from labkit.data.fetching import at_hand, fetch
-from labkit.data.images import ImageData, Split
-from labkit.data.load import load_data
-from labkit.data.overview import describe
-from labkit.data.report import Finding, Report
-from labkit.data.shift import KINDS
+from labkit import lazy
 
-datasets = describe  # the same table under the name that people look for first
-
-__all__ = [
-    "KINDS",
-    "LEVELS",
-    "Archive",
-    "Card",
-    "Finding",
-    "ImageData",
-    "Report",
-    "Split",
-    "at_hand",
-    "card",
-    "cards",
-    "datasets",
-    "describe",
-    "fetch",
-    "load_data",
-]
+lazy.attach(__name__)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from labkit.errors import DataError
+from labkit.errors import UNREADABLE, DataError, clipped, shown
 
 
 @dataclass(frozen=True)
@@ -102,10 +102,30 @@ def _folder() -> Path:
 
 
 def _parse(path: Path) -> Card:
-    content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    content["classes"] = tuple(content["classes"])
-    content["archives"] = tuple(Archive(**archive) for archive in content.get("archives", ()))
-    content["placeholders"] = {
-        entry["sha256"]: entry["what"] for entry in content.get("placeholders", ())
-    }
-    return Card(**content)
+    """Raises DataError for a file that is no card."""
+    try:
+        content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        content["classes"] = tuple(content["classes"])
+        content["archives"] = tuple(Archive(**archive) for archive in content.get("archives", ()))
+        content["placeholders"] = {
+            entry["sha256"]: entry["what"] for entry in content.get("placeholders", ())
+        }
+        return _checked(Card(**content))
+    except (OSError, *UNREADABLE) as error:
+        raise DataError(
+            f"{path} is not the card of a data set ({clipped(str(error))}). A card is TOML with "
+            f"{', '.join(item.name for item in fields(Card))}; mend it, or take it away."
+        ) from error
+
+
+def _checked(about: Card) -> Card:
+    """The card, if its values are of the kinds that labkit reckons with; else raise TypeError."""
+    for item in fields(Card):
+        kinds = {"str": str, "int": int, "bool": bool, "Mapping": Mapping, "tuple": tuple}
+        kind = kinds[str(item.type).split("[")[0]]
+        value = getattr(about, item.name)
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise TypeError(f"{item.name}={shown(value)} is not of the kind {item.type}")
+    if not 8 <= about.size <= 512:
+        raise ValueError(f"size={shown(about.size)} is not between 8 and 512")
+    return about

@@ -62,6 +62,14 @@ def at_hand(about: Card) -> Path | None:
     return next((place for place in _places(about) if place.is_dir()), None)
 
 
+def to_download(about: Card) -> tuple[Archive, ...]:
+    """The archives that `fetch` would have to download; none where the data set is at hand or can be unpacked."""
+    if at_hand(about) is not None:
+        return ()
+    root = data_dir()
+    return tuple(one for one in about.archives if not (root and (root / one.filename).is_file()))
+
+
 def _places(about: Card) -> list[Path]:
     roots = [root for root in (data_dir(), _downloads()) if root]
     return [root / about.folder for root in roots]

@@ -23,7 +23,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from labkit.data.decode import Problem, Reading, Source, read
-from labkit.errors import DataError
+from labkit.errors import UNREADABLE, DataError
 from labkit.runtime import cache_dir, memory_limit, threads, write_atomic
 
 VERSION = 1  # raise it when decoding changes, so that old pixels are not taken for new ones
@@ -97,7 +97,7 @@ def _load(path: Path, budget: int) -> Decoded | None:
         if hashlib.sha256(pixels.data).hexdigest() != described["sha256"]:
             return None
         notes = tuple(_note(**note) for note in described["notes"])
-    except (OSError, ValueError, KeyError, TypeError, EOFError):
+    except (OSError, EOFError, *UNREADABLE):
         return None
     return Decoded(_tensor(pixels, budget), notes)
 

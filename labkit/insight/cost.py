@@ -27,6 +27,7 @@ from labkit.errors import PlanError
 from labkit.tuning import EpochDone, Plan, freezing
 from labkit.tuning.cache import Values, shared
 from labkit.tuning.evaluation import Inputs, forward
+from labkit.tuning.optimizer import new_optimizer
 from labkit.tuning.plans import resolve_depth
 from labkit.tuning.precision import autocast, laid_out, lay_out
 from labkit.tuning.prefix import Prefix, pass_on
@@ -330,10 +331,8 @@ class Copy:
     def _optimiser(self) -> torch.optim.Optimizer:
         """Of the kind that the plan names, for what trains at this depth."""
         trained = [p for p in self.model.parameters() if p.requires_grad]
-        if self.plan.optimizer == "sgd":
-            return torch.optim.SGD(trained, lr=TINY_RATE, momentum=0.9, nesterov=True)
-        fused = True if self.device.type == "cpu" else None
-        return torch.optim.AdamW(trained, lr=TINY_RATE, fused=fused)
+        groups: list[dict[str, Any]] = [{"params": trained}]
+        return new_optimizer(self.plan.optimizer, groups, lr=TINY_RATE, device=self.device)
 
 
 def _numbers(model: nn.Module) -> Iterator[Tensor]:

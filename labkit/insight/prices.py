@@ -6,7 +6,6 @@ the method that most tools fall back on where a machine has no counter: watts at
 
 from __future__ import annotations
 
-import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -16,10 +15,11 @@ from typing import Any
 
 import pandas as pd
 
-from labkit.errors import PriceError
+from labkit.errors import UNREADABLE, PriceError, clipped, shown
 
 SHIPPED = Path(__file__).with_name("prices.toml")
 HOUR = 3600  # seconds
+LARGEST = 1e12  # of a price or of watts: beyond the dearest machine there is
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,13 @@ class Machine:
             _check_amount(self.name, field, getattr(self, field))
         if not isinstance(self.currency, str) or not _is_code(self.currency):
             raise PriceError(
-                f"{self.name!r}: currency={self.currency!r} must be a code of three capital letters, such as EUR."
+                f"{shown(self.name)}: currency={shown(self.currency)} must be a code of three capital letters, "
+                "such as EUR."
             )
         if not isinstance(self.estimate, bool):
-            raise PriceError(f"{self.name!r}: estimate={self.estimate!r} must be True or False.")
+            raise PriceError(
+                f"{shown(self.name)}: estimate={shown(self.estimate)} must be True or False."
+            )
 
     def money(self, seconds: float) -> float:
         """What so many seconds cost, in the currency of the row."""
@@ -68,7 +71,7 @@ def machines(path: Path | str | None = None) -> dict[str, Machine]:
     path = SHIPPED if path is None else Path(path)
     try:
         rows = tomllib.loads(path.read_text("utf-8")).get("machine", [])
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as trouble:
+    except (OSError, *UNREADABLE) as trouble:
         raise PriceError(f"{path} is no price table that can be read: {trouble}.") from trouble
     if not isinstance(rows, list) or not rows:
         raise PriceError(f"{path} has no rows. Each begins with a line [[machine]].")
@@ -92,7 +95,7 @@ def price_table(rows: Mapping[str, Machine] | Sequence[Machine]) -> pd.DataFrame
 def _row(path: Path, row: Any) -> Machine:
     names = [field.name for field in fields(Machine)]
     if not isinstance(row, dict) or set(row) != set(names):
-        given = ", ".join(row) if isinstance(row, dict) else repr(row)
+        given = clipped(", ".join(row)) if isinstance(row, dict) else shown(row)
         raise PriceError(f"{path}: a row has {given or 'nothing'}; it needs {', '.join(names)}.")
     return Machine(**row)
 
@@ -107,22 +110,26 @@ def _date(name: object, given: object) -> date:
         return date.fromisoformat(given)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise PriceError(
-            f"{name!r}: date={given!r} must be a day, such as 2026-06-17: a price without one cannot be judged."
+            f"{shown(name)}: date={shown(given)} must be a day, such as 2026-06-17: a price without one cannot "
+            "be judged."
         ) from None
 
 
 def _check_text(name: object, field: str, given: object) -> None:
     if not isinstance(given, str) or not given.strip():
         raise PriceError(
-            f"{name!r}: {field}={given!r} must say something: a row needs a name, and a page or bill to look it up."
+            f"{shown(name)}: {field}={shown(given)} must say something: a row needs a name, and a page or bill to "
+            "look it up."
         )
 
 
 def _check_amount(name: object, field: str, given: object) -> None:
     if isinstance(given, bool) or not isinstance(given, int | float):
-        raise PriceError(f"{name!r}: {field}={given!r} must be a number, without its unit.")
-    if not math.isfinite(given) or given < 0:
-        raise PriceError(f"{name!r}: {field}={given!r} must be 0 or more.")
+        raise PriceError(
+            f"{shown(name)}: {field}={shown(given)} must be a number, without its unit."
+        )
+    if not 0 <= given <= LARGEST:  # a comparison, because math.isfinite takes no number above 1e308
+        raise PriceError(f"{shown(name)}: {field}={shown(given)} must be from 0 to {LARGEST:.0e}.")
 
 
 def _is_code(text: str) -> bool:

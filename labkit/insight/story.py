@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit import runtime
-from labkit.errors import EvidenceError, LabkitError
+from labkit.errors import UNREADABLE, EvidenceError, LabkitError
 
 PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn")
 
@@ -20,7 +20,7 @@ def read_story(path: Path, error: type[LabkitError] = EvidenceError) -> dict[str
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return {}
-    except ValueError as trouble:
+    except (OSError, *UNREADABLE) as trouble:
         raise error(f"{path.name} cannot be read ({trouble}). Build it again.") from trouble
 
 

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 _NAMES = {
+    "warm_up": "warming",
     "predict": "predictions",
     "reveal": "predictions",
     "score": "scoring",

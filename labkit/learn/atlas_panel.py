@@ -12,20 +12,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import anywidget
 import traitlets
 
+from labkit import runtime
+from labkit.data.cards import card
+from labkit.data.fetching import to_download
 from labkit.errors import AtlasError, LabkitError
 from labkit.insight import atlas
 from labkit.insight.atlas import Expectation, Sheet, Verdict
 from labkit.insight.atlas.record import RECORDS
-from labkit.show.console_wire import answer_quietly, answer_where_asked
+from labkit.show.console_wire import answer_quietly, answer_where_asked, in_words, sent_back
+from labkit.show.panel import Panel, beside
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
 
-HERE = Path(__file__).parent
 START = ("layer4", 1e-3)  # where the controls stand at first
+KINDS = ("run", "poll")  # of message
+UNKNOWN = f"A message needs a kind, one of {', '.join(KINDS)}."
 
 
 class Real(NamedTuple):
@@ -50,11 +54,11 @@ def atlas_card(
     return AtlasCard(atlas.find(f"{data}/{net}"), out)
 
 
-class AtlasCard(anywidget.AnyWidget):
+class AtlasCard(Panel):
     """The panel; a figure and a table where scripts do not run."""
 
-    _esm = HERE / "atlas_panel.js"
-    _css = HERE / "atlas_panel.css"
+    _esm = beside(__file__, "atlas_panel.js")
+    _css = beside(__file__, "atlas_panel.css")
     table = traitlets.Dict().tag(sync=True)
     start = traitlets.Dict().tag(sync=True)
 
@@ -113,19 +117,20 @@ class AtlasCard(anywidget.AnyWidget):
     def answer(self, message: object) -> dict[str, Any]:
         """The reply to a message of the page; a message that makes no sense gets a problem as its reply."""
         content = message if isinstance(message, dict) else {}
-        problem = ""
-        if content.get("kind") == "run":
-            try:
-                self._begin(*(content.get(k) for k in ("lr", "trainable_from", "per_class")))
-            except LabkitError as refusal:
-                problem = str(refusal)
+        problem = "" if content.get("kind") in KINDS else UNKNOWN
+        try:
+            if content.get("kind") == "run":
+                self._begin(*(_given(content, k) for k in ("lr", "trainable_from", "per_class")))
+        except Exception as trouble:  # whatever it is: a page that hears nothing waits for ever
+            problem = in_words(trouble)
         last = self._attempts[-1].to_message() if self._attempts else None
-        return {"client": content.get("client"), "attempt": last, "problem": problem}
+        return {"client": sent_back(content.get("client")), "attempt": last, "problem": problem}
 
     def _begin(self, lr: Any, depth: Any, labels: Any, seed: Any = None) -> Attempt:
         expected = self.expect(lr, depth, labels)
         if expected.notes:
             raise AtlasError(" ".join(expected.notes) + " Only a recorded setting can be judged.")
+        self._refuse_downloads()
         with self._door:
             if self._attempts and not self._attempts[-1].over:
                 raise AtlasError("A real run of this card is still going. Wait for it to end.")
@@ -135,6 +140,15 @@ class AtlasCard(anywidget.AnyWidget):
             self._attempts.append(attempt)
         threading.Thread(target=attempt.go, name="labkit-atlas", daemon=True).start()
         return attempt
+
+    def _refuse_downloads(self) -> None:
+        """A click must not begin to download what nobody asked for by name."""
+        about = card(self._sheet.data)
+        if to_download(about) and not runtime.is_offline():
+            raise AtlasError(
+                f"A real run needs the data set {about.name}, which is not on this machine ({about.bytes / 1e6:.0f} "
+                f"MB to download). `labkit data fetch {about.name}` brings it; then run it for real."
+            )
 
     # ------------------------------------------------------------ without a page
 
@@ -215,6 +229,13 @@ class Attempt:
         if self.over:
             return "over"
         return "preparing" if self.run is None else "running"
+
+
+def _given(content: dict[str, Any], name: str) -> Any:
+    """What the page says of a control; what it leaves out is not as the controls stand, but missing."""
+    if content.get(name) is None:
+        raise AtlasError(f"A real run needs {name}, as the controls stand.")
+    return content[name]
 
 
 def _right(run: Run | None) -> list[int]:

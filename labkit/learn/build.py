@@ -33,6 +33,10 @@ _KERNEL = {
 }
 _PLACEHOLDER = re.compile(r"\{(evidence|verdict|coach|exercise):([^{}\n]+)\}")
 _GLOSSARY = "glossary.ipynb"
+_CLOSING = """\
+When you are done, shut this lesson's kernel down: in the menu choose *Kernel*, then *Shut Down Kernel* (on Colab:
+*Runtime*, then *Disconnect and delete runtime*). Closing the page leaves it running, and it holds about a gigabyte of
+memory that the next lesson may need."""
 
 
 class BuildError(LabkitError):
@@ -125,9 +129,19 @@ def _prepared(source: Path, repository: str, terms: Iterable[glossary.Term]) -> 
     title, _, rest = cells[0].source.partition("\n")
     badges = colab.badges(repository, f"notebooks/{source.stem}.ipynb")
     cells[0].source = f"{title}\n\n{badges}\n{rest}".rstrip()
-    bootstrap = nbformat.v4.new_code_cell(colab.bootstrap_cell(repository))
+    code = [cell.source for cell in cells if cell.cell_type == "code"]
+    bootstrap = nbformat.v4.new_code_cell(colab.bootstrap_cell(repository, _slow_imports(code)))
     bootstrap.metadata["tags"] = ["bootstrap"]
-    return [cells[0], bootstrap, *cells[1:]]
+    # The reading edition has no kernel: "remove-cell" leaves the last cell out of it.
+    closing = nbformat.v4.new_markdown_cell(_CLOSING, metadata={"tags": ["remove-cell"]})
+    return [cells[0], bootstrap, *cells[1:], closing]
+
+
+def _slow_imports(code: Iterable[str]) -> list[str]:
+    """What a lesson's own cells import that takes long, and not every lesson needs."""
+    text = "\n".join(code)
+    fastai = re.findall(r"^\s*from (fastai[\w.]*) import", text, flags=re.M)
+    return sorted({*fastai, *(["torch.optim"] if "torch.optim" in text else [])})
 
 
 def _filler(source: Path) -> Callable[[re.Match[str]], str]:

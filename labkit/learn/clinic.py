@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from labkit import runtime
-from labkit.errors import LabkitError
+from labkit.errors import LabkitError, shown
 from labkit.insight import diagnosis, probes, sabotage
 from labkit.insight.sabotage import slips
 from labkit.learn import progress
@@ -330,9 +330,10 @@ class Clinic:
 
     def patient(self, number: int) -> Patient:
         """A patient by number, from 1 on. Raises LabkitError where there is none."""
-        if not isinstance(number, int) or not 1 <= number <= len(self.patients):
+        whole = isinstance(number, int) and not isinstance(number, bool)
+        if not whole or not 1 <= number <= len(self.patients):
             raise LabkitError(
-                f"There is no patient {number!r}. There are patients 1 to {len(self.patients)}."
+                f"There is no patient {shown(number)}. There are patients 1 to {len(self.patients)}."
             )
         return self.patients[number - 1]
 

@@ -11,30 +11,29 @@ import base64
 import threading
 from dataclasses import dataclass, field
 from math import isnan
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anywidget
 import numpy as np
 import traitlets
 
-from labkit.errors import LabkitError
+from labkit.errors import LabkitError, shown
 from labkit.insight import sabotage
 from labkit.learn.clinic import DISEASES, EXAMINATIONS, Sheet
 from labkit.learn.note import Note
-from labkit.show.console_wire import answer_quietly, answer_where_asked
+from labkit.show.console_wire import answer_quietly, answer_where_asked, in_words, sent_back
+from labkit.show.panel import Panel, beside
 
 if TYPE_CHECKING:
     from labkit.learn.clinic import Clinic
 
-HERE = Path(__file__).parent
+KINDS = ("examine", "diagnose", "poll")  # of message
 
 
-class ClinicCard(anywidget.AnyWidget):
+class ClinicCard(Panel):
     """The card; the book of diagnoses in words where scripts do not run."""
 
-    _esm = HERE / "clinic_card.js"
-    _css = HERE / "clinic_card.css"
+    _esm = beside(__file__, "clinic_card.js")
+    _css = beside(__file__, "clinic_card.css")
     ward = traitlets.Dict().tag(sync=True)  # what never changes
 
     def __init__(self, clinic: Clinic) -> None:
@@ -59,15 +58,17 @@ class ClinicCard(anywidget.AnyWidget):
     def answer(self, message: object) -> dict[str, Any]:
         """The reply to a message of the page; one that makes no sense gets a problem as its reply."""
         content = message if isinstance(message, dict) else {}
-        problem = ""
-        if content.get("kind") in ("examine", "diagnose"):
+        kind, problem = content.get("kind"), ""
+        if kind not in KINDS:
+            problem = f"A message needs a kind, one of {', '.join(KINDS)}."
+        elif kind != "poll":
             try:
                 self._begin(*(content.get(key) for key in ("kind", "patient", "name")))
-            except LabkitError as refusal:
-                problem = str(refusal)
+            except Exception as trouble:  # whatever it is: a page that hears nothing waits for ever
+                problem = in_words(trouble)
         job = self._job if self._job is not None and self._job.id != content.get("have") else None
         return {
-            "client": content.get("client"),
+            "client": sent_back(content.get("client")),
             "problem": problem,
             "job": job.to_message() if job is not None else None,
             "book": [{"patient": one.patient, "right": one.right} for one in self._clinic.told()],
@@ -79,7 +80,7 @@ class ClinicCard(anywidget.AnyWidget):
         patient = self._clinic.patient(number)
         known = EXAMINATIONS if kind == "examine" else DISEASES
         if not isinstance(name, str) or name not in known:
-            raise LabkitError(f"There is no {name!r} here. There are {', '.join(known)}.")
+            raise LabkitError(f"There is no {shown(name)} here. There are {', '.join(known)}.")
         with self._door:
             if self._job is not None and not self._job.over:
                 raise LabkitError(f"Patient {self._job.patient} is still being seen to. Wait.")
@@ -128,10 +129,8 @@ class Job:
                 self.result = patient.examine(self.name)
             else:
                 self.result = clinic.diagnose(self.patient, self.name)
-        except LabkitError as trouble:
-            self.trouble = str(trouble)
         except Exception as trouble:  # told to the page: a thread has nobody to raise to
-            self.trouble = f"{type(trouble).__name__}: {trouble}"
+            self.trouble = in_words(trouble)
         finally:
             self._over.set()
 

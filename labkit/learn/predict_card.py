@@ -15,7 +15,6 @@ from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import anywidget
 import pandas as pd
 import torch
 import traitlets
@@ -23,16 +22,16 @@ from torch import Tensor
 
 from labkit import insight, runtime
 from labkit.data.decode import SUFFIXES, read
-from labkit.errors import DataError, LabkitError, StageError
+from labkit.errors import DataError, StageError
 from labkit.insight.inside import looking_at
-from labkit.show.console_wire import answer_where_asked
+from labkit.show.console_wire import answer_where_asked, in_words, sendable, sent_back
 from labkit.show.inside import grad_cam
+from labkit.show.panel import Panel, beside
 from labkit.show.picture import Picture, table_html
 from labkit.tuning import Run
 from labkit.tuning.evaluation import forward
 from labkit.tuning.precision import laid_out
 
-HERE = Path(__file__).parent
 MOST_BYTES = 8_000_000  # of a file from the page: Jupyter takes messages of up to 10 MB
 TOP = 5  # classes that are shown
 
@@ -118,11 +117,11 @@ def _where(run: Run, pixels: Tensor, name: str) -> tuple[Picture | None, tuple[s
     return grad_cam(replace(found, pictures=replace(found.pictures, names=(name,)))), ()
 
 
-class PredictCard(anywidget.AnyWidget):
+class PredictCard(Panel):
     """The panel on one run; it looks with the network as it is at that moment."""
 
-    _esm = HERE / "predict_card.js"
-    _css = HERE / "predict_card.css"
+    _esm = beside(__file__, "predict_card.js")
+    _css = beside(__file__, "predict_card.css")
     task = traitlets.Dict().tag(sync=True)  # what never changes
 
     def __init__(self, run: Run) -> None:
@@ -143,20 +142,20 @@ class PredictCard(anywidget.AnyWidget):
         """The reply to a file that the page sent; one that cannot be used gets a problem as its reply."""
         content = message if isinstance(message, dict) else {}
         reply = {
-            "client": content.get("client"),
-            "n": content.get("n"),
+            "client": sent_back(content.get("client")),
+            "n": sent_back(content.get("n")),
             "problem": "",
             "seen": None,
         }
         try:
             return reply | {"seen": _told(self._look(content.get("name"), buffers))}
-        except LabkitError as refusal:
-            return reply | {"problem": str(refusal)}
+        except Exception as trouble:  # whatever it is: a page that hears nothing waits for ever
+            return reply | {"problem": in_words(trouble)}
 
     def _look(self, name: object, buffers: Sequence[Any]) -> Seen:
         if not isinstance(name, str) or len(buffers) != 1:
             raise DataError("A picture needs a name and its bytes. Choose the file again.")
-        shown = PurePath(name.replace("\\", "/")).name[-100:]
+        shown = sendable(PurePath(name.replace("\\", "/")).name[-100:])
         content = bytes(buffers[0])
         if len(content) > MOST_BYTES:
             raise DataError(

@@ -59,10 +59,17 @@ function render({ model, el }) {
   });
   // JupyterLab's shortcuts would take the arrow keys that move between the answers.
   el.addEventListener("keydown", (event) => event.stopPropagation());
+  const answered = ({ problem }) => {
+    if (problem) status.textContent = problem;
+  };
   model.on("change:guess", refresh);
+  model.on("msg:custom", answered);
   refresh();
   el.append(card);
-  return () => model.off("change:guess", refresh);
+  return () => {
+    model.off("change:guess", refresh);
+    model.off("msg:custom", answered);
+  };
 }
 
 export default { render };

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from pathlib import Path
+from numbers import Integral
 from typing import Any
 
-import anywidget
 import traitlets
 
-from labkit.errors import LabkitError
-from labkit.learn import progress
+from labkit.errors import LabkitError, shown
+from labkit.learn import kernels, progress
 from labkit.learn.note import Note
 from labkit.learn.scoring import score
+from labkit.show.console_wire import in_words
+from labkit.show.panel import Panel, beside
 
-_HERE = Path(__file__).parent
 _asked: dict[str, tuple[str, ...]] = {}  # the choices of each question put in this process
 
 
@@ -27,11 +27,11 @@ class PredictionError(LabkitError, ValueError):
     """A guess, or an outcome, that the question does not offer."""
 
 
-class Prediction(anywidget.AnyWidget):
+class Prediction(Panel):
     """The card on which a learner commits to a guess; text where there is no front-end."""
 
-    _esm = _HERE / "prediction.js"
-    _css = _HERE / "prediction.css"
+    _esm = beside(__file__, "prediction.js")
+    _css = beside(__file__, "prediction.css")
     id = traitlets.Unicode().tag(sync=True)
     question = traitlets.Unicode().tag(sync=True)
     choices = traitlets.List(traitlets.Unicode()).tag(sync=True)
@@ -40,7 +40,7 @@ class Prediction(anywidget.AnyWidget):
 
     def __init__(self, id: str, question: str, choices: Sequence[str]) -> None:
         kept = progress.read("predictions").get(id, {})
-        known = kept.get("guess") in choices
+        known = kept.get("guess") in choices and "confidence" in kept
         super().__init__(
             id=id,
             question=question,
@@ -48,14 +48,14 @@ class Prediction(anywidget.AnyWidget):
             guess=kept["guess"] if known else "",
             confidence=kept["confidence"] if known else 0,
         )
-        self.on_msg(self._on_message)
+        self.on_msg(lambda _, message, __: self.send(self.answer(message)))
 
     @property
     def chance(self) -> int:
         """The confidence of someone who knows nothing, in percent."""
         return round(100 / len(self.choices))
 
-    def commit(self, guess: str, confidence: int) -> None:
+    def commit(self, guess: Any, confidence: Any) -> None:
         """Keep the guess. Only the first one counts.
 
         Raises:
@@ -65,12 +65,14 @@ class Prediction(anywidget.AnyWidget):
             return
         if guess not in self.choices:
             offered = ", ".join(self.choices)
-            raise PredictionError(f"guess={guess!r} is not offered. Choose one of: {offered}.")
-        if not self.chance <= confidence <= 100:
+            raise PredictionError(f"guess={shown(guess)} is not offered. Choose one of: {offered}.")
+        whole = isinstance(confidence, Integral) and not isinstance(confidence, bool)
+        if not whole or not self.chance <= confidence <= 100:
             raise PredictionError(
-                f"confidence={confidence} must lie between {self.chance} (a blind guess) "
-                "and 100 (certain)."
+                f"confidence={shown(confidence)} must lie between {self.chance} (a blind guess) and 100 (certain), "
+                "and be a whole number."
             )
+        confidence = int(confidence)
         question = {"question": self.question, "choices": list(self.choices)}
         with progress.entry("predictions", self.id) as kept:
             kept.clear()
@@ -78,9 +80,16 @@ class Prediction(anywidget.AnyWidget):
         with self.hold_sync():
             self.guess, self.confidence = guess, confidence
 
-    def _on_message(self, _: Any, content: Any, __: Any) -> None:
-        if isinstance(content, dict) and content.get("kind") == "commit":
-            self.commit(str(content.get("guess")), int(content.get("confidence", 0)))
+    def answer(self, message: object) -> dict[str, Any]:
+        """The reply to a message of the page: what is wrong with the guess, or nothing once it is kept."""
+        content = message if isinstance(message, dict) else {}
+        try:
+            if content.get("kind") != "commit":
+                raise PredictionError("A message needs the kind commit, a guess and a confidence.")
+            self.commit(content.get("guess"), content.get("confidence"))
+        except Exception as trouble:  # whatever it is: a page that hears nothing waits for ever
+            return {"problem": in_words(trouble)}
+        return {"problem": ""}
 
     def __repr__(self) -> str:
         if self.guess:
@@ -111,6 +120,7 @@ def predict(
     """
     if len(choices) < 2 or len(set(choices)) != len(choices):
         raise PredictionError(f"{id}: give at least two different choices, not {list(choices)}.")
+    kernels.tell_once()  # every lesson begins with a guess, and has taken little memory by then
     card = Prediction(id, question, choices)
     _asked[id] = tuple(choices)
     if guess is not None:
@@ -130,7 +140,7 @@ def reveal(id: str, outcome: str | float, bounds: Sequence[float] = ()) -> Note:
         PredictionError: when the outcome is none of the choices of that question.
     """
     kept = progress.read("predictions").get(id)
-    if kept is None:
+    if kept is None or not {"guess", "confidence", "choices"} <= kept.keys():
         said = _choice(id, outcome, bounds, _asked[id]) if id in _asked else _plain(outcome)
         return Note(f"It came out as: {said}.", ("You made no guess, so nothing is scored.",))
     right = _choice(id, outcome, bounds, kept["choices"])

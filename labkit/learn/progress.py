@@ -17,12 +17,21 @@ from typing import Any, Literal, get_args
 
 import platformdirs
 
+from labkit.errors import UNREADABLE
 from labkit.runtime import write_atomic
 
 Drawer = Literal["predictions", "quizzes", "exercises", "seals"]
 Record = dict[str, dict[str, dict[str, Any]]]
 
 _VERSION = 1
+# What labkit itself keeps under these names; in a quiz's entry the names are its questions, and the values are text.
+_KINDS: dict[str, type] = {
+    **dict.fromkeys(("question", "guess", "outcome", "when", "run", "recipe"), str),
+    **dict.fromkeys(("confidence", "attempts", "hints", "seed", "correct", "count"), int),
+    "choices": list,
+    "solved": bool,
+    "told": dict,
+}
 _one_at_a_time = RLock()  # widget callbacks and cells run in different threads
 
 
@@ -59,7 +68,10 @@ def _load() -> Record:
         return _understood(json.loads(file.read_text(encoding="utf-8")))
     except (FileNotFoundError, NotADirectoryError):
         return _understood({"version": _VERSION})
-    except ValueError as problem:  # not UTF-8, not JSON, or not ours
+    except OSError as problem:  # a folder, or a file of somebody else's: it stays as it is
+        _not_kept(problem)
+        return _understood({"version": _VERSION})
+    except UNREADABLE as problem:  # not UTF-8, not JSON, or not ours
         aside = _set_aside(file)
         warnings.warn(
             f"Your progress file {file} could not be read ({problem}). "
@@ -76,7 +88,19 @@ def _understood(content: Any) -> Record:
     for drawer in drawers.values():
         if not isinstance(drawer, dict) or not all(isinstance(e, dict) for e in drawer.values()):
             raise ValueError("its entries are damaged")
-    return drawers
+    return {
+        name: {id: _sound(entry) for id, entry in drawer.items()}
+        for name, drawer in drawers.items()
+    }
+
+
+def _sound(entry: dict[str, Any]) -> dict[str, Any]:
+    """The entry without values of a wrong kind, which count as if they had never been kept."""
+    return {name: value for name, value in entry.items() if _is_sound(value, _KINDS.get(name))}
+
+
+def _is_sound(value: object, kind: type | None) -> bool:
+    return kind is None or (isinstance(value, kind) and isinstance(value, bool) == (kind is bool))
 
 
 def _set_aside(file: Path) -> Path:
@@ -93,7 +117,11 @@ def _save(record: Record) -> None:
     try:
         write_atomic(path(), content.encode())
     except OSError as problem:
-        warnings.warn(
-            f"Progress was not saved ({problem}). Set LABKIT_PROGRESS to a file you may write.",
-            stacklevel=4,
-        )
+        _not_kept(problem)
+
+
+def _not_kept(problem: OSError) -> None:
+    warnings.warn(
+        f"Progress was not saved ({problem}). Set LABKIT_PROGRESS to a file you may read and write.",
+        stacklevel=5,
+    )

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from labkit.errors import LabkitError
+from labkit.errors import UNREADABLE, LabkitError
 
 LETTERS = "abcd"
 _HERE = Path(__file__).parent / "quizzes"
@@ -103,7 +103,7 @@ def read(text: str) -> tuple[Question, ...]:
     try:
         tables = tomllib.loads(text)
         asked = tuple(_question(**table) for table in tables.pop("question", ()))
-    except (tomllib.TOMLDecodeError, TypeError, ValueError, AttributeError) as problem:
+    except UNREADABLE as problem:
         raise QuizError(str(problem)) from problem
     if tables:
         raise QuizError(f"{', '.join(tables)} means nothing here, only [[question]] does.")

@@ -2,7 +2,7 @@
 // screen reader work as everywhere else. All text comes from Python and is set as text, never as markup. The answer is
 // shown at once, whatever the kernel is doing; the kernel keeps the first choice and tells all views of it.
 //
-// Message  choose {question, option}: places, counted from 0.
+// Message  choose {question, option}: places, counted from 0  ->  {problem}: why it was not kept, or nothing
 
 const NONE = -1;
 const LETTERS = "abcd";
@@ -58,7 +58,9 @@ function render({ model, el }) {
   const places = { first: [...model.get("first")], latest: [...model.get("latest")] };
   const asked = model.get("questions").map((question, at) => new Asked(question, at + 1, (place) => choose(at, place)));
   const score = element("p", { className: "labkit-quiz-score" });
-  const card = element("div", { className: "labkit-quiz" }, ...asked.map((one) => one.root), score);
+  const trouble = element("p", { className: "labkit-quiz-score" });
+  trouble.setAttribute("role", "alert");
+  const card = element("div", { className: "labkit-quiz" }, ...asked.map((one) => one.root), score, trouble);
 
   const show = () => {
     asked.forEach((one, at) => one.show(places.first[at], places.latest[at]));
@@ -79,10 +81,17 @@ function render({ model, el }) {
   };
   // JupyterLab's shortcuts would take the keys that press a button.
   el.addEventListener("keydown", (event) => event.stopPropagation());
+  const answered = ({ problem }) => {
+    trouble.textContent = problem;
+  };
   model.on("change:first", told);
+  model.on("msg:custom", answered);
   show();
   el.append(card);
-  return () => model.off("change:first", told);
+  return () => {
+    model.off("change:first", told);
+    model.off("msg:custom", answered);
+  };
 }
 
 export default { render };

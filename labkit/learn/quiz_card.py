@@ -7,28 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
-import anywidget
 import traitlets
 
+from labkit.errors import shown
 from labkit.learn import progress
 from labkit.learn.note import said
 from labkit.learn.questions import LETTERS, Question, QuizError, load
+from labkit.show.console_wire import in_words
+from labkit.show.panel import Panel, beside
 
-_HERE = Path(__file__).parent
 _NONE = -1  # the place of an option that was not chosen
 
 
-class Quiz(anywidget.AnyWidget):
+class Quiz(Panel):
     """The card with a lesson's questions; text, and HTML that folds, where there is no front-end.
 
     `first` and `latest` hold the place of an option for each question, -1 where none was chosen.
     """
 
-    _esm = _HERE / "quiz_card.js"
-    _css = _HERE / "quiz_card.css"
+    _esm = beside(__file__, "quiz_card.js")
+    _css = beside(__file__, "quiz_card.css")
     lesson = traitlets.Unicode().tag(sync=True)
     questions = traitlets.List(traitlets.Dict()).tag(sync=True)
     first = traitlets.List(traitlets.Int()).tag(sync=True)
@@ -44,7 +44,7 @@ class Quiz(anywidget.AnyWidget):
             first=first,
             latest=first,
         )
-        self.on_msg(self._on_message)
+        self.on_msg(lambda _, message, __: self.send(self.reply(message)))
 
     @property
     def right(self) -> int:
@@ -57,10 +57,12 @@ class Quiz(anywidget.AnyWidget):
         Raises:
             QuizError: for a question or an option that is not there.
         """
-        if question not in range(len(self.asked)):
-            raise QuizError(f"Question {question + 1} is none of the {len(self.asked)} questions.")
+        if type(question) is not int or question not in range(len(self.asked)):
+            raise QuizError(
+                f"Question {shown(question)} is none of the {len(self.asked)}, which are counted from 0."
+            )
         chosen = self.asked[question]
-        if option not in range(len(chosen.options)):
+        if type(option) is not int or option not in range(len(chosen.options)):
             letters = ", ".join(LETTERS[: len(chosen.options)])
             raise QuizError(f"Question {question + 1} has the options {letters}. Choose one.")
         if self.first[question] == _NONE:
@@ -97,16 +99,18 @@ class Quiz(anywidget.AnyWidget):
             )
         return number - 1, letters.index(letter.lower())
 
-    def _on_message(self, _: Any, content: Any, __: Any) -> None:
-        """A choice of the page. What a page of ours does not send is nobody's choice."""
-        if not isinstance(content, dict) or content.get("kind") != "choose":
-            return
-        question, option = content.get("question"), content.get("option")
-        if type(question) is int and type(option) is int:
-            try:
-                self.choose(question, option)
-            except QuizError:
-                return
+    def reply(self, message: object) -> dict[str, Any]:
+        """The reply to a message of the page: what is wrong with the choice, or nothing once it is kept."""
+        content: Mapping[str, Any] = message if isinstance(message, dict) else {}
+        try:
+            if content.get("kind") != "choose":
+                raise QuizError("A message needs the kind choose, a question and an option.")
+            self.choose(content["question"], content["option"])
+        except KeyError as missing:
+            return {"problem": f"A choice needs {missing}, the place counted from 0."}
+        except Exception as trouble:  # whatever it is: a page that hears nothing waits for ever
+            return {"problem": in_words(trouble)}
+        return {"problem": ""}
 
     def __repr__(self) -> str:
         asked = "\n".join(self._told(number) for number in range(len(self.asked)))

@@ -23,6 +23,8 @@ from labkit.tuning.prefix import fingerprint
 if TYPE_CHECKING:
     from labkit.tuning import Evaluation, Run
 
+KEPT = ("when", "run", "correct", "count")
+
 
 @dataclass(frozen=True, eq=False)
 class Sealed:
@@ -42,8 +44,8 @@ class Sealed:
 
         Read from the progress file each time, so that every notebook of this learner knows.
         """
-        kept = progress.read("seals").get(self.key)
-        return {name: kept[name] for name in ("when", "run", "correct", "count")} if kept else None
+        kept = progress.read("seals").get(self.key, {})
+        return {name: kept[name] for name in KEPT} if _is_whole(kept) else None
 
     def open(self, run: Run) -> Evaluation:
         """Judge the run that was chosen. The same run may be asked again, as a notebook is run again; no other may.
@@ -61,13 +63,13 @@ class Sealed:
             )
         recipe = _recipe(run)
         with progress.entry("seals", self.key) as kept:
-            if kept and kept["recipe"] != recipe:
+            if _is_whole(kept) and kept.get("recipe") != recipe:
                 raise SealError(
                     f"The test split was {_told(kept)}. It has done its work and cannot judge {run.name!r} too: "
                     "whoever tries several runs on it chooses by it. Report that number, or collect new test samples."
                 )
             found = replace(run.evaluate(self._test), split="test")
-            if not kept:
+            if not _is_whole(kept):
                 kept.update(
                     recipe=recipe,
                     when=datetime.now().isoformat(timespec="minutes"),
@@ -102,6 +104,11 @@ def _told(opened: Mapping[str, Any]) -> str:
     day, _, time = str(opened["when"]).partition("T")
     result = f"{opened['correct']} of {opened['count']} were right"
     return f"opened on {day} at {time} for the run {opened['run']!r}, and {result}"
+
+
+def _is_whole(kept: Mapping[str, Any]) -> bool:
+    """Whether the progress file says that a seal was opened; half an entry says nothing that could be read."""
+    return all(name in kept for name in KEPT)
 
 
 def _recipe(run: Run) -> str:

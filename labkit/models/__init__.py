@@ -5,20 +5,6 @@ fresh network each time. This room may use torch, torchvision and `labkit.runtim
 that its own pre-training reads.
 """
 
-from labkit.models.backbone import Backbone, backbones, load_backbone
-from labkit.models.card import Card, Measure
-from labkit.models.files import read_weights, save_weights
-from labkit.models.staging import Normalize, Staged, cut
+from labkit import lazy
 
-__all__ = [
-    "Backbone",
-    "Card",
-    "Measure",
-    "Normalize",
-    "Staged",
-    "backbones",
-    "cut",
-    "load_backbone",
-    "read_weights",
-    "save_weights",
-]
+lazy.attach(__name__)

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import pandas as pd
 from torch import Tensor, nn
 
 from labkit import runtime
@@ -19,6 +18,9 @@ from labkit.models.card import Card
 from labkit.models.files import State, read_weights, refuse_another_network, sha256
 from labkit.models.resnet10 import ResNet10
 from labkit.models.staging import Staged, cut
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Factory = Callable[[int], nn.Module]
 Weights = Literal["pretrained"] | Path | str | None
@@ -153,6 +155,8 @@ def load_backbone(name: str, weights: Weights = "pretrained") -> Backbone:
 def backbones() -> pd.DataFrame:
     """The backbones by name: their parameters in millions, the data they learned from, and whether the weights are
     here. Most of torchvision's other networks load by name as well."""
+    import pandas as pd
+
     cards = [Card.read(FOLDER / f"{file}.json") for file in SHIPPED.values()]
     cards += [published.card(name) for name in OFFICIAL]
     here = ["shipped"] * len(SHIPPED)

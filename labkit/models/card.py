@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from labkit.errors import WeightsError
+from labkit.errors import UNREADABLE, WeightsError
 from labkit.runtime import wilson
 
 STUDENT = {3: 4.303, 5: 2.776, 10: 2.262, 20: 2.093}  # 97.5 % quantile of t for so many repetitions
@@ -79,7 +79,7 @@ class Card:
             content["classes"] = tuple(content["classes"])
             content["measures"] = tuple(Measure(**measure) for measure in content["measures"])
             return cls(**content)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, *UNREADABLE) as error:
             known = ", ".join(item.name for item in fields(cls))
             raise WeightsError(
                 f"{path} cannot be read as the card of a weights file ({error}). A card is JSON with {known}."

@@ -1,24 +1,27 @@
-"""torchvision's networks by name, with the weights that torchvision publishes and checksums it publishes with them."""
+"""torchvision's networks by name, with the weights that torchvision publishes and checksums it publishes with them.
+
+torchvision is imported where it is used: it takes seconds, and the shipped networks do without it.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 from urllib.request import urlopen
 
 import torch
-import torchvision
 from torch import nn
-from torchvision.models import WeightsEnum, get_model, get_model_weights
-from tqdm.auto import tqdm
 
 from labkit import runtime
 from labkit.errors import WeightsError
 from labkit.models.card import Card, Measure
 from labkit.models.files import sha256
 from labkit.models.staging import Normalize, Staged, cut
+
+if TYPE_CHECKING:
+    from torchvision.models import WeightsEnum
 
 FAMILIES = (
     "resnet",
@@ -35,18 +38,23 @@ TIMEOUT = 20  # seconds without a byte before we call a host unreachable
 
 def names() -> list[str]:
     """The networks of torchvision that labkit can cut into stages."""
-    everything = torchvision.models.list_models(module=torchvision.models)
-    return [name for name in everything if name.startswith(FAMILIES)]
+    from torchvision import models
+
+    return [name for name in models.list_models(module=models) if name.startswith(FAMILIES)]
 
 
 def weights_of(name: str) -> WeightsEnum:
     """The weights that torchvision recommends for a network, with their address and description."""
+    from torchvision.models import get_model_weights
+
     return get_model_weights(name).DEFAULT
 
 
 def factory(name: str, num_classes: int) -> Staged:
     """A network with random weights in stages. Its head is a plain linear layer, whatever torchvision would do:
     some of its heads start at zero, others very small, and then backbones could not be compared."""
+    from torchvision.models import get_model
+
     net = cut(get_model(name, weights=None, num_classes=num_classes), _normalize(name))
     for module in net[-1].modules():
         if isinstance(module, nn.Linear):
@@ -73,6 +81,8 @@ def load(name: str) -> dict[str, torch.Tensor]:
             f"{path} is not the file that torchvision published: its SHA-256 does not begin with "
             f"{_digest(weights)}. Delete it and load {name} again."
         )
+    from torchvision.models import get_model
+
     model = get_model(name, weights=None, num_classes=len(weights.meta["categories"]))
     model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     return cut(model).state_dict()
@@ -97,6 +107,8 @@ def _digest(weights: WeightsEnum) -> str:
 def _fetch(name: str, weights: WeightsEnum, path: Path) -> None:
     if runtime.is_offline():
         raise _unavailable(name, weights, path, "LABKIT_OFFLINE says that there is no network")
+    from tqdm.auto import tqdm
+
     try:
         with urlopen(weights.url, timeout=TIMEOUT) as response:
             total = int(response.headers.get("Content-Length", 0)) or None

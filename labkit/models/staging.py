@@ -10,16 +10,32 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models import ResNet, VisionTransformer
 
 from labkit.errors import BackboneError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# A family is known by its parts, not by its class: the shipped networks then need no torchvision, which takes seconds.
+RESNET = (
+    "conv1",
+    "bn1",
+    "relu",
+    "maxpool",
+    "layer1",
+    "layer2",
+    "layer3",
+    "layer4",
+    "avgpool",
+    "fc",
+)
+TRANSFORMER = ("conv_proj", "class_token", "encoder", "heads")
+PYRAMID = ("features", "avgpool", "classifier")
 
 
 class Staged(nn.Sequential):
@@ -55,19 +71,20 @@ def cut(model: nn.Module, normalize: Normalize | None = None) -> Staged:
     Raises BackboneError for an architecture that labkit does not know how to cut.
     """
     normalize = normalize or Normalize()
-    if isinstance(model, ResNet):
-        return _cut_resnet(model, normalize)
-    if isinstance(model, VisionTransformer):
-        return _cut_transformer(model, normalize)
-    if all(hasattr(model, part) for part in ("features", "avgpool", "classifier")):
-        return _cut_pyramid(model, normalize)
+    for parts, cut_family in (
+        (RESNET, _cut_resnet),
+        (TRANSFORMER, _cut_transformer),
+        (PYRAMID, _cut_pyramid),
+    ):
+        if all(hasattr(model, part) for part in parts):
+            return cut_family(model, normalize)
     raise BackboneError(
         f"labkit cannot cut a {type(model).__name__} into stages. Write a factory whose children are the stages "
         "and use labkit.Backbone.from_module(factory, stages, name=...)."
     )
 
 
-def _cut_resnet(model: ResNet, normalize: Normalize) -> Staged:
+def _cut_resnet(model: Any, normalize: Normalize) -> Staged:
     stem = [
         ("normalize", normalize),
         ("conv1", model.conv1),
@@ -107,7 +124,7 @@ def _halves(block: nn.Module) -> bool:
     return any(stride != (1, 1) for stride in strides)
 
 
-def _cut_transformer(model: VisionTransformer, normalize: Normalize) -> Staged:
+def _cut_transformer(model: Any, normalize: Normalize) -> Staged:
     blocks: list[tuple[str, nn.Module]] = [
         (f"block{i}", block) for i, block in enumerate(model.encoder.layers, start=1)
     ]
@@ -127,7 +144,7 @@ class Tokens(nn.Module):
     trained on, the learned positions are interpolated, as in section 3.2 of the paper.
     """
 
-    def __init__(self, model: VisionTransformer) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.conv_proj = model.conv_proj
         self.class_token = model.class_token

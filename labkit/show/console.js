@@ -1448,11 +1448,21 @@ function share(link) {
   });
   const given = h("input", { type: "text", hook: "paste-line", autocomplete: "off", spellcheck: "false", placeholder: "a line from another learner" });
   const theirs = field("Open a shared run", given, { hook: "paste-error" });
+  // A line that needs a download is opened by a second press, of a button that says so; another line asks anew.
+  let asked = null;
+  const ask = (line) => {
+    asked = line;
+    setText(open, line === null ? "Open" : "Download and open");
+  };
   const open = button("Open", "paste-open", async () => {
-    const { ok } = await act(link, theirs.error, "paste", { line: given.value }, given);
+    const line = given.value;
+    const { ok, value } = await act(link, theirs.error, "paste", { line, download: line === asked }, given);
+    if (value === "download") given.removeAttribute("aria-invalid"); // a question, and no mistake
+    ask(value === "download" && given.value === line ? line : null);
     if (ok) given.value = "";
   });
-  given.addEventListener("keydown", (event) => event.key === "Enter" && open.click());
+  given.addEventListener("input", () => asked !== null && ask(null));
+  given.addEventListener("keydown", (event) => event.key === "Enter" && (asked === null ? open.click() : open.focus()));
   line.after(h("span", { class: "lk-line" }, copy, note));
   given.after(h("span", { class: "lk-line" }, open));
   const update = (story) => offer(copy, refusal(story, "share"));

@@ -7,18 +7,14 @@ on its own: it answers, in the thread in which it was asked, which is what keeps
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
-
-import anywidget
 
 from labkit.errors import CommandError
 from labkit.show.console_session import Session
-from labkit.show.console_wire import answer_quietly, answer_where_asked
+from labkit.show.console_wire import answer_loudly, answer_quietly, answer_where_asked
+from labkit.show.panel import Panel, beside, shown_here
 from labkit.tuning import Run
 from labkit.tuning.engine import Engine
-
-HERE = Path(__file__).parent
 
 
 def console(run: Engine | Sequence[Engine], autostart: bool = False) -> Console:
@@ -42,11 +38,11 @@ def console(run: Engine | Sequence[Engine], autostart: bool = False) -> Console:
     return panel
 
 
-class Console(anywidget.AnyWidget):
+class Console(Panel):
     """The panel. `run` is the run its controls act on, `runs` the whole family, branches made in the panel too."""
 
-    _esm = HERE / "console.js"
-    _css = HERE / "console.css"
+    _esm = beside(__file__, "console.js")
+    _css = beside(__file__, "console.css")
 
     def __init__(self, session: Session) -> None:
         super().__init__()
@@ -72,22 +68,39 @@ class Console(anywidget.AnyWidget):
 
     def _ipython_display_(self, **_: Any) -> None:
         """Show the panel so that its still picture can be brought up to date while no browser watches."""
-        from IPython import get_ipython
         from IPython.display import display
 
+        if self.comm is None:
+            display({"text/plain": f"{self!r}, closed"}, raw=True)
+            return
         data, metadata = self._repr_mimebundle_()
-        shell = get_ipython()
-        if self._still is None and shell is not None:
-            shell.events.register("post_run_cell", lambda *_: self._redraw())
         self._still = display(data, metadata=metadata, raw=True, display_id=True)
         self._drawn = self._told()
 
-    def _redraw(self) -> None:
+    def after_cell(self) -> None:
         """After a cell that trained: a notebook that is executed without a browser keeps what it came to."""
-        if not self._session.prober.ever_watched and self._told() > self._drawn:
+        unseen = self._still is not None and not self._session.prober.ever_watched
+        if unseen and self._told() > self._drawn:
             data, metadata = self._repr_mimebundle_()
             self._still.update(data, metadata=metadata, raw=True)
             self._drawn = self._told()
+
+    def close(self) -> None:
+        """End the panel and all that it does for its page. The runs go on as they are."""
+        if self.comm is not None:
+            self._session.close()
+            answer_loudly(self.comm)
+        super().close()
+
+    def give_way(self) -> None:
+        """Its place on the page is taken: runs that no other console shows pause, as nobody can do it any more."""
+        shown = shown_here()
+        others = [panel for panel in shown.panels() if isinstance(panel, Console)] if shown else []
+        seen = {run for panel in others if panel is not self for run in panel.runs}
+        for run in set(self.runs) - seen:
+            if run.status == "running":
+                run.submit("pause")
+        self.close()
 
     def _told(self) -> int:
         return sum(len(run.journal) for run in self.runs)

@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 from labkit.errors import CommandError, LabkitError
-from labkit.tuning import Run
+from labkit.tuning import Run, resting
 from labkit.tuning.finder import Finder
 
 SECONDS = 10.0  # a test may take: longer than that nobody watches a slider stand still
@@ -58,5 +58,6 @@ class RateSearch:
             version = (self.result["version"] if self.result else 0) + 1
             self.result = {"version": version, "run": identity, **(said or {})}
             self.progress = None
+            resting.make_room(run)
             if go_on and run.status == "paused":
                 run.submit("resume")

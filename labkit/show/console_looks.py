@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from labkit.errors import CommandError, LabkitError
 from labkit.models import origin
 from labkit.show.strip import has_images
-from labkit.tuning import Run
+from labkit.tuning import Run, resting
 
 SHARE = 0.2  # of training time that a figure which was asked for may cost
 WORDS = 1500  # characters of a text that travels
@@ -126,12 +126,15 @@ class Looks:
             return
         began = time.monotonic()
         still = run if "branch" in run.refuses else run.branch()  # drawn at leisure
+        step = still.step_number
         address, words, error = self._drawn(name, still)
         self._due = time.monotonic() + (time.monotonic() - began) / SHARE
         self._seen = now
+        del still
+        resting.make_room(run)  # a figure leaves a good deal behind
         version = self.figure[0] + 1
         self.figure = (version, address)
-        about = {"version": version, "run": identity, "name": name, "step": still.step_number}
+        about = {"version": version, "run": identity, "name": name, "step": step}
         self.result = {**about, "words": words[:WORDS], "error": error[:WORDS]}
 
     def _drawn(self, name: str, run: Run) -> tuple[str, str, str]:

@@ -7,6 +7,7 @@ so long that training loses at most `SHARE` of its time; where nobody watches, i
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from typing import Any
@@ -65,6 +66,12 @@ class Prober:
         self.expected, self.sentence = _expected(run), sentence(run)
         self._due = 0.0
         self._probe(run, identity, owner)
+
+    def stop(self) -> None:
+        """Nobody watches any more: the thread ends with the look it is at."""
+        with self._door:
+            self._watched = -math.inf
+        self._news.set()
 
     @property
     def ever_watched(self) -> bool:

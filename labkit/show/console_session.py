@@ -16,10 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from labkit.errors import CommandError, LabkitError, PlanError
+from labkit.errors import CommandError, DownloadError, PlanError, shown
 from labkit.show.console_finder import RateSearch
 from labkit.show.console_looks import looks_of
 from labkit.show.console_probe import Prober
+from labkit.show.console_wire import SENT_BACK, in_words, sendable, sent_back
 from labkit.show.strip import has_images, thumbnail
 from labkit.tuning import (
     CommandApplied,
@@ -37,6 +38,7 @@ from labkit.tuning import (
     gradual,
     partial,
 )
+from labkit.tuning.plans import check_seed
 
 DELTA_BYTES = 8000  # a delta never grows beyond this
 EVENTS_A_POLL = 500  # journal entries read in one handler, so that it holds its lock for well under a millisecond
@@ -62,8 +64,8 @@ def number(value: float) -> str:
 
 
 def clip(text: object, length: int = NAME) -> str:
-    """A text of bounded length, cut in the middle, because file names differ at the end."""
-    whole = str(text)
+    """A text of bounded length that can be sent, cut in the middle, because file names differ at the end."""
+    whole = sendable(text if isinstance(text, str) else shown(text))
     half = (length - 1) // 2
     return whole if len(whole) <= length else f"{whole[:half]}…{whole[-half:]}"
 
@@ -229,11 +231,16 @@ class Session:
         """Bring what a look tells of the active run up to date, in this thread."""
         self.prober.look_now(self.run, self._active, self._owner(self.run))
 
+    def close(self) -> None:
+        """Nobody asks any more: end what looks at the runs."""
+        self.rate_search.stop()
+        self.prober.stop()
+
     # ------------------------------------------------------------ messages
 
     def answer(self, message: object) -> Message:
         """The reply to a message. A message that makes no sense gets an error as its reply, never an exception."""
-        client = message.get("client") if isinstance(message, dict) else None
+        client = sent_back(message.get("client")) if isinstance(message, dict) else None
         try:
             kind = message.get("kind") if isinstance(message, dict) else None
             handlers = {
@@ -245,8 +252,8 @@ class Session:
             if not isinstance(message, dict) or not isinstance(kind, str) or kind not in handlers:
                 raise CommandError(f"A message needs a kind, one of {', '.join(handlers)}.")
             return {"client": client, **handlers[kind](message)}
-        except LabkitError as error:
-            return {"client": client, "kind": "error", "error": clip(error, TEXT)}
+        except Exception as trouble:  # whatever it is: a page that hears nothing waits for ever
+            return {"client": client, "kind": "error", "error": clip(in_words(trouble), TEXT)}
 
     def _poll(self, message: Message) -> Message:
         names = ("since", "probes", "finder", "look")
@@ -254,10 +261,10 @@ class Session:
         with self._lock:
             unread = self._read_journals()
             if since > len(self._tape):
-                raise CommandError(f"since={since} is beyond the {len(self._tape)} points.")
+                raise CommandError(f"since={clip(since)} is beyond the {len(self._tape)} points.")
             if message.get("hidden") is not True:
                 self.prober.look(self.run, self._active, self._owner(self.run))
-            reply = {"kind": "delta", "n": message.get("n"), "since": since}
+            reply: Message = {"kind": "delta", "n": sent_back(message.get("n")), "since": since}
             reply |= self._state_unless(message.get("known"))
             probes = self.prober.result
             if probes is not None and probes["version"] != seen:
@@ -344,9 +351,10 @@ class Session:
         if key not in self._pictures:
             owner, _, number = key.partition(":")
             split: Any = self._members[owner].run.data.valid if owner in self._members else ()
-            if not has_images(split) or not number.isdecimal() or int(number) >= len(split):
+            place = int(number) if number.isdecimal() and len(number) < 10 else len(split)
+            if not has_images(split) or place >= len(split):
                 raise CommandError(f"There is no picture {clip(key)!r}.")
-            self._pictures[key] = thumbnail(split.images[int(number)])
+            self._pictures[key] = thumbnail(split.images[place])
         return self._pictures[key]
 
     # ------------------------------------------------------------ commands
@@ -354,8 +362,10 @@ class Session:
     def _command(self, message: Message) -> Message:
         """Carry a command out, or accept it; the same command sent again gets the same answer."""
         identity = message.get("id")
-        if not isinstance(identity, str):
-            raise CommandError("A command needs an id, a text that no other command has.")
+        if not isinstance(identity, str) or identity != sent_back(identity):
+            raise CommandError(
+                f"A command needs an id, a text of up to {SENT_BACK} characters that no other command has."
+            )
         with self._door:
             if identity not in self._answers:
                 self._answers[identity] = self._carry_out(identity, message)
@@ -367,15 +377,18 @@ class Session:
         command = message.get("command")
         ack: Message = {"kind": "ack", "id": identity, "ok": True}
         try:
-            args = message.get("args") or {}
-            if command not in COMMANDS or not isinstance(args, dict):
+            args = {} if message.get("args") is None else message["args"]
+            if not isinstance(command, str) or command not in COMMANDS:
                 known = ", ".join(COMMANDS)
                 raise CommandError(f"The console cannot {clip(command)!r}. It takes {known}.")
+            if not isinstance(args, dict):
+                raise CommandError(f"{command} takes arguments by name, not {clip(args)}.")
             if command in self.run.refuses:
                 raise CommandError(self.run.refuses[command])
             ack |= COMMANDS[command](self, args, identity) or {}
-        except (LabkitError, TypeError, ValueError) as error:
-            ack |= {"ok": False, "error": clip(error, TEXT), "type": type(error).__name__}
+        except Exception as trouble:  # whatever it is, the page that waits for this command is told
+            error = clip(in_words(trouble), TEXT)
+            ack |= {"ok": False, "error": error, "type": type(trouble).__name__}
         return ack
 
     def _submit(self, kind: str, args: Mapping[str, Any]) -> Message:
@@ -391,20 +404,23 @@ class Session:
 
     def _look(self, args: Mapping[str, Any]) -> None:
         """Draw another figure of the run that is shown, or none."""
-        self.prober.looks.choose(str(args.get("name", "")), self.run)
+        self.prober.looks.choose(clip(args.get("name", "")), self.run)
 
     def _select(self, args: Mapping[str, Any]) -> None:
         chosen = args.get("run")
-        if chosen not in self._members:
+        if not isinstance(chosen, str) or chosen not in self._members:
             known = ", ".join(self._members)
             raise CommandError(f"There is no run {clip(chosen)!r}. There are {known}.")
-        self._activate(str(chosen))
+        self._activate(chosen)
 
     def _rename(self, args: Mapping[str, Any]) -> None:
-        member, name = self._members.get(str(args.get("run"))), str(args.get("name", "")).strip()
-        if member is None or not 0 < len(name) <= NAME:
+        chosen, name = args.get("run"), args.get("name")
+        member = self._members.get(chosen) if isinstance(chosen, str) else None
+        if member is None:
+            raise CommandError(f"There is no run {clip(chosen)!r} to give a name.")
+        if not isinstance(name, str) or not 0 < len(name.strip()) <= NAME:
             raise CommandError(f"A name has 1 to {NAME} characters.")
-        member.run.name = name
+        member.run.name = sendable(name.strip())
 
     def _share(self) -> Message:
         return {"value": self.run.to_line()}
@@ -418,34 +434,38 @@ class Session:
         go_on = self.run.status == "running"
 
         def work() -> None:
-            error = None
+            error, ask = None, False
             try:
                 with self._desk:
                     self._adopt(make(), go_on)
             except Exception as trouble:  # a thread has nobody to raise to: the panel tells it
-                error = clip(trouble if isinstance(trouble, LabkitError) else repr(trouble), TEXT)
+                error, ask = clip(in_words(trouble), TEXT), isinstance(trouble, DownloadError)
             with self._lock:
-                self._tape.add(["o", identity, error])
+                self._tape.add(
+                    ["o", identity, error, "download"] if ask else ["o", identity, error]
+                )
 
         threading.Thread(target=work, name="labkit-desk", daemon=True).start()
         return {"pending": True}
 
     def _branch(self, args: Mapping[str, Any], identity: str) -> Message:
         run, step, name = self.run, args.get("step"), args.get("name")
+        if name is not None and not isinstance(name, str):
+            raise CommandError(f"A name has 1 to {NAME} characters, and {clip(name)} has none.")
         return self._slowly(identity, lambda: run.branch(step=step, name=name and clip(name)))
 
     def _plan(self, args: Mapping[str, Any], identity: str) -> Message:
-        parent, seed = self.run, args.get("seed", self.run.seed)
-        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-            raise PlanError(f"seed={seed!r} must be a whole number from 0 on.")
-        plan = preset(str(args.get("preset")), parent)
+        parent, seed = self.run, check_seed(args.get("seed", self.run.seed))
+        plan = preset(clip(args.get("preset")), parent)
         return self._slowly(
             identity, lambda: Run(parent.net, parent.data, plan, seed, budget=parent.budget)
         )
 
     def _paste(self, args: Mapping[str, Any], identity: str) -> Message:
-        line = str(args.get("line", ""))
-        return self._slowly(identity, lambda: Run.from_line(line))
+        line, download = args.get("line"), args.get("download") is True
+        if not isinstance(line, str):
+            raise CommandError("A shared run is one line of text. Copy it again, whole.")
+        return self._slowly(identity, lambda: _opened(line, download))
 
     def _adopt(self, run: Run, go_on: bool) -> None:
         """Take a new run into the family and turn the controls to it."""
@@ -469,6 +489,14 @@ class Session:
         if chosen != self._active and before.status == "running":
             before.submit("pause")
         self._active = chosen
+
+
+def _opened(line: str, download: bool) -> Run:
+    """The run of a shared line. Where it needs a download, the question is put in words for the page."""
+    try:
+        return Run.from_line(line, download)
+    except DownloadError as question:
+        raise DownloadError(f"{question.what} Press Download and open, or leave it.") from question
 
 
 def _whole(message: Message, name: str) -> int:

@@ -8,24 +8,25 @@ in memory, goes to disk beyond that, and where neither has room a run simply com
 
 from __future__ import annotations
 
-import os
 import tempfile
 import threading
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from labkit import runtime
+from labkit.tuning.resting import mapped
 
 Values = tuple[Tensor, ...]  # what passes from one stage to the next, one row a sample
 Place = Literal["memory", "disk"]
 
-MEMORY_SHARE, MEMORY_MOST = 8, 512 * 2**20  # an eighth of what there is, and no more than this
+MEMORY_SHARE, MEMORY_MOST = 16, 96 * 2**20  # a sixteenth of what there is, and no more than this
+HALVED = 512 * 2**20  # bytes from which an entry is kept in 16 bits
 DISK_MOST, DISK_SHARE = 4 * 2**30, 4  # no more than this, nor than a quarter of what is free
 
 
@@ -143,6 +144,7 @@ class PrefixCache:
         self, memory: int | None = None, disk: int | None = None, folder: Path | None = None
     ) -> None:
         self._memory, self._disk, self._folder = memory, disk, folder
+        self._limit = HALVED if memory is None else memory
         self._entries: dict[Key, Entry] = {}
         self._clock = 0
         self._lock = threading.RLock()
@@ -152,8 +154,8 @@ class PrefixCache:
     def memory(self) -> int:
         """Bytes that may stay in memory."""
         if self._memory is None:
-            limit = runtime.memory_limit() or 4 * 2**30
-            self._memory = min(MEMORY_MOST, limit // MEMORY_SHARE)
+            there = runtime.memory_limit() or 4 * 2**30
+            self._memory = min(MEMORY_MOST, there // MEMORY_SHARE)
         return self._memory
 
     @property
@@ -182,7 +184,7 @@ class PrefixCache:
         with self._lock:
             if (known := self.find(key)) is not None:
                 return known
-            entry = Entry(count, first, self.memory)
+            entry = Entry(count, first, self._limit)
             if not self._make_room(entry, key):
                 self.refused += 1
                 return None
@@ -306,28 +308,10 @@ def _checksums(parts: Sequence[Tensor]) -> Tensor:
 
 
 def _mapped(shape: Sequence[int], dtype: torch.dtype, folder: Path) -> Tensor:
-    """A tensor that lies in a file nobody else can see, with its room taken at once.
-
-    Raises OSError where the disk has no room: better now than as a signal in the middle of a write.
-    """
-    import numpy as np
-
-    size = max(1, torch.Size(shape).numel() * dtype.itemsize)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(prefix="labkit-features-", dir=folder) as file:
-        _take_room(file, size)
-        raw: Any = np.memmap(file, dtype=np.uint8, mode="r+", shape=(size,))
-    return torch.from_numpy(raw).view(dtype)[: torch.Size(shape).numel()].view(*shape)
-
-
-def _take_room(file: Any, size: int) -> None:
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(file.fileno(), 0, size)
-        return
-    block = bytes(2**20)
-    for start in range(0, size, len(block)):
-        file.write(block[: min(len(block), size - start)])
-    file.flush()
+    """A tensor that lies in a file. Raises OSError where the disk has no room."""
+    count = torch.Size(shape).numel()
+    raw = mapped(max(1, count * dtype.itemsize), folder)
+    return raw.view(dtype)[:count].view(*shape)
 
 
 def _free(folder: Path) -> int:

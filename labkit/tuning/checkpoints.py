@@ -78,7 +78,7 @@ def _block(size: int) -> np.ndarray:
 
 
 def _give_back(memory: np.ndarray) -> None:
-    spare = _spare[memory.nbytes]
+    spare = _spare.setdefault(memory.nbytes, [])
     if len(spare) < SPARE:
         spare.append(memory)
 
@@ -254,11 +254,12 @@ class CheckpointStore:
         store._kept = {kept: value for kept, value in self._kept.items() if kept <= step}
         return store
 
-    def rest(self) -> None:
+    def rest(self, small: int = SMALL) -> None:
         """The run is over for now: what only a way back needs, waits on disk, unless it is small."""
         for step in list(self._kept)[1:]:
-            if self._kept[step].own_bytes > SMALL:
+            if self._kept[step].own_bytes > small:
                 self._spool(step)
+        _spare.clear()
 
     def __len__(self) -> int:
         return len(self._kept)

@@ -12,7 +12,7 @@ from itertools import count
 from threading import Event as Flag
 from typing import Any
 
-from labkit.errors import CommandError, PlanError
+from labkit.errors import CommandError, PlanError, clipped, shown
 from labkit.tuning.plans import (
     Phase,
     Plan,
@@ -28,6 +28,18 @@ from labkit.tuning.plans import (
 )
 
 KINDS = ("set", "pause", "resume", "step", "rewind", "reset")
+# What can be set while a run trains, and what a value must be whatever the network and the data are.
+SETTABLE: dict[str, Callable[[Any], Any]] = {
+    "lr": check_lr,
+    "trainable_from": lambda depth: depth,
+    "lr_decay": check_lr_decay,
+    "batch_size": check_batch_size,
+    "weight_decay": check_weight_decay,
+    "hold": check_hold,
+    "rehearse": check_rehearse,
+    "augment": lambda level: level,
+    "epochs": check_epochs,
+}
 
 
 @dataclass(frozen=True)
@@ -128,37 +140,41 @@ class Settings:
 def check_command(kind: str, args: Mapping[str, Any], run: Any) -> dict[str, Any]:
     """The arguments of a command to a run, checked and in their plain form; raises the error that fits."""
     if kind not in KINDS:
-        raise CommandError(f"A run cannot {kind!r}. It takes {', '.join(KINDS)}.")
+        raise CommandError(f"A run cannot {shown(kind)}. It takes {', '.join(KINDS)}.")
     if kind == "set":
         return check_settings(args, run)
     if kind == "rewind":
         return {"step": _check_step(args)}
     if args:
-        raise CommandError(f"{kind} takes no arguments, but was given {', '.join(args)}.")
+        raise CommandError(f"{kind} takes no arguments, but was given {clipped(', '.join(args))}.")
     return {}
 
 
 def check_settings(args: Mapping[str, Any], run: Any) -> dict[str, Any]:
     """Settings by name, each checked against the network, data and plan of a run."""
-    stages, data = run.stages, run.data
-    checks: dict[str, Callable[[Any], Any]] = {
-        "lr": check_lr,
+    values, stages, data = check_values(args), run.stages, run.data
+    fits: dict[str, Callable[[Any], Any]] = {
         "trainable_from": lambda depth: resolve_depth(depth, stages),
-        "lr_decay": check_lr_decay,
-        "batch_size": lambda size: min(check_batch_size(size), max(2, len(data.train))),
-        "weight_decay": check_weight_decay,
-        "hold": check_hold,
+        "batch_size": lambda size: min(size, max(2, len(data.train))),
         "rehearse": lambda weight: check_rehearsal(weight, run.net, data, run.plan),
         "augment": lambda level: check_augment(level, data),
-        "epochs": check_epochs,
     }
-    unknown = set(args) - set(checks)
+    return {name: fits.get(name, lambda it: it)(value) for name, value in values.items()}
+
+
+def check_values(args: object) -> dict[str, Any]:
+    """Settings by name, as far as they can be judged before network and data are there."""
+    if not isinstance(args, Mapping):
+        raise CommandError(f"Settings have names, as in lr=1e-3, and {shown(args)} has none.")
+    unknown = [str(name) for name in args if name not in SETTABLE]
     if unknown or not args:
         wrong = (
-            f"{', '.join(sorted(unknown))} cannot be set" if unknown else "Nothing was given to set"
+            f"{clipped(', '.join(sorted(unknown)))} cannot be set"
+            if unknown
+            else "Nothing was given to set"
         )
-        raise CommandError(f"{wrong} while a run trains. These can: {', '.join(checks)}.")
-    return {name: checks[name](value) for name, value in args.items()}
+        raise CommandError(f"{wrong} while a run trains. These can: {', '.join(SETTABLE)}.")
+    return {name: SETTABLE[name](value) for name, value in args.items()}
 
 
 def check_augment(level: object, data: Any) -> str:
@@ -166,7 +182,7 @@ def check_augment(level: object, data: Any) -> str:
     offered = tuple(getattr(data, "augmentations", ("none",)))
     if not isinstance(level, str) or level not in offered:
         raise CommandError(
-            f"augment={level!r} is not offered by this data. It offers {', '.join(offered)}."
+            f"augment={shown(level)} is not offered by this data. It offers {', '.join(offered)}."
         )
     return level
 
@@ -200,6 +216,6 @@ def _check_step(args: Mapping[str, Any]) -> int:
     step = args.get("step")
     if set(args) != {"step"} or isinstance(step, bool) or not isinstance(step, int) or step < 0:
         raise CommandError(
-            f"rewind needs step=, a whole number from 0 on, but was given {dict(args)!r}."
+            f"rewind needs step=, a whole number from 0 on, but was given {shown(dict(args))}."
         )
     return step

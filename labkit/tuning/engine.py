@@ -59,6 +59,13 @@ class FairLock:
         self._depth += 1
         return self
 
+    def take_if_free(self) -> bool:
+        """Take it as `with` does, if nobody holds it; whether that was so."""
+        if self._owner == threading.get_ident() or not self._lock.acquire(blocking=False):
+            return False
+        self._owner, self._depth = threading.get_ident(), 1
+        return True
+
     def __exit__(self, *_: object) -> None:
         self._depth -= 1
         if self._depth == 0:
@@ -189,7 +196,7 @@ class Engine:
         if self.status == "running":
             self.status = "paused"
 
-    def submit(self, kind: str, **args: Any) -> Ticket:
+    def submit(self, kind: str, /, **args: Any) -> Ticket:
         """Give a command without waiting: it is checked now and takes effect between two steps.
 
         Kinds: set, pause, resume, step, rewind, reset. A mistake raises at once; `ticket.error` tells a refusal that

@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
-from labkit.errors import LearningRateError, PlanError, StageError
+from labkit.errors import LearningRateError, PlanError, StageError, shown
 
 Schedule = Literal["constant", "cosine", "linear"]
 OptimizerName = Literal["adamw", "sgd"]
 FrozenStatistics = Literal["fixed", "running"]
 MAX_EPOCHS = 1000
+LARGEST_SEED = 2**63 - 1  # what 64 bits hold
 REMEDIES = ("hold", "rehearse")  # for forgetting; both are off at 0
 
 
@@ -48,12 +49,12 @@ class Phase:
         )
         if isinstance(self.trainable_from, bool) or not isinstance(self.trainable_from, str | int):
             raise PlanError(
-                f"trainable_from={self.trainable_from!r} is neither a stage name nor a number of stages. "
+                f"trainable_from={shown(self.trainable_from)} is neither a stage name nor a number of stages. "
                 "Use a name such as 'layer4', 'head', 'all', or how many stages train, counted from the head."
             )
         if isinstance(self.trainable_from, int) and self.trainable_from < 1:
             raise PlanError(
-                f"trainable_from={self.trainable_from} would train nothing. "
+                f"trainable_from={shown(self.trainable_from)} would train nothing. "
                 "Use 1 for the head alone, 2 for the head and the stage below it, and so on."
             )
 
@@ -87,6 +88,8 @@ class Plan:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "phases", tuple(self.phases))
+        if not isinstance(self.name, str):
+            raise PlanError(f"name={shown(self.name)} must be text, such as 'full'.")
         if not self.phases or not all(isinstance(phase, Phase) for phase in self.phases):
             raise PlanError(
                 "A plan needs at least one Phase, for example labkit.Phase('head', lr=1e-3, epochs=5)."
@@ -99,11 +102,11 @@ class Plan:
         _check_choice("frozen_statistics", self.frozen_statistics, get_args(FrozenStatistics))
         if isinstance(self.views, bool) or not isinstance(self.views, int) or self.views < 0:
             raise PlanError(
-                f"views={self.views!r} must be a whole number: how many augmented views of a sample there are, "
+                f"views={shown(self.views)} must be a whole number: how many augmented views of a sample there are, "
                 "or 0 for a new one in every epoch."
             )
         if not isinstance(self.pretrained, bool):
-            raise PlanError(f"pretrained={self.pretrained!r} must be True or False.")
+            raise PlanError(f"pretrained={shown(self.pretrained)} must be True or False.")
         check_epochs(self.epochs)
 
     @property
@@ -229,7 +232,7 @@ def resolve_depth(trainable_from: str | int, stages: Sequence[str]) -> str:
     elif isinstance(trainable_from, str) and trainable_from in stages:
         return trainable_from
     raise StageError(
-        f"trainable_from={trainable_from!r}: this network has no such stage. It has {', '.join(stages)}; "
+        f"trainable_from={shown(trainable_from)}: this network has no such stage. It has {', '.join(stages)}; "
         f"'head', 'all' and numbers from 1 to {len(stages)} (stages counted from the head) work too."
     )
 
@@ -241,13 +244,15 @@ def check_lr(lr: object) -> float:
     """A learning rate as a float, or LearningRateError."""
     usual = "Fine-tuning usually lives between 1e-5 and 1e-2."
     if isinstance(lr, bool) or not isinstance(lr, int | float):
-        raise LearningRateError(f"lr={lr!r} is not a number. {usual}")
-    if not math.isfinite(lr) or lr <= 0:
+        raise LearningRateError(f"lr={shown(lr)} is not a number. {usual}")
+    if not 0 < lr < math.inf:  # a comparison, because math.isfinite takes no number above 1e308
         raise LearningRateError(
-            f"lr={lr} must be a number above 0. {usual} To stop a stage from moving, freeze it."
+            f"lr={shown(lr)} must be a number above 0. {usual} To stop a stage from moving, freeze it."
         )
     if lr > 1:
-        raise LearningRateError(f"lr={lr:g} is above 1. {usual} The largest rate allowed is 1.")
+        raise LearningRateError(
+            f"lr={shown(lr)} is above 1. {usual} The largest rate allowed is 1."
+        )
     return float(lr)
 
 
@@ -293,18 +298,31 @@ def check_epochs(value: object) -> int:
     return _check_integer("epochs", value, 1, MAX_EPOCHS, "how often the training set is seen")
 
 
+def check_seed(value: object) -> int:
+    """What all chance is drawn from."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST_SEED:
+        raise PlanError(
+            f"seed={shown(value)} must be a whole number from 0 on, and no larger than 2**63 - 1."
+        )
+    return value
+
+
 def _check_number(name: str, value: object, low: float, high: float, meaning: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise PlanError(f"{name}={value!r} must be a number from {low:g} to {high:g}: {meaning}.")
+        raise PlanError(
+            f"{name}={shown(value)} must be a number from {low:g} to {high:g}: {meaning}."
+        )
     return float(value)
 
 
 def _check_integer(name: str, value: object, low: int, high: int, meaning: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise PlanError(f"{name}={value!r} must be a whole number from {low} to {high}: {meaning}.")
+        raise PlanError(
+            f"{name}={shown(value)} must be a whole number from {low} to {high}: {meaning}."
+        )
     return value
 
 
 def _check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
     if value not in allowed:
-        raise PlanError(f"{name}={value!r} is not known. Use one of {', '.join(allowed)}.")
+        raise PlanError(f"{name}={shown(value)} is not known. Use one of {', '.join(allowed)}.")

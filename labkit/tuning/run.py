@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
 
 from labkit import runtime
-from labkit.errors import BackboneError, CommandError, PlanError, SplitError
+from labkit.errors import BackboneError, CommandError, PlanError, SplitError, shown
+from labkit.tuning import resting
 from labkit.tuning.budget import Budget
 from labkit.tuning.checkpoints import CheckpointStore
 from labkit.tuning.commands import (
@@ -39,7 +40,7 @@ from labkit.tuning.events import (
     RunFailed,
     StepDone,
 )
-from labkit.tuning.plans import Plan
+from labkit.tuning.plans import Plan, check_seed
 from labkit.tuning.trainer import DivergedError, Trainer
 from labkit.tuning.watched import Watched
 
@@ -57,7 +58,7 @@ class Run(Watched):
         plan: what to train, when and how fast.
         seed: of everything that chance decides.
         name: what figures and tables call it.
-        precision: arithmetic and memory layout; by default the fastest on this machine, by measurement.
+        precision: arithmetic and memory layout; by default what is usually fastest on such a machine.
         budget: processor seconds that training may take, or a `Budget` that several runs share. Between two steps the
             engine looks whether it is spent; then the run ends where it is. Branches share it.
 
@@ -89,7 +90,10 @@ class Run(Watched):
         self._script: deque[LoggedCommand] = deque()  # commands to give again when their step comes
         self._checkpoints = CheckpointStore()
         self._trained_for = self._save_cost = 0.0  # seconds: since the last checkpoint, to make one
+        self._laid: resting.Rest | None = None  # what lies on disk while nobody trains
+        self.last_used = time.monotonic()
         self._save()
+        resting.keep(self)
 
     # ------------------------------------------------------------ training
 
@@ -123,6 +127,7 @@ class Run(Watched):
         self._save_when_due(done.seconds)
         if self.status == "ended":
             self._checkpoints.rest()
+            resting.make_room(self)
 
     def _turn(self) -> None:
         """After an epoch: the end of the plan, the next phase, or simply the next epoch."""
@@ -134,6 +139,7 @@ class Run(Watched):
 
     def _guarded_step(self) -> None:
         """A step after which the run is whole, whatever goes wrong in it, and can be rewound."""
+        self._get_up()
         if self._trainer.half_done:
             self._go_back_to(self.step_number)
         try:
@@ -321,7 +327,8 @@ class Run(Watched):
     def _check_past(self, step: int) -> int:
         if isinstance(step, bool) or not isinstance(step, int) or not 0 <= step <= self.step_number:
             raise CommandError(
-                f"step={step!r} has not happened: use a whole number from 0 to {self.step_number}, where the run is."
+                f"step={shown(step)} has not happened: use a whole number from 0 to {self.step_number}, where the "
+                "run is."
             )
         return step
 
@@ -339,6 +346,7 @@ class Run(Watched):
 
     def _go_back_to(self, step: int) -> None:
         """The last checkpoint before `step`, then the steps since again, silently, with their commands."""
+        self._get_up()
         trainer = self._trainer
         trainer.restore(self._checkpoints.latest(step))
         commands = deque(c for c in self._log if c.kind == "set" and c.step >= trainer.at.step)
@@ -352,6 +360,42 @@ class Run(Watched):
             if trainer.between_epochs:
                 trainer.close_epoch()
                 trainer.enter_next_phase()
+
+    # ------------------------------------------------------------ at rest
+
+    def awake_bytes(self) -> int:
+        """Bytes that lying down would free; 0 while somebody uses the run."""
+        with self._if_idle() as idle:
+            return sum(map(resting.awake_bytes, self._trainer.held())) if idle else 0
+
+    def lie_down(self) -> bool:
+        """Lay weights and the optimizer state on disk if nobody uses the run right now; whether that went well.
+
+        Nothing changes in what the run says or does. It gets up by itself when it trains on.
+        """
+        with self._if_idle() as idle:
+            if idle:
+                resting.lay_down(self._trainer.start())
+                self._laid = resting.lay_down(self._trainer.held())
+                self._checkpoints.rest(small=resting.SMALLEST)
+            return idle and self._laid is not None
+
+    @contextmanager
+    def _if_idle(self) -> Iterator[bool]:
+        """Hold the run, without waiting, if it neither trains nor rests; whether that is so."""
+        if not self._lock.take_if_free():
+            yield False
+            return
+        try:
+            yield self._laid is None and self.status != "running" and not self._loops
+        finally:
+            self._lock.__exit__()
+
+    def _get_up(self) -> None:
+        self.last_used = time.monotonic()
+        if self._laid is not None:
+            self._laid.take_up()
+            self._laid = None
 
     def _last_good_step(self) -> int:
         """A step to rewind to: the last at which the loss was still below where it began."""
@@ -389,6 +433,7 @@ class Run(Watched):
 
     def _evaluate(self, split: Any, name: str) -> Evaluation:
         with self._lock:
+            self.last_used = time.monotonic()
             if self._trainer.half_done:
                 self._go_back_to(self.step_number)
             return self._trainer.evaluate(split, name)
@@ -400,11 +445,20 @@ class Run(Watched):
         return to_line(self)
 
     @classmethod
-    def from_line(cls, line: str) -> Run:
-        """The run that such a line describes, at step 0; its commands are given again as it trains."""
+    def from_line(cls, line: str, download: bool = False) -> Run:
+        """The run that such a line describes, at step 0; its commands are given again as it trains.
+
+        Args:
+            line: what `run.to_line()` gave.
+            download: whether to download data and weights that are not on this machine yet. By default nothing is.
+
+        Raises:
+            ShareError: the line is damaged, or describes something this labkit does not have.
+            DownloadError: something has to be downloaded first; it says what, and how large it is.
+        """
         from labkit.tuning.sharing import from_line
 
-        return from_line(line)
+        return from_line(line, download)
 
     def __repr__(self) -> str:
         return (
@@ -424,8 +478,7 @@ def _check_parts(net: Any, data: Any, plan: Plan, seed: int) -> None:
         raise PlanError(
             f"plan={plan!r} is not a Plan. Use labkit.full(), labkit.partial('layer4') or the like."
         )
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise PlanError(f"seed={seed!r} must be a whole number from 0 on.")
+    check_seed(seed)
     if len(data.train) < 2:
         raise SplitError(
             f"{data.name} has {len(data.train)} training samples; a run needs 2 or more."

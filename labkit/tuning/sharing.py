@@ -1,7 +1,8 @@
 """A run as one line of text: what another learner pastes to get the same run.
 
 The line holds names, settings and commands, never weights and never code. It is read with the care that anything
-pasted deserves: bounded in size, parsed as JSON, every value checked by the same doors as a learner's own.
+pasted deserves: bounded in size, parsed as JSON, every value checked by the same doors as a learner's own. What can be
+judged without network and data is judged before they are loaded, and nothing is downloaded unless it was asked for.
 """
 
 from __future__ import annotations
@@ -13,18 +14,32 @@ import zlib
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from labkit import runtime
 from labkit.data import load_data
-from labkit.data.cards import cards
-from labkit.errors import LabkitError, ShareError
+from labkit.data.cards import card, cards
+from labkit.data.fetching import to_download
+from labkit.errors import (
+    UNREADABLE,
+    CommandError,
+    DownloadError,
+    LabkitError,
+    ShareError,
+    clipped,
+    shown,
+)
 from labkit.models import load_backbone
-from labkit.tuning.commands import LoggedCommand, check_settings
-from labkit.tuning.plans import Plan
+from labkit.models.backbone import ALIASES, SHIPPED
+from labkit.tuning.commands import LoggedCommand, check_settings, check_values
+from labkit.tuning.plans import Plan, check_seed
 
 if TYPE_CHECKING:
     from labkit.tuning.run import Run
 
 PREFIX = "labkit1."
 LARGEST = 1_000_000  # characters of JSON: hours of fast clicking
+NAME = 200  # characters of a run's name
+SENTENCE = 1000  # of the reason why a line is refused
+BUDGET = {"reason": "budget"}  # the only end that a line may tell of
 
 
 def to_line(run: Run) -> str:
@@ -41,35 +56,41 @@ def to_line(run: Run) -> str:
     return PREFIX + base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 
-def from_line(line: str) -> Run:
+def from_line(line: str, download: bool = False) -> Run:
     """The run a line describes, at step 0; its commands come again at their steps as it trains.
+
+    Args:
+        line: what `to_line` gave.
+        download: whether to download what it needs and this machine does not have yet.
 
     Raises:
         ShareError: the line is damaged, or describes something this labkit does not have.
+        DownloadError: data or weights would have to be downloaded first; it says which, and how large they are.
     """
-    from labkit.tuning.run import Run
-
-    content = _unpack(line)
     try:
-        _refuse_files(content["net"], content["data"])
-        net, data = load_backbone(**content["net"]), load_data(**content["data"])
-        run = Run(
-            net, data, Plan.from_dict(content["plan"]), content["seed"], str(content["name"])[:200]
-        )
-        run._script = deque(
-            _logged(int(step), kind, args, run) for step, kind, args in content["log"]
-        )
+        content = _unpack(line)
+        plan, seed = Plan.from_dict(content["plan"]), check_seed(content["seed"])
+        log = [_logged(*command) for command in content["log"]]
+        net, data = _parts(content["net"], content["data"])
+        if not download:
+            _ask_first(net, data)
+        run = _built(net, data, plan, seed, _text(content["name"]))
+        run._script = deque(_fitting(command, run) for command in log)
+    except ShareError:
+        raise
     except LabkitError as error:
-        raise ShareError(f"This line describes a run that cannot be made here. {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ShareError(
-            f"This line does not describe a run ({error!r}). Copy it again, whole."
+            f"This line describes a run that cannot be made here. {clipped(str(error), SENTENCE)}"
+        ) from error
+    except UNREADABLE as error:
+        raise ShareError(
+            f"This line does not describe a run ({type(error).__name__}: {shown(error)}). Copy it again, whole."
         ) from error
     return run
 
 
 def _unpack(line: str) -> dict[str, Any]:
-    text = str(line).strip()
+    text = line.strip() if isinstance(line, str) else ""
     if not text.startswith(PREFIX):
         raise ShareError(
             f"A shared run starts with {PREFIX!r}. Copy the whole line from the console."
@@ -85,18 +106,79 @@ def _unpack(line: str) -> dict[str, Any]:
     return content
 
 
-def _refuse_files(net: dict[str, Any], data: dict[str, Any]) -> None:
-    """A stranger's line may name what everybody has; it may not make this machine open a file."""
-    if data["name"] not in cards() or net.get("weights", "pretrained") not in ("pretrained", None):
+def _text(name: object) -> str:
+    """A run's name of bounded length, in characters that can be sent and written."""
+    if not isinstance(name, str):
+        raise ShareError(f"A run's name is text, and this line has {shown(name)}. Copy it again.")
+    return name[:NAME].encode("utf-8", "replace").decode("utf-8")
+
+
+def _parts(net: dict[str, Any], data: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What describes the network and the data. A line may name what everybody has; it may not make this machine open
+    a file, nor decide how much memory is used here."""
+    weights = net.get("weights", "pretrained")
+    if data["name"] not in cards() or weights not in ("pretrained", None) or "memory" in data:
         raise ShareError(
-            "It uses somebody's own files. Load your copy of them and build the run by hand."
+            "This line cannot be made here: it uses somebody's own files. Load your copy of them and build the run by "
+            "hand."
+        )
+    return {**net, "weights": weights}, data
+
+
+def _built(net: dict[str, Any], data: dict[str, Any], plan: Plan, seed: int, name: str) -> Run:
+    from labkit.tuning.run import Run
+
+    return Run(load_backbone(**net), load_data(**data), plan, seed, name)
+
+
+# ---------------------------------------------------------------- what would be downloaded
+
+
+def _ask_first(net: dict[str, Any], data: dict[str, Any]) -> None:
+    """Refuse to download what nobody asked for by name. Where there is no network, loading says so better."""
+    needed = [*_weights_to_download(net), *_data_to_download(data["name"])]
+    if needed and not runtime.is_offline():
+        raise DownloadError(
+            f"This run needs {' and '.join(needed)}, to be downloaded first. Nothing was downloaded yet.",
+            "labkit.Run.from_line(line, download=True) downloads it and opens the run.",
         )
 
 
-def _logged(step: int, kind: object, args: Any, run: Run) -> LoggedCommand:
-    """A command of a line: a change of settings, or the end that a budget made."""
-    if kind == "end" and args == {"reason": "budget"}:
-        return LoggedCommand(step, "end", args)
+def _weights_to_download(net: dict[str, Any]) -> list[str]:
+    name = ALIASES.get(net["name"], net["name"])
+    if net["weights"] is None or name in SHIPPED:
+        return []
+    from labkit.models import published  # brings torchvision, which shipped weights do without
+
+    if name not in published.names() or published.is_cached(name):
+        return []
+    return [f"the weights of {name} ({published.weights_of(name).meta['_file_size']:.0f} MB)"]
+
+
+def _data_to_download(name: str) -> list[str]:
+    archives = to_download(card(name))
+    if not archives:
+        return []
+    size = sum(archive.size or 0 for archive in archives)
+    return [f"the data set {name} ({size / 1e6:.0f} MB)" if size else f"the data set {name}"]
+
+
+# ---------------------------------------------------------------- the commands of a line
+
+
+def _logged(step: object, kind: object, args: Any) -> LoggedCommand:
+    """A command of a line, a change of settings or the end that a budget made, judged without network and data."""
+    if isinstance(step, bool) or not isinstance(step, int) or step < 0:
+        raise CommandError(f"A command's step is a whole number from 0 on, not {shown(step)}.")
+    if kind == "end" and args == BUDGET:
+        return LoggedCommand(step, "end", BUDGET)
     if kind != "set":
-        raise ShareError(f"A shared run may only set settings, not {kind!r}.")
-    return LoggedCommand(step, "set", check_settings(args, run))
+        raise ShareError(f"A shared run may only set settings, not {shown(kind)}.")
+    return LoggedCommand(step, "set", check_values(args))
+
+
+def _fitting(command: LoggedCommand, run: Run) -> LoggedCommand:
+    """The command, judged by the network and the data of the run as well."""
+    if command.kind == "end":
+        return command
+    return LoggedCommand(command.step, "set", check_settings(command.args, run))

@@ -27,8 +27,9 @@ from labkit.tuning.checkpoints import Checkpoint, copies
 from labkit.tuning.commands import Settings
 from labkit.tuning.evaluation import Evaluation, Inputs, eval_mode, evaluate, forward
 from labkit.tuning.events import EpochDone, StepDone
+from labkit.tuning.optimizer import new_optimizer
 from labkit.tuning.plans import Plan, rate_factor
-from labkit.tuning.precision import autocast, laid_out, lay_out, measured
+from labkit.tuning.precision import autocast, laid_out, lay_out, usual
 from labkit.tuning.prefix import PLAIN, Prefix, View, pass_on
 
 
@@ -70,7 +71,7 @@ class Trainer:
         self._old: Any = getattr(data, "old", None)
         self.device = runtime.device()
         self.model: nn.Module = net.build(len(data.classes), seed=seed, pretrained=plan.pretrained)
-        self.precision = precision or measured(self.model, net.name, data.train, self.device)
+        self.precision = precision or usual(self.model, data.train)
         self.initial = freezing.snapshot(self.model, self.stages)
         lay_out(self.model.to(self.device), self.precision)
         self.optimizer = self._new_optimizer()
@@ -322,10 +323,16 @@ class Trainer:
             {"params": list(freezing.stage(self.model, name).parameters()), "name": name}
             for name in self.stages
         ]
-        if self.plan.optimizer == "sgd":
-            return torch.optim.SGD(groups, lr=0.0, momentum=0.9, nesterov=True)
-        # Fused: the same arithmetic in one call. Elsewhere the default keeps step counts on the CPU.
-        return torch.optim.AdamW(groups, lr=0.0, fused=True if self.device.type == "cpu" else None)
+        return new_optimizer(self.plan.optimizer, groups, lr=0.0, device=self.device)
+
+    def held(self) -> list[Tensor]:
+        """All that training changes."""
+        states = [value for state in self.optimizer.state.values() for value in state.values()]
+        return [*self.model.parameters(), *self.model.buffers(), *states]
+
+    def start(self) -> list[Tensor]:
+        """The weights it began with, which nothing changes."""
+        return [tensor for stage in self.initial.values() for tensor in stage.values()]
 
     # ------------------------------------------------------------ the way back
 

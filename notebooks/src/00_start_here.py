@@ -41,8 +41,6 @@ learn.predict(
 
 # %%
 import labkit
-from labkit.insight import worst
-from labkit.show import figures
 
 data = labkit.load_data("digits").subset(per_class=3)
 net = labkit.load_backbone("resnet10-glyphs")
@@ -58,6 +56,8 @@ for _ in range(3):
 # The loss says how surprised the network was by the true class. Now let it finish its plan.
 
 # %%
+from labkit.show import figures
+
 run.fit()
 figures.history(run)
 
@@ -73,6 +73,8 @@ learn.reveal("00-three-labels", result.accuracy, bounds=(1 / 3, 2 / 3))
 # Here are some of the images, the most wrong ones first. Above each stands the answer, and how sure the network was.
 
 # %%
+from labkit.insight import worst
+
 figures.images(data.valid, worst(result, 12), data.classes)
 
 # %% [markdown]

@@ -336,3 +336,45 @@ def write_images(folder: Path, classes: tuple[str, ...]) -> None:
         for number in range(12):
             pixels = noise.integers(0, 256, (32, 32, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / name / f"<b onclick=struck()>{number}.png")
+
+
+# A data set that is published where nobody listens, and a line that needs it.
+TO_DOWNLOAD = """
+import base64, json, os, zlib
+from dataclasses import replace
+from labkit.data.cards import Archive, cards
+os.environ.pop("LABKIT_OFFLINE", None)
+cards()["album"] = replace(
+    cards()["ants-bees"], name="album", folder="album",
+    archives=(Archive("http://127.0.0.1:9/album.zip", 811_000_000),),
+)
+content = {"net": {"name": "resnet10-glyphs"}, "data": {"name": "album"}, "plan": labkit.full().to_dict(),
+           "seed": 0, "name": "theirs", "log": []}
+line = "labkit1." + base64.urlsafe_b64encode(zlib.compress(json.dumps(content).encode())).decode()
+"""
+
+
+def test_a_pasted_line_asks_before_it_downloads(open_console, write_notebook, shots):
+    data, run = DIGITS
+    console = open_console(write_notebook("asks.ipynb", data + TO_DOWNLOAD, run))
+    line, page = console.notebook.evaluate("line"), console.notebook.page
+    console.root.locator("summary", has_text="Share").press("Enter")
+    console.fill("paste-line", line)
+    expect(console.hook("paste-error")).to_contain_text(
+        "the data set album (811 MB)", timeout=20_000
+    )
+    expect(console.hook("paste-open")).to_have_text("Download and open")
+    assert console.hook("paste-line").get_attribute("aria-invalid") is None
+    assert console.notebook.barriers(console.root, shots, "a line that asks") == []
+    console.press("paste-line", "Enter")  # leads to the button, and downloads nothing
+    expect(console.hook("paste-open")).to_be_focused()
+    console.press("paste-line", "End")
+    page.keyboard.type("x")  # another line asks anew
+    expect(console.hook("paste-open")).to_have_text("Open")
+    page.keyboard.press("Backspace")
+    console.press("paste-open", "Enter")
+    expect(console.hook("paste-open")).to_have_text("Download and open", timeout=20_000)
+    page.keyboard.press("Enter")
+    expect(console.hook("paste-error")).to_contain_text("cannot be fetched", timeout=20_000)
+    expect(console.hook("paste-open")).to_have_text("Open")
+    assert console.names() == ["partial from layer4"]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
+import json
 import threading
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,10 +19,17 @@ import pytest
 from PIL import Image
 
 import labkit
+from labkit import learn
 from labkit.data import fetching
 from labkit.data.cards import Archive, Card, cards
 from labkit.data.fetching import download, fetch
-from labkit.errors import FetchError
+from labkit.errors import AtlasError, DownloadError, FetchError, ShareError
+from labkit.runtime import Precision
+from labkit.show.console_session import Session
+from labkit.tuning import Run
+from labkit.tuning.sharing import PREFIX
+from tests.small import Clouds, Small
+from tests.waiting import wait_until
 
 CONTENT = np.random.default_rng(0).bytes(1_500_000)
 
@@ -236,3 +246,86 @@ def test_a_hostile_archive_leaves_nothing_behind(site, album_card, tmp_path, mon
         fetch("album")
     assert not list(tmp_path.rglob("evil*"))
     assert not (tmp_path / "cache" / "data" / "album").exists()
+
+
+# ---------------------------------------------------------------- nothing is downloaded that nobody asked for by name
+
+
+@pytest.fixture
+def nothing_at_hand(site, tmp_path, monkeypatch):
+    """A machine without photographs, and this server as the place where they are published."""
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
+    for name in ("LABKIT_DATA", "LABKIT_OFFLINE", "LABKIT_MIRROR"):
+        monkeypatch.delenv(name, raising=False)
+    about = cards()["ants-bees"]
+    here = replace(about.archives[0], url=site.url("hymenoptera_data.zip"))
+    monkeypatch.setitem(cards(), "ants-bees", replace(about, archives=(here,)))
+
+
+def line_of_photographs() -> str:
+    content = {
+        "net": {"name": "resnet10-glyphs"},
+        "data": {"name": "ants-bees"},
+        "plan": labkit.full().to_dict(),
+        "seed": 0,
+        "name": "shared",
+        "log": [],
+    }
+    return PREFIX + base64.urlsafe_b64encode(zlib.compress(json.dumps(content).encode())).decode()
+
+
+def test_a_pasted_line_downloads_nothing_until_that_is_agreed_to(site, tmp_path, nothing_at_hand):
+    line = line_of_photographs()
+    with pytest.raises(DownloadError, match=r"ants-bees \(47 MB\).*Nothing was downloaded"):
+        labkit.Run.from_line(line)
+    assert site.asked == []
+    assert not (tmp_path / "cache").exists()
+    site.files = {"hymenoptera_data.zip": b"not the published file"}
+    with pytest.raises(ShareError, match=r"cannot be (fetched|made here)"):
+        labkit.Run.from_line(line, download=True)
+    assert site.asked == [None]
+
+
+def test_without_a_network_a_line_says_so_instead_of_asking(site, nothing_at_hand, monkeypatch):
+    monkeypatch.setenv("LABKIT_OFFLINE", "1")
+    with pytest.raises(ShareError, match="LABKIT_OFFLINE") as refusal:
+        labkit.Run.from_line(line_of_photographs())
+    assert not isinstance(refusal.value, DownloadError)
+    assert site.asked == []
+
+
+def test_a_line_pasted_into_the_console_is_downloaded_at_a_second_press_only(site, nothing_at_hand):
+    session = Session([Run(Small(), Clouds(), labkit.full(epochs=1), precision=Precision())])
+    first = pasted(session, "a", line=line_of_photographs())
+    assert first[3] == "download"
+    assert "ants-bees (47 MB)" in first[2]
+    assert "Press Download and open" in first[2]
+    assert site.asked == []
+    second = pasted(session, "b", line=line_of_photographs(), download=True)
+    assert second[3:] == []
+    assert len(site.asked) > 0
+    assert len(session.runs) == 1
+
+
+def pasted(session: Session, identity: str, **args: object) -> list:
+    """What the console tells of a pasted line once it is done with it."""
+    ask = {"kind": "command", "id": identity, "command": "paste", "args": args}
+    assert session.answer(ask)["pending"]
+    told: list = []
+
+    def is_told() -> bool:
+        points = session.answer({"kind": "poll", "since": 0})["points"]
+        told[:] = [point for point in points if point[:2] == ["o", identity]]
+        return bool(told)
+
+    wait_until(is_told, 30)
+    return told[0]
+
+
+def test_a_click_in_the_atlas_downloads_nothing(site, nothing_at_hand):
+    card = learn.atlas_card("ants-bees", "resnet10")
+    asked = {"kind": "run", **card.start}
+    assert "labkit data fetch ants-bees" in card.answer(asked)["problem"]
+    with pytest.raises(AtlasError, match="labkit data fetch ants-bees"):
+        card.run_it()
+    assert site.asked == []

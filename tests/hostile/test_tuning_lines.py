@@ -8,16 +8,24 @@ import zlib
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import labkit
-from labkit.errors import ShareError
+from labkit.errors import DownloadError, ShareError
 from labkit.tuning import Run
 from labkit.tuning.sharing import PREFIX
+from tests.nonsense import DEEP, HUGE, anything
 
 
 def line_of(content: Any) -> str:
     packed = zlib.compress(json.dumps(content).encode())
     return PREFIX + base64.urlsafe_b64encode(packed).decode().rstrip("=")
+
+
+def packed(text: str) -> str:
+    """A line of any JSON, of what `json.dumps` refuses to write too."""
+    return PREFIX + base64.urlsafe_b64encode(zlib.compress(text.encode())).decode().rstrip("=")
 
 
 def described(**changes: Any) -> dict[str, Any]:
@@ -30,6 +38,9 @@ def described(**changes: Any) -> dict[str, Any]:
         "log": [],
         **changes,
     }
+
+
+SCRATCH = labkit.from_scratch().to_dict()
 
 
 @pytest.mark.parametrize(
@@ -54,11 +65,92 @@ def described(**changes: Any) -> dict[str, Any]:
         line_of(described(log=[["three", "set", {"lr": 0.1}]])),
         line_of(described(log="all")),
         PREFIX + base64.urlsafe_b64encode(zlib.compress(b"[" * 50_000_000)).decode(),
+        line_of(described(log=[[3, "set", {"lr": HUGE}]])),
+        line_of(described(log=[[3, "set", {"trainable_from": HUGE}]])),
+        line_of(described(log=[[float("inf"), "set", {"lr": 0.1}]])),
+        line_of(described(log=[[float("nan"), "set", {"lr": 0.1}]])),
+        line_of(described(log=[[-1, "set", {"lr": 0.1}]])),
+        line_of(described(log=[[True, "set", {"lr": 0.1}]])),
+        line_of(described(log=[[3, "set"]])),
+        line_of(described(log=[[3, "set", ["lr"]]])),
+        line_of(described(log=[[3, ["set"], {"lr": 0.1}]])),
+        line_of(described(log=[[3, "end", {"reason": "plan"}]])),
+        line_of(described(log={"a": 1})),
+        line_of(described(seed=HUGE)),
+        line_of(described(seed=float("inf"))),
+        line_of(described(name=["a"])),
+        line_of(described(net={"name": ["resnet10"]})),
+        line_of(described(net={"name": "resnet10", "weights": HUGE})),
+        line_of(described(data={"name": "digits", "memory": 10**12})),
+        line_of(described(data={"name": "digits", "per_class": HUGE})),
+        line_of(described(data={"name": "digits", "mislabelled": HUGE})),
+        packed(json.dumps(described()).replace('"seed": 0', f'"seed": {"[" * DEEP}{"]" * DEEP}')),
+        packed(json.dumps(described()).replace('"seed": 0', '"seed": ' + "9" * 5000)),
+        packed('{"a":' * DEEP + "1" + "}" * DEEP),
     ],
+    ids=range(41),
 )
 def test_a_bad_line_is_refused_in_words(line: str) -> None:
     with pytest.raises(ShareError, match=r"[Cc]opy|cannot be made here|may only"):
         Run.from_line(line)
+
+
+def changed(content: Any, path: list[Any], value: Any) -> Any:
+    """The content with the value put where the path leads, as far as it leads anywhere."""
+    if not path or not isinstance(content, dict | list) or not content:
+        return value
+    keys = list(content) if isinstance(content, dict) else range(len(content))
+    key = keys[path[0] % len(keys)]
+    copy = dict(content) if isinstance(content, dict) else list(content)
+    copy[key] = changed(content[key], path[1:], value)
+    return copy
+
+
+LOGGED = [[3, "set", {"lr": 1e-4, "trainable_from": "head"}], [9, "end", {"reason": "budget"}]]
+
+
+@given(path=st.lists(st.integers(0, 20), min_size=1, max_size=4), value=anything)
+@settings(max_examples=300, deadline=None)
+def test_whatever_stands_in_a_line_it_is_a_run_or_a_sentence(path: list[int], value: Any) -> None:
+    content = described(
+        data={"name": "digits", "size": 8, "seed": 0, "per_class": 2}, log=LOGGED, name="x"
+    )
+    try:
+        line = line_of(changed(content, path, value))
+    except (RecursionError, ValueError):
+        return  # what JSON cannot hold stands in no line
+    try:
+        run = Run.from_line(line)
+    except ShareError as refusal:
+        told = str(refusal)
+    else:
+        told = f"{run.name} {run!r}"
+    assert 0 < len(told.encode("utf-8")) < 1500
+
+
+def test_a_line_with_a_bad_command_is_refused_before_network_and_data_are_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loaded: list[str] = []
+    monkeypatch.setattr("labkit.tuning.sharing.load_data", lambda **_: loaded.append("data"))
+    monkeypatch.setattr("labkit.tuning.sharing.load_backbone", lambda **_: loaded.append("net"))
+    for changes in ({"log": [[3, "set", {"lr": 99}]]}, {"seed": -1}, {"plan": {}}, {"name": 7}):
+        with pytest.raises(ShareError):
+            Run.from_line(line_of(described(**changes)))
+    assert loaded == []
+
+
+def test_a_line_asks_before_it_downloads_weights(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.delenv("LABKIT_OFFLINE", raising=False)
+    line = line_of(described(net={"name": "resnet18"}))
+    with pytest.raises(DownloadError, match=r"weights of resnet18 \(45 MB\).*download=True"):
+        Run.from_line(line)
+    assert list(tmp_path.iterdir()) == []
+    plain = line_of(described(net={"name": "resnet18", "weights": None}, plan=SCRATCH))
+    assert Run.from_line(plain).net.name == "resnet18"
 
 
 def test_a_good_line_is_taken() -> None:

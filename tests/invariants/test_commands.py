@@ -89,13 +89,13 @@ def test_probes_are_served_between_steps_while_the_engine_trains(
     tiny_run: Callable[..., Run],
 ) -> None:
     run = tiny_run(labkit.full(epochs=1000)).start()
-    waits = []
+    waits = []  # in steps: whoever waits for the lock is served after the step in hand
     for _ in range(50):
-        began = time.perf_counter()
+        before = run.step_number
         with run.frozen_world():
-            waits.append(time.perf_counter() - began)
+            waits.append(run.step_number - before)
     run.stop()
-    assert sorted(waits)[25] < 0.2
+    assert sorted(waits)[25] <= 1
 
 
 def test_many_threads_may_command_one_run(tiny_run: Callable[..., Run]) -> None:

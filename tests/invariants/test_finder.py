@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -159,31 +158,55 @@ def test_a_wrong_question_is_refused_at_the_door(
 # ---------------------------------------------------------------- time
 
 
+class Clock:
+    """The finder's clock, on which nothing takes time but a step, and a step takes 0.02 seconds."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
 class Slow(TinyNet):
     """The tiny network on a slow machine."""
 
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.clock = clock
+
     def build(self, *args: Any, **options: Any) -> torch.nn.Module:
         net = super().build(*args, **options)
-        net.register_forward_pre_hook(lambda *_: time.sleep(0.02))
+        net.register_forward_pre_hook(self._step_takes_time)
         return net
+
+    def _step_takes_time(self, *_: Any) -> None:
+        self.clock.now += 0.02
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("labkit.tuning.finder.time", clock)
+    return clock
 
 
 def test_a_slow_network_takes_fewer_and_wider_steps_within_its_time(
-    tiny_run: Callable[..., Run],
+    tiny_run: Callable[..., Run], clock: Clock
 ) -> None:
     run = tiny_run(labkit.full(epochs=1))
-    slow = Run(Slow(), run.data, run.plan, precision=run.precision)
-    began = time.perf_counter()
+    slow = Run(Slow(clock), run.data, run.plan, precision=run.precision)
+    clock.now = 0.0
     seen = find_lr(slow, steps=150, seconds=1.0)
-    assert time.perf_counter() - began < 150 * 0.02  # what all steps would take at least
-    assert 10 <= len(seen.lrs) < 50
+    assert clock.now <= 1.0 + 0.02  # 50 of the 150 steps, and the one in hand
+    assert 10 <= len(seen.lrs) <= 50
     assert seen.stopped == "rose" or seen.lrs[-1] > 0.01
     assert (np.diff(seen.lrs) > 0).all()
 
 
-def test_a_time_too_short_for_a_curve_says_so(tiny_run: Callable[..., Run]) -> None:
+def test_a_time_too_short_for_a_curve_says_so(tiny_run: Callable[..., Run], clock: Clock) -> None:
     run = tiny_run(labkit.full(epochs=1))
-    seen = find_lr(Run(Slow(), run.data, run.plan, precision=run.precision), seconds=0.05)
+    seen = find_lr(Run(Slow(clock), run.data, run.plan, precision=run.precision), seconds=0.05)
     assert seen.suggestion is None
     assert "too few for a curve" in seen.explain()
 

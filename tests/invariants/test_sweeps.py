@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from labkit.tuning.sweeps import Row, jobs_of, work
 from labkit.tuning.sweeps.ledger import row_of
 from labkit.tuning.sweeps.parts import hand_luggage, hand_over
 from tests.small import Clouds, Small
+from tests.waiting import wait_until
 
 AXES: dict[str, Any] = {
     "lr": [1e-3, 1e-2],
@@ -98,11 +98,12 @@ def test_a_killed_driver_resumes_with_no_row_lost_and_none_doubled(
 def gone(process: int) -> bool:
     """Whether a process has ended within thirty seconds; one that nobody has buried yet counts as ended."""
     stat = Path(f"/proc/{process}/stat")
-    for _ in range(300):
-        if not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z":
-            return True
-        time.sleep(0.1)
-    return False
+
+    def is_gone() -> bool:
+        return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
+
+    wait_until(is_gone, 30, f"the end of process {process}")
+    return True
 
 
 def test_a_stopped_sweep_keeps_what_is_done_and_leaves_no_process(tmp_path: Path) -> None:

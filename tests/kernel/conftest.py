@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from queue import Empty
 from typing import Any
@@ -13,6 +14,8 @@ from uuid import uuid4
 import pytest
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
+
+from tests.waiting import wait_until
 
 SETUP = """
 import time
@@ -33,10 +36,24 @@ class Wire:
     subshell: str | None = None
     heard: list[dict[str, Any]] = field(default_factory=list)
 
-    def run(self, code: str, seconds: float = 120) -> None:
-        """Run a cell and wait for its end; an error in it is an error here."""
-        reply = self.client.execute_interactive(code, timeout=seconds, output_hook=self._hear)
+    def run(self, code: str, seconds: float = 120, cell: str = "") -> None:
+        """Run a cell and wait for its end; an error in it is an error here. `cell` is what JupyterLab calls it."""
+        with self._from_cell(cell):
+            reply = self.client.execute_interactive(code, timeout=seconds, output_hook=self._hear)
         assert reply["content"]["status"] == "ok", "\\n".join(reply["content"].get("traceback", []))
+
+    @contextmanager
+    def _from_cell(self, name: str) -> Iterator[None]:
+        session, plain = self.client.session, self.client.session.msg
+
+        def named(kind: str, content: Any = None, **rest: Any) -> Any:
+            return plain(kind, content, metadata={"cellId": name} if name else None, **rest)
+
+        session.msg = named
+        try:
+            yield
+        finally:
+            session.msg = plain
 
     def start(self, code: str) -> None:
         """Run a cell and do not wait for it."""
@@ -125,10 +142,11 @@ class Page:
             return False
         return message["content"]["data"].get("content", {}).get("client") == self.client
 
-    def poll(self, seconds: float = 30) -> dict[str, Any]:
-        """Ask for what is new."""
+    def poll(self, seconds: float = 30, **seen: int) -> dict[str, Any]:
+        """Ask for what is new; `seen` are the versions of what a page already has."""
         self.count += 1
-        delta = self.ask(seconds, kind="poll", n=self.count, since=len(self.points), probes=0)
+        asked = {"n": self.count, "since": len(self.points), "probes": 0, **seen}
+        delta = self.ask(seconds, kind="poll", **asked)
         assert delta["kind"] == "delta", delta
         self.points += delta["points"]
         return delta
@@ -141,11 +159,8 @@ class Page:
 
     def wait_for_steps(self, count: int, seconds: float = 60) -> None:
         """Ask, ten times a second, until the active run has done that many steps more."""
-        deadline = time.monotonic() + seconds
         goal = self._step() + count
-        while self._step() < goal:
-            assert time.monotonic() < deadline, "the run does not train"
-            time.sleep(0.1)
+        wait_until(lambda: self._step() >= goal, seconds, "a run that trains", every=0.1)
 
     def _step(self) -> int:
         state = self.catch_up()
@@ -159,9 +174,9 @@ class Page:
         )
 
 
-@pytest.fixture(scope="module")
-def wire() -> Iterator[Wire]:
-    """A kernel started for these tests; it ends with them."""
+@contextmanager
+def a_kernel() -> Iterator[Wire]:
+    """A kernel of this interpreter that ends with the block."""
     manager = KernelManager()
     manager._kernel_spec = KernelSpec(
         argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
@@ -177,6 +192,13 @@ def wire() -> Iterator[Wire]:
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
+
+
+@pytest.fixture(scope="module")
+def wire() -> Iterator[Wire]:
+    """A kernel started for these tests; it ends with them."""
+    with a_kernel() as kernel:
+        yield kernel
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ import nbformat
 import pytest
 from nbval.plugin import IPyNbCell
 
+from tests.bounds import held
+
 EXECUTED = Path(__file__).parents[2] / "build" / "executed"
 WIDGET = "application/vnd.jupyter.widget-view+json"  # nothing to look at without its kernel
 
@@ -94,14 +96,15 @@ def _a_picture_has_words(cell: Any) -> None:
 def _something_has_learned_soon(cell: Any) -> None:
     first = next((c for c in _code(cell) if "labkit.load_data" in c.source), None)
     if cell.cell is first:
-        assert _used(cell)["seconds"] <= CORES * FIRST_STEP
+        name = f"{cell.parent.path.name}: processor time until something has learned"
+        held(name, _used(cell)["seconds"], CORES * FIRST_STEP, "s")
 
 
 def _a_lesson_stays_within_its_time_and_memory(cell: Any) -> None:
     if cell.cell is _code(cell)[-1]:
-        used = _used(cell)
-        assert used["seconds"] <= CORES * SECONDS
-        assert used["bytes"] <= MEMORY
+        used, name = _used(cell), cell.parent.path.name
+        held(f"{name}: processor time", used["seconds"], CORES * SECONDS, "s")
+        held(f"{name}: memory at the peak", used["bytes"] / 1e6, MEMORY / 1e6, "MB")
 
 
 PROMISES = (

@@ -151,6 +151,23 @@ def test_a_record_is_written_as_it_grows_and_read_as_it_was(measured):
 
 
 @pytest.mark.slow
+def test_the_first_day_is_measured_too_and_told(measured):
+    record, path = measured
+    again = bench.measure(
+        bench.find_works(["head"], quick=True),
+        bench.find_peers(["labkit"]),
+        quick=True,
+        known=bench.read(path),
+        cold=True,
+    )
+    warm, cold = record.row("head", "labkit", 0), again.row("head", "labkit", 0)
+    assert cold.seconds == warm.seconds  # that was on record
+    assert cold.cold > cold.seconds
+    assert f"cold {cold.cold:.2f} s" in bench.readme_section(again)
+    assert again.row("head", "pytorch", 0).cold is None
+
+
+@pytest.mark.slow
 def test_what_is_on_record_is_not_measured_again(measured):
     record, path = measured
     told: list[str] = []

@@ -33,6 +33,7 @@ from labkit.bridges import fastai as bridge
 from labkit.errors import BackboneError, CommandError, DataError, PlanError, SplitError
 from labkit.show.console_session import Session
 from labkit.tuning import EpochDone, PhaseChanged, Rewound, RunFailed, StepDone
+from tests.waiting import wait_until
 
 Recipe = Callable[[Learner], Any]
 
@@ -354,8 +355,7 @@ def test_it_pauses_goes_on_and_is_reset_from_another_thread(
     run = steered(lambda learn: learn.fit(500, 1e-3))
     before = weights(run.learn.model)
     run.start()
-    while run.step_number < 5:
-        time.sleep(0.01)
+    wait_until(lambda: run.step_number >= 5, 60)
     run.pause().wait(20)
     run.wait(20)
     at = run.step_number
@@ -364,16 +364,14 @@ def test_it_pauses_goes_on_and_is_reset_from_another_thread(
     assert run.step_number == at
     run.evaluate("valid")  # while it stands still
     run.resume().wait(20)
-    while run.step_number < at + 5:
-        time.sleep(0.01)
+    wait_until(lambda: run.step_number >= at + 5, 60)
     assert run.status == "running"
     run.reset()
     assert (run.status, run.step_number, run.epoch) == ("ready", 0, 0)
     assert same(run.learn.model, before)
     assert isinstance(run.journal.since()[-2][1], Rewound)
     run.resume().wait(20)  # and begins again from the first line
-    while run.step_number < 3:
-        time.sleep(0.01)
+    wait_until(lambda: run.step_number >= 3, 60)
     run.stop()
     assert run.status == "ended"
 
@@ -438,9 +436,7 @@ def test_the_prober_finds_words_drift_and_images(steered: Callable[..., bridge.S
     run = steered(lambda learn: learn.fine_tune(1)).fit()
     prober = Prober()
     prober.look(run, "r0", "r0")
-    deadline = time.monotonic() + 20
-    while prober.result is None and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: prober.result is not None, 60)
     assert prober.result is not None
     assert set(prober.result["drift"]) == {"stem", "layer1", "head"}
     assert len(prober.result["strip"]) == 12

@@ -19,6 +19,7 @@ import typer
 from PIL import Image
 
 from labkit import cli
+from tests.bounds import held
 
 COMMANDS = {
     "lab", "doctor", "progress", "build-lessons", "book",
@@ -72,9 +73,12 @@ def test_help_is_quick_and_loads_no_torch():
         "try: cli.main(['--help'])\n"
         "except SystemExit: print(time.process_time() - start, 'torch' in sys.modules)"
     )
-    seconds, torch = subprocess.check_output([sys.executable, "-c", code], text=True).split()[-2:]
-    assert float(seconds) <= HELP_BUDGET
-    assert torch == "False"
+    told = [
+        subprocess.check_output([sys.executable, "-c", code], text=True).split()[-2:]
+        for _ in range(3)
+    ]
+    held("labkit --help", min(float(seconds) for seconds, _ in told), HELP_BUDGET, "s")
+    assert {torch for _, torch in told} == {"False"}
 
 
 def test_doctor_answers_as_data(capsys):
@@ -117,13 +121,18 @@ def test_progress_is_told_as_data(capsys, kept):
     assert len(facts["lessons"]) == 17
 
 
-def test_progress_loads_neither_torch_nor_matplotlib(kept):
+PRINTING = (["progress"], ["bench", "--show"], ["data"], ["doctor", "--help"])
+
+
+@pytest.mark.parametrize("command", PRINTING, ids=" ".join)
+def test_a_command_that_only_prints_loads_nothing_that_takes_seconds(kept, command):
+    slow = ("torch", "torchvision", "pandas", "sklearn", "matplotlib")
     code = (
         "import sys; from labkit import cli\n"
-        "try: cli.main(['progress'])\n"
-        "except SystemExit: print([name for name in ('torch', 'matplotlib') if name in sys.modules])"
+        f"try: cli.main({command!r})\n"
+        f"finally: print([name for name in {slow!r} if name in sys.modules])"
     )
-    said = subprocess.check_output([sys.executable, "-c", code], encoding="utf-8")
+    said = subprocess.run([sys.executable, "-c", code], stdout=-1, encoding="utf-8").stdout
     assert said.splitlines()[-1] == "[]"
 
 

@@ -18,6 +18,8 @@ from labkit.insight import atlas
 from labkit.show.console_session import DELTA_BYTES, LARGEST_FAMILY, Session, Tape, clip, point
 from labkit.show.strip import SHOWN, Sample, thumbnail
 from labkit.tuning import CommandApplied, EpochDone, Plan, Run, StepDone
+from tests.bounds import held
+from tests.waiting import wait_until
 
 MARKUP = "<img src=x onerror=alert(1)>"
 
@@ -92,16 +94,17 @@ class Browser:
             }
         )
 
-    def outcome(self, ack: dict[str, Any], seconds: float = 20) -> str | None:
+    def outcome(self, ack: dict[str, Any], seconds: float = 60) -> str | None:
         """Wait for slow work that was acknowledged; its error, if any."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+        told: list[Any] = []
+
+        def is_told() -> bool:
             self.catch_up()
-            for told in self.points:
-                if told[0] == "o" and told[1] == ack["id"]:
-                    return told[2]
-            time.sleep(0.02)
-        raise AssertionError(f"nothing came of {ack}")
+            told[:] = [point for point in self.points if point[:2] == ["o", ack["id"]]]
+            return bool(told)
+
+        wait_until(is_told, seconds, f"the outcome of {ack}")
+        return told[0][2]
 
 
 @pytest.fixture
@@ -115,9 +118,12 @@ def browser(make_run: Callable[..., Run]) -> Browser:
 def test_console_returns_at_once_and_trains_nothing(make_run: Callable[..., Run]) -> None:
     run = make_run()
     labkit.console(run)  # the first one imports the widgets
-    started = time.perf_counter()
-    panel = labkit.console(run)
-    assert time.perf_counter() - started < 0.1
+    took = []
+    for _ in range(5):
+        began = time.thread_time()  # of this thread's processor: a busy machine adds nothing to it
+        panel = labkit.console(run)
+        took.append(time.thread_time() - began)
+    held("showing a console", min(took), 0.1, "s")
     assert run.status == "ready"
     assert len(run.journal) == 0
     assert panel.run is run
@@ -183,9 +189,8 @@ def test_a_long_story_does_not_hold_a_handler(make_run: Callable[..., Run]) -> N
     for step in range(1, 20001):
         run.journal.append(StepDone(step, step / 5, 1 / 3, 15, 16, 1e-3, "stem", 0.01))
     session = Session([run])
-    assert (
-        min(seconds_of_a_poll(session) for _ in range(5)) < 0.02
-    )  # the best: others use the processor, too
+    best = min(seconds_of_a_poll(session) for _ in range(5))  # others use the processor, too
+    held("a poll with a long story", best, 0.02, "s")
 
 
 def seconds_of_a_poll(session: Session) -> float:
@@ -344,12 +349,9 @@ def test_a_branch_joins_the_family_and_its_parent_stays(browser: Browser) -> Non
     assert browser.session.run is run
 
 
-def become(run: Run, status: str, seconds: float = 20) -> None:
+def become(run: Run, status: str, seconds: float = 60) -> None:
     """Wait until a run that an engine thread serves has that status."""
-    deadline = time.monotonic() + seconds
-    while run.status != status:
-        assert time.monotonic() < deadline, f"{run} is not {status}"
-        time.sleep(0.01)
+    wait_until(lambda: run.status == status, seconds, f"{run}: {status}")
 
 
 def test_one_run_trains_at_a_time(browser: Browser) -> None:
@@ -367,15 +369,11 @@ def test_one_run_trains_at_a_time(browser: Browser) -> None:
 # ---------------------------------------------------------------- the range test
 
 
-def found(browser: Browser, seconds: float = 30) -> dict[str, Any]:
+def found(browser: Browser, seconds: float = 60) -> dict[str, Any]:
     """Ask until the next range test has told something."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        delta = browser.poll()
-        if "finder" in delta:
-            return dict(delta["finder"])
-        time.sleep(0.02)
-    raise AssertionError("the range test told nothing")
+    told: dict[str, Any] = {}
+    wait_until(lambda: told.update(browser.poll().get("finder", {})) or told, seconds)
+    return told
 
 
 def test_a_range_test_pauses_the_run_leaves_it_as_it_was_and_lets_it_go_on(
@@ -432,27 +430,17 @@ def test_the_panel_says_what_recorded_runs_came_to_and_in_what_this_one_differs(
     browser = Browser(Session([run]))
 
     def told() -> str:
-        deadline = time.monotonic() + 20
-        while not (text := browser.catch_up()["expected"]):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        return str(text)
+        return str(browser.catch_up()["expected"])
 
-    assert told().startswith(expected.sentence())
+    wait_until(lambda: told().startswith(expected.sentence()), 60)
     browser.command("set", batch_size=8)
     run.wait(10)
-    deadline = time.monotonic() + 20
-    while "batch_size is 8" not in told():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: "batch_size is 8" in told(), 60)
 
 
 def test_the_panel_says_nothing_of_runs_that_are_not_on_record(browser: Browser) -> None:
-    deadline = time.monotonic() + 20
-    while not (state := browser.catch_up())["sentence"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    assert state["expected"] == ""
+    wait_until(lambda: browser.catch_up()["sentence"], 60)
+    assert browser.catch_up()["expected"] == ""
 
 
 def test_an_epoch_says_what_keeping_frozen_output_saved(digits: Any) -> None:
@@ -538,7 +526,7 @@ def test_names_travel_as_they_are_and_bounded(make_run: Callable[..., Run]) -> N
 
 
 def test_console_js_writes_no_markup() -> None:
-    source = (labkit.show.console.HERE / "console.js").read_text()
+    source = labkit.show.console.Console._esm.default_value
     for door in (
         "innerHTML",
         "outerHTML",
@@ -566,11 +554,8 @@ def test_the_strip_shows_the_worst_first_and_says_what_is_right(
     run = make_run()
     run.fit(epochs=2)
     view = Browser(Session([run]))
-    deadline = time.monotonic() + 20
     probes: dict[str, Any] = {}
-    while not probes and time.monotonic() < deadline:
-        probes = view.poll().get("probes", {})
-        time.sleep(0.02)
+    wait_until(lambda: probes.update(view.poll().get("probes", {})) or probes, 60)
     strip = probes["strip"]
     assert len(strip) == SHOWN
     assert [item["right"] for item in strip] == [item["says"] == item["truth"] for item in strip]

@@ -229,16 +229,18 @@ def test_a_meter_tells_time_memory_and_how_energy_is_known(no_network):
         del block
     assert spent.processor_seconds >= 0.2
     assert spent.seconds >= 0.2
-    assert spent.peak is None or 70_000_000 <= spent.peak < 200_000_000
+    # of the block's 80 MB and less than half of what was there before
+    assert spent.peak is None or 0.85 * 80e6 <= spent.peak < 0.85 * 240e6
     assert (spent.watt_hours is None) == ("codecarbon," not in spent.energy_by)
     assert spent.watt_hours is None or spent.watt_hours > 0
 
 
 def test_a_meter_without_energy_asks_nobody():
+    began = time.perf_counter()
     with insight.meter(energy=False) as spent:
         pass
     assert spent.watt_hours is None
-    assert spent.seconds < 0.5
+    assert spent.seconds <= time.perf_counter() - began
 
 
 # ---------------------------------------------------------------- prices

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from labkit.learn import atlas_panel
 from labkit.learn.atlas_panel import AtlasCard
 from labkit.show.atlas import picture
 from tests.small_atlas import SHEET, write_made_up
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +72,8 @@ def test_the_page_starts_a_run_and_hears_of_every_epoch(card: AtlasCard) -> None
     wish = {"kind": "run", "client": "a", "lr": 1e-2, "trainable_from": "head", "per_class": 3}
     first = card.answer(wish)["attempt"]
     assert first["status"] in ("preparing", "running")
-    until = time.monotonic() + 60
-    while (last := card.answer({"kind": "poll"})["attempt"])["status"] != "over":
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    wait_until(lambda: card.answer({"kind": "poll"})["attempt"]["status"] == "over", 60)
+    last = card.answer({"kind": "poll"})["attempt"]
     assert len(last["right"]) == 2
     assert last["sentence"].startswith("After epoch 1 the run has")
     assert last["outcome"] in ("inside", "outside")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from labkit.insight.sabotage import slips
 from labkit.learn import clinic, clinic_charts, progress
 from labkit.learn.clinic import DISEASES, Clinic, Patient
 from labkit.learn.clinic_card import ClinicCard, Job
+from tests.waiting import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -233,13 +233,15 @@ def test_the_coachs_picture_tells_every_kind_as_it_is_on_record():
 
 def wait(card: ClinicCard, **message: object) -> dict[str, Any]:
     """The last reply about a wish of the page."""
-    state = card.answer(message)
-    until = time.monotonic() + 60
-    while state["job"] is None or not state["job"]["over"]:
-        assert time.monotonic() < until
-        time.sleep(0.01)
-        state = card.answer({"kind": "poll", "have": message.get("have")})
-    return state
+    states = [card.answer(message)]
+
+    def is_over() -> bool:
+        if states[-1]["job"] is None or not states[-1]["job"]["over"]:
+            states.append(card.answer({"kind": "poll", "have": message.get("have")}))
+        return states[-1]["job"] is not None and states[-1]["job"]["over"]
+
+    wait_until(is_over, 60)
+    return states[-1]
 
 
 def test_the_card_examines_and_diagnoses_as_the_calls_do(ward):
@@ -288,7 +290,7 @@ def test_what_goes_wrong_in_the_thread_is_told_to_the_page(ward, monkeypatch):
 
     monkeypatch.setattr(Patient, "examine", broken)
     job = wait(ward.card(), kind="examine", patient=1, name="audit")["job"]
-    assert job["trouble"] == "OSError: no such disk"
+    assert "OSError: no such disk" in job["trouble"]
 
 
 def test_without_a_page_the_card_is_the_book_in_words(ward):

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import jupytext
+import nbformat
 import pytest
 
 from labkit.learn import exercises
@@ -64,3 +65,13 @@ def test_the_exercises_are_those_that_can_be_checked(lesson: Lesson) -> None:
 
 def test_a_lesson_without_checks_has_no_exercises() -> None:
     assert exercises.ids("99") == ()
+
+
+@each_lesson
+@pytest.mark.parametrize("folder", ["notebooks", "notebooks/solutions"])
+def test_a_lesson_says_at_its_end_how_its_kernel_is_shut_down(
+    folder: str, lesson: Lesson, root: Path
+) -> None:
+    last = nbformat.read(root / folder / f"{lesson.name}.ipynb", as_version=4).cells[-1]
+    assert "Shut Down Kernel" in last.source
+    assert "Disconnect and delete runtime" in last.source

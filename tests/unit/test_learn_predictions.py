@@ -46,7 +46,7 @@ def test_an_outcome_that_nobody_asked_for_is_still_told() -> None:
 
 def test_the_browser_commits_by_message() -> None:
     card = predict("a", "Where?", CHOICES)
-    card._on_message(card, {"kind": "commit", "guess": "middle", "confidence": 70}, [])
+    card._handle_custom_msg({"kind": "commit", "guess": "middle", "confidence": 70}, [])
     assert predict("a", "Where?", CHOICES).guess == "middle"
 
 

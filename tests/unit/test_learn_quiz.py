@@ -80,8 +80,8 @@ def test_progress_of_before_there_were_quizzes_still_loads(file: Path) -> None:
 
 def test_the_page_chooses_by_message() -> None:
     card = quiz(LESSON)
-    card._on_message(card, {"kind": "choose", "question": 0, "option": 1}, [])
-    card._on_message(card, {"kind": "choose", "question": 0, "option": 2}, [])
+    card._handle_custom_msg({"kind": "choose", "question": 0, "option": 1}, [])
+    card._handle_custom_msg({"kind": "choose", "question": 0, "option": 2}, [])
     assert (card.first[0], card.latest[0]) == (1, 2)
     assert progress.read("quizzes") == {LESSON: {ASKED[0].text: ASKED[0].options[1].text}}
 
@@ -106,7 +106,7 @@ def test_the_page_chooses_by_message() -> None:
 )
 def test_a_message_that_is_no_choice_is_nobodys_choice(content: Any, file: Path) -> None:
     card = quiz(LESSON)
-    card._on_message(card, content, [])
+    card._handle_custom_msg(content, [])
     assert card.first == card.latest == [-1] * len(ASKED)
     assert not file.exists()
 

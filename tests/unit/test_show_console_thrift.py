@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +14,7 @@ from labkit.runtime import Precision
 from labkit.show import console_wire
 from labkit.show.console_session import Session
 from labkit.tuning import Run
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -57,12 +57,9 @@ def test_what_was_looked_at_says_at_which_step(run: Run) -> None:
     assert probes(session)["step"] == 1
 
 
-def probes(session: Session, seconds: float = 30) -> dict[str, Any]:
-    deadline = time.monotonic() + seconds
-    while (delta := poll(session)).get("probes") is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    found: dict[str, Any] = delta["probes"]
+def probes(session: Session, seconds: float = 60) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    wait_until(lambda: found.update(poll(session).get("probes") or {}) or found, seconds)
     return found
 
 

@@ -49,8 +49,8 @@ PEERS = (
     Peer(
         "labkit",
         "labkit",
-        "Decodes once and keeps what frozen stages compute. Frozen stages stay in eval mode. Arithmetic, memory layout "
-        "and threads are chosen by measurement, once per machine, during the rehearsal.",
+        "Decodes once and keeps what frozen stages compute. Frozen stages stay in eval mode. Arithmetic and memory "
+        "layout follow from what the processor says of itself.",
         forks=False,
         extends=False,
     ),

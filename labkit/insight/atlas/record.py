@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labkit import runtime
-from labkit.errors import AtlasError
+from labkit.errors import UNREADABLE, AtlasError
 from labkit.insight.atlas.sheets import Sheet
 from labkit.insight.story import read_story as read_story
 
@@ -184,7 +184,7 @@ def read(path: Path) -> list[Entry]:
             return [_entry(line) for line in csv.DictReader(file)]
     except FileNotFoundError:
         return []
-    except (KeyError, ValueError, TypeError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise AtlasError(f"{path.name} cannot be read ({error}). Build it again.") from error
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit import runtime
-from labkit.errors import EvidenceError
+from labkit.errors import UNREADABLE, EvidenceError
 from labkit.insight.evidence.setting import Setting
 from labkit.insight.story import machine_and_versions
 from labkit.insight.story import read_story as read_story
@@ -128,7 +128,7 @@ def read(path: Path, kind: type[Any]) -> list[Any]:
                 )
                 for line in csv.DictReader(file)
             ]
-    except (KeyError, ValueError, TypeError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise EvidenceError(f"{path.name} cannot be read ({error}). Build it again.") from error
 
 

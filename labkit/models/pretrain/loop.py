@@ -99,7 +99,7 @@ class Pretraining:
         with torch.random.fork_rng():
             torch.manual_seed(recipe.seed)
             net = ResNet10(num_classes)
-        self.net = net.to(self.device, memory_format=torch.channels_last)
+        self.net = net.to(self.device).to(memory_format=torch.channels_last)
         self.optimizer = _optimizer(net, recipe)
         self.generator = torch.Generator().manual_seed(recipe.seed)
         self.epoch, self.step, self.seconds = 0, 0, 0.0

@@ -18,7 +18,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import IO, Any
 
-from labkit.errors import SweepError
+from labkit.errors import UNREADABLE, SweepError
 from labkit.runtime import write_atomic
 from labkit.tuning.sweeps.jobs import Row
 
@@ -148,7 +148,7 @@ def row_of(line: bytes) -> Row | None:
         if content.pop("sum") != _sum(content):
             return None
         return Row(**{name: value for name, value in content.items() if name in KNOWN})
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except UNREADABLE:
         return None
 
 

@@ -1,0 +1,27 @@
+from labkit.data.augment import LEVELS
+from labkit.data.cards import Archive, Card, card, cards
+from labkit.data.fetching import at_hand, fetch
+from labkit.data.images import ImageData, Split
+from labkit.data.load import load_data
+from labkit.data.overview import describe
+from labkit.data.overview import describe as datasets  # the name that people look for first
+from labkit.data.report import Finding, Report
+from labkit.data.shift import KINDS
+
+__all__ = [
+    "KINDS",
+    "LEVELS",
+    "Archive",
+    "Card",
+    "Finding",
+    "ImageData",
+    "Report",
+    "Split",
+    "at_hand",
+    "card",
+    "cards",
+    "datasets",
+    "describe",
+    "fetch",
+    "load_data",
+]

@@ -1,0 +1,76 @@
+"""Load what a lesson needs while its reader reads.
+
+Importing torch takes seconds, and a learner spends longer than that on a lesson's first page. So the first cell of
+every lesson returns at once and leaves the imports to a thread. Whatever needs a module earlier waits for it: Python
+imports a module once, whichever thread asks first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from threading import Thread
+from typing import Any
+
+from labkit.learn.note import Note
+
+USUAL = ("torch", "labkit.data", "labkit.models", "labkit.tuning", "labkit.show.figures")
+BEHIND = {
+    "torch.optim": "torch._dynamo"
+}  # torch's optimizers import its compiler at their first use
+READING = Note("While you read, the lab loads what this lesson needs. You can go on at any time.")
+
+
+def warm_up(*modules: str) -> None:
+    """Import what every lesson needs, and these modules, in the background. It returns at once.
+
+    A module that cannot be imported is passed over here: the cell that needs it says what is wrong.
+    """
+    line = _Line()
+    thread = Thread(target=_load, args=((*USUAL, *modules), line.take_away), name="labkit-warm-up")
+    _after_this_cell(thread.start)
+
+
+def _load(modules: tuple[str, ...], done: Callable[[], object]) -> None:
+    for name in modules:
+        try:
+            import_module(BEHIND.get(name, name))
+        except Exception:  # whatever a module raises, it raises again where the lesson imports it
+            continue
+    done()
+
+
+def _after_this_cell(begin: Callable[[], object]) -> None:
+    """Begin when the cell has ended, so that the imports do not slow its own answer; at once outside of Jupyter."""
+    shell = _shell()
+    if shell is None:
+        begin()
+        return
+
+    def once(*_: object) -> None:
+        shell.events.unregister("post_run_cell", once)
+        begin()
+
+    shell.events.register("post_run_cell", once)
+
+
+class _Line:
+    """The sentence that says so; it goes away when everything is loaded."""
+
+    def __init__(self) -> None:
+        self._shown: Any = None
+        if _shell() is not None:
+            from IPython.display import display
+
+            self._shown = display(READING, display_id=True)
+
+    def take_away(self) -> None:
+        if self._shown is not None:
+            self._shown.update({"text/plain": ""}, raw=True)
+
+
+def _shell() -> Any:
+    """The notebook's shell, or None outside of one."""
+    import sys
+
+    return sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
