@@ -21,7 +21,14 @@ from PIL import Image, ImageOps
 from labkit.data.decode import SUFFIXES, Reading, read
 
 NEEDED = ("numpy", "PIL")  # packages that the text imports
-AS_PNG = ("1", "LA", "P", "RGBA")  # modes that a PNG keeps as they are; a TIFF keeps the others
+AS_PNG = (
+    "1",
+    "L",
+    "LA",
+    "P",
+    "RGB",
+    "RGBA",
+)  # modes that a PNG keeps, transparency and all; a TIFF keeps the others
 START = "exec(source, own := {}) or own['Opening'](source, size, how)"
 
 
