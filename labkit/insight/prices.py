@@ -129,7 +129,9 @@ def _check_amount(name: object, field: str, given: object) -> None:
             f"{shown(name)}: {field}={shown(given)} must be a number, without its unit."
         )
     if not 0 <= given <= LARGEST:  # a comparison, because math.isfinite takes no number above 1e308
-        raise PriceError(f"{shown(name)}: {field}={shown(given)} must be from 0 to {LARGEST:.0e}.")
+        raise PriceError(
+            f"{shown(name)}: {field}={shown(given)} must be 0 or more, and at most {LARGEST:.0e}."
+        )
 
 
 def _is_code(text: str) -> bool:

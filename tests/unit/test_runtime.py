@@ -229,31 +229,6 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("refusals", [2, 99])
-def test_a_file_that_is_open_elsewhere_for_a_moment_is_replaced_after_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusals: int
-) -> None:
-    """As Windows has it: whoever reads the old file keeps it from being replaced."""
-    path, left, replace = runtime.write_atomic(tmp_path / "file", b"old"), [refusals], os.replace
-
-    def open_elsewhere(*names: Path) -> None:
-        left[0] -= 1
-        if left[0] >= 0:
-            raise PermissionError("used by another process")
-        replace(*names)
-
-    monkeypatch.setattr(runtime, "TRIES", 10)
-    monkeypatch.setattr(runtime, "PAUSE", 0)
-    monkeypatch.setattr(os, "replace", open_elsewhere)
-    if refusals > 10:
-        with pytest.raises(PermissionError):
-            runtime.write_atomic(path, b"new")
-    else:
-        runtime.write_atomic(path, b"new")
-    assert path.read_bytes() == (b"old" if refusals > 10 else b"new")
-    assert list(tmp_path.iterdir()) == [path]
-
-
 def test_others_may_read_what_was_written(tmp_path: Path) -> None:
     path = runtime.write_atomic(tmp_path / "file", b"x")
     assert path.stat().st_mode & stat.S_IRUSR

@@ -10,7 +10,6 @@ from typing import Any
 
 import keras
 from keras.layers import TorchModuleWrapper
-from torchvision.models import ResNet
 
 from labkit.bench.peers.common import loaders, network, split
 from labkit.bench.work import MOMENTUM, Clock, Outcome, Work
@@ -43,7 +42,7 @@ def train(work: Work) -> Outcome:
 class _Net(keras.Model):
     """The frozen part in inference mode, as the Keras guide to transfer learning calls it, then the rest."""
 
-    def __init__(self, net: ResNet, work: Work) -> None:
+    def __init__(self, net: Any, work: Work) -> None:
         super().__init__()
         frozen, trainable = split(net, work)
         self.frozen = TorchModuleWrapper(frozen.requires_grad_(False)) if len(frozen) else None

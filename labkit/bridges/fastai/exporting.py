@@ -29,11 +29,12 @@ from fastai.vision.augment import Resize
 from fastai.vision.core import PILImage
 from PIL import Image, ImageOps
 from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock
 
 from labkit.bridges.fastai.opening import NEEDED, opening
 from labkit.errors import ExportError
 from labkit.hosts import version_of
-from labkit.models import staging
+from labkit.models import resnet10, staging
 
 OLD_NAMES = {"__builtin__", "copy_reg"}  # which pickle gives to modules of Python
 
@@ -133,19 +134,35 @@ def _version(package: str) -> str:
 
 
 def _in_common_terms(model: nn.Module) -> tuple[nn.Module, Normalize | None]:
-    """One of our networks in torch's own classes, as far as it has them, and its normalisation as a step of fastai's.
+    """One of our networks in the classes of torch and torchvision, and its normalisation as a step of fastai's.
 
     What is not ours stays as it is. The names of the parameters stay in any case.
     """
     if not isinstance(model, staging.Staged):
         return model, None
-    stages = OrderedDict(model.named_children())
+    stages = OrderedDict((name, _as_torchvisions(part)) for name, part in model.named_children())
     (_, first), *rest = stages["stem"].named_children()
     if not isinstance(first, staging.Normalize):
         return nn.Sequential(stages), None
     stages["stem"] = nn.Sequential(OrderedDict(rest))
     mean, std = first.mean.flatten(), first.std.flatten()
     return nn.Sequential(stages), Normalize.from_stats(mean, std, cuda=False)
+
+
+def _as_torchvisions(stage: nn.Module) -> nn.Module:
+    """The stage with torchvision's blocks in place of ours, which do the same with the same layers."""
+    if not any(isinstance(part, resnet10.BasicBlock) for part in stage.children()):
+        return stage
+    return nn.Sequential(OrderedDict((name, _block(part)) for name, part in stage.named_children()))
+
+
+def _block(ours: Any) -> nn.Module:
+    with torch.device("meta"):  # its own layers are never used
+        theirs = BasicBlock(1, 1)
+    theirs.stride = ours.conv1.stride[0]
+    for name, layer in ours.named_children():
+        setattr(theirs, name, layer)
+    return theirs.train(ours.training)
 
 
 def _loaders(
