@@ -154,7 +154,6 @@ bench-console: $(STAMP) browser ## Measure the console in a real page while ResN
 	@$(BIN)/python tests/bench/console.py --minutes $(MINUTES)
 
 # How much memory lessons take: at their peak, and while somebody plays at their consoles.
-LESSONS ?=
 SOAK_MINUTES ?= 30
 peaks: $(STAMP) ## Print how much memory each lesson takes (LESSONS="05 12" for some)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.peaks $(LESSONS)

@@ -34,13 +34,14 @@ THEMES = {"light": ("#ffffff", "#000000"), "dark": ("#111111", "#ffffff")}
 PAGE = """<!doctype html><html lang="en"><head><title>A quiz</title>
 <style>body {{ background: {paper}; color: {ink}; --jp-ui-font-color1: {ink}; }} {style}</style></head>
 <body><main><h1>A quiz</h1><div id="card"></div></main><script>{script}
-const state = {state}, listeners = [];
+const state = {state}, listeners = {{}};
 window.sent = [];
-window.tell = (first) => {{ state.first = first; listeners.forEach((f) => f()); }};
+window.tell = (first) => {{ state.first = first; listeners["change:first"](); }};
+window.answer = (message) => listeners["msg:custom"](message);
 const model = {{
   get: (name) => state[name],
   send: (message) => sent.push(message),
-  on: (_, listener) => listeners.push(listener),
+  on: (event, listener) => {{ listeners[event] = listener; }},
   off() {{}},
 }};
 render({{ model, el: document.getElementById("card") }});
@@ -123,6 +124,11 @@ def test_a_second_card_shows_the_first_choice_again(open_page: Any) -> None:
     page.get_by_role("button").nth(0).click()
     assert page.get_by_role("button").nth(1).inner_text().endswith("Your first choice.")
     page.close()
+
+
+def test_why_a_choice_was_not_kept_is_said_and_heard(page: Page) -> None:
+    page.evaluate("answer({ problem: 'The disk is <b>full</b>.' })")
+    assert page.get_by_role("alert").inner_text() == "The disk is <b>full</b>."
 
 
 def test_the_kernels_word_announces_nothing_twice(page: Page) -> None:
