@@ -356,7 +356,7 @@ line = "labkit1." + base64.urlsafe_b64encode(zlib.compress(json.dumps(content).e
 
 def test_a_pasted_line_asks_before_it_downloads(open_console, write_notebook, shots):
     data, run = DIGITS
-    console = open_console(write_notebook("asks.ipynb", data + TO_DOWNLOAD, run))
+    console = open_console(write_notebook("asks.ipynb", data, TO_DOWNLOAD, run))
     line, page = console.notebook.evaluate("line"), console.notebook.page
     console.root.locator("summary", has_text="Share").press("Enter")
     console.fill("paste-line", line)
