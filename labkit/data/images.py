@@ -20,7 +20,8 @@ from labkit.data.splits import check_count, check_seed
 from labkit.data.splits import per_class as choose
 from labkit.errors import DataError, SplitError
 
-FEWEST_AT_ONCE, MOST_AT_ONCE = 16, 256  # pictures
+# Pictures. The frozen part of a network is given 32 rows at the least (`tuning.prefix`): fewer would cost as much.
+FEWEST_AT_ONCE, MOST_AT_ONCE = 32, 256
 PIXELS_AT_ONCE = MOST_AT_ONCE * 32 * 32  # what the first stages make of more fills a small machine
 
 
