@@ -58,7 +58,8 @@ def measure(
             if cold and row.status == "measured":
                 row = replace(row, cold=_cold(inputs, work, peer, seed, epochs_measured))
             record.rows.append(row)
-            record.inputs |= inputs.about
+            weights = record.inputs.get("weights", {}) | inputs.about.get("weights", {})
+            record.inputs |= inputs.about | {"weights": weights}
             record.when = datetime.now(UTC).isoformat(timespec="seconds")
             if out is not None:
                 write(record, out)
@@ -70,7 +71,8 @@ def measure(
 def _new_record(works: Sequence[Work], peers: Sequence[Peer], known: Record | None) -> Record:
     """An empty record, or the known one without its missing and failed rows: those are tried again."""
     record = known or Record()
-    record.machine, record.versions = machine(), versions()
+    record.machine = machine()
+    record.versions |= versions()  # of a tool that is not installed now, those it was measured with
     record.works = _merged(record.works, [_described(work) for work in works])
     described = [
         {"name": p.name, "title": p.title, "differs": p.differs, "needs": " ".join(p.needs)}
@@ -86,8 +88,9 @@ def _described(work: Work) -> dict[str, Any]:
 
 
 def _merged(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    names = {entry["name"] for entry in new}
-    return [entry for entry in old if entry["name"] not in names] + new
+    """The old entries in their order, each as it is described now, and those that are new."""
+    now = {entry["name"]: entry for entry in new}
+    return [now.pop(entry["name"], entry) for entry in old] + list(now.values())
 
 
 def _turns(

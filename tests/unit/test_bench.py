@@ -167,6 +167,20 @@ def test_the_first_day_is_measured_too_and_told(measured):
     assert again.row("head", "pytorch", 0).cold is None
 
 
+def test_a_record_that_is_gone_on_with_keeps_its_order_and_its_versions(measured):
+    known = bench.read(measured[1])
+    known.versions["a tool that is not installed now"] = "1.0"
+    order = [peer["name"] for peer in known.peers]
+    again = bench.measure(
+        bench.find_works(["head"], quick=True),
+        bench.find_peers(["labkit"]),
+        quick=True,
+        known=known,
+    )
+    assert [peer["name"] for peer in again.peers] == order
+    assert again.versions["a tool that is not installed now"] == "1.0"
+
+
 @pytest.mark.slow
 def test_what_is_on_record_is_not_measured_again(measured):
     record, path = measured
