@@ -41,7 +41,7 @@ def usual(model: nn.Module, split: Any) -> Precision:
     cores, with and without instructions for bf16, 16 to 224 px): bf16 pays in a network that multiplies much,
     channels_last with it; without bf16, channels_last pays for large images.
     """
-    inputs, _ = split.batch(torch.arange(2))
+    inputs, _ = split.batch(torch.arange(2, device="cpu"))
     images = isinstance(inputs, Tensor) and inputs.ndim == 4
     dtype: runtime.Dtype = "bf16" if runtime.has_bf16() and _multiplies_much(model) else "fp32"
     large = images and (dtype == "bf16" or min(inputs.shape[-2:]) >= LARGE)

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tests import bounds
 from tests.bench.peaks import held
 from tests.bench.soak import Learner
 from tests.kernel.conftest import a_kernel
@@ -23,9 +24,9 @@ playground = labkit.Run(net, data, labkit.full(lr=1e-3, epochs=200, batch_size=1
 labkit.console(playground)
 """
 ROUNDS, LOOKS = 2, 2
-GROWTH = (
-    90  # MB a round: 64 were seen right after the first, and 300 where every run stays in memory
-)
+# MB a round: 60 to 97 were seen in the first rounds, which later ones do not add (`make soak`), and 300 where every run
+# stays in memory.
+GROWTH = 130
 
 
 def test_play_at_the_console_does_not_fill_the_memory() -> None:
@@ -40,4 +41,6 @@ def test_play_at_the_console_does_not_fill_the_memory() -> None:
             learner.play(LOOKS)
         learner.rest()
         after, _ = held(pid)
-    assert after - before <= ROUNDS * GROWTH
+    bounds.held(
+        "growth in two rounds of play at the console", after - before, ROUNDS * GROWTH, "MB"
+    )

@@ -91,8 +91,7 @@ def _at_hand(what: Any) -> Image.Image:
 
 def opening(size: int, white: int | None) -> Opening:
     """What opens images for a learner; `white` is None where it learned from no deep grey files."""
-    asks = white is not None and "white" in inspect.signature(read).parameters
-    return Opening(source_text(), size, {"white": white} if asks else {})
+    return Opening(source_text(), size, {} if white is None else {"white": white})
 
 
 def source_text() -> str:
