@@ -16,7 +16,7 @@ from pathlib import Path
 import nbformat
 
 from tests.kernel.conftest import Wire, a_kernel
-from tests.notebooks.promises import MEMORY
+from tests.notebooks.promises import promised_memory
 
 SOLUTIONS = Path(__file__).parents[2] / "notebooks" / "solutions"
 MB = 1e6
@@ -68,7 +68,7 @@ def main() -> None:
         for lesson in sorted(SOLUTIONS.glob("[0-9][0-9]_*.ipynb")):
             if not asked.lessons or lesson.name[:2] in asked.lessons:
                 most, now = measure(lesson, asked.cells)
-                bound = MEMORY / MB
+                bound = promised_memory(nbformat.read(lesson, as_version=4))
                 told = f"{most:8.0f} {now:9.0f} {bound:6.0f} {bound / most - 1:6.0%}"
                 print(f"{lesson.stem:<30} {told}", flush=True)
 
