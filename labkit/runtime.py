@@ -153,7 +153,7 @@ def settle() -> None:
     """Spare the garbage collector what is loaded for good, once: it then no longer looks through it again and again.
 
     With torch and its like loaded, a full pass took 0.3 s, at a moment of its own choice, and no slider was answered
-    meanwhile. What every optimiser loads on first use is a third of it and is loaded before.
+    meanwhile.
     """
     gc.collect()  # what is garbage now would be found late
     gc.freeze()

@@ -14,7 +14,14 @@ from typing import Any
 
 from labkit.learn.note import Note
 
-USUAL = ("torch", "labkit.data", "labkit.models", "labkit.tuning", "labkit.show.figures")
+# Modules, not the rooms they stand in: a room imports what it offers when that is first used.
+USUAL = (
+    "torch",
+    "labkit.data.load",
+    "labkit.models.backbone",
+    "labkit.tuning.run",
+    "labkit.show.figures",
+)
 BEHIND = {
     "torch.optim": "torch._dynamo"
 }  # torch's optimizers import its compiler at their first use

@@ -9,7 +9,10 @@ from tests.kernel.conftest import Wire
 pytestmark = pytest.mark.timeout(180)
 
 FIRST_CELL = "from labkit import learn\nlearn.warm_up('torch.optim', 'no_such_module')"
-HEAVY = "{'torch', 'torch._dynamo', 'labkit.show.figures'}"
+HEAVY = (
+    "{'torch', 'torch._dynamo', 'labkit.data.load', 'labkit.models.backbone', 'labkit.tuning.run', "
+    "'labkit.show.figures'}"
+)
 
 
 def test_the_first_cell_returns_at_once_and_its_line_goes_away_when_all_is_loaded(
