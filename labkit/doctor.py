@@ -24,7 +24,7 @@ from labkit import hosts, runtime
 Status = Literal["ok", "warn", "fail"]
 
 GB = 10**9
-ENOUGH_MEMORY = 2 * GB  # Binder's limit; a lesson's kernel stays below 1.8 GB
+ENOUGH_MEMORY = 2 * GB  # Binder's limit; a lesson's kernel stays below 1.4 GB
 ENOUGH_DISK = 1 * GB
 PATIENCE = 2.0  # seconds to wait for an answer from the network
 

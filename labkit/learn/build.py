@@ -139,9 +139,7 @@ def _prepared(source: Path, repository: str, terms: Iterable[glossary.Term]) -> 
 
 def _slow_imports(code: Iterable[str]) -> list[str]:
     """What a lesson's own cells import that takes long, and not every lesson needs."""
-    text = "\n".join(code)
-    fastai = re.findall(r"^\s*from (fastai[\w.]*) import", text, flags=re.M)
-    return sorted({*fastai, *(["torch.optim"] if "torch.optim" in text else [])})
+    return sorted({*re.findall(r"^\s*from (fastai[\w.]*) import", "\n".join(code), flags=re.M)})
 
 
 def _filler(source: Path) -> Callable[[re.Match[str]], str]:

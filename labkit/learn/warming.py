@@ -8,10 +8,12 @@ imports a module once, whichever thread asks first.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from threading import Thread
 from typing import Any
 
+from labkit.learn import footprint
 from labkit.learn.note import Note
 
 # Modules, not the rooms they stand in: a room imports what it offers when that is first used.
@@ -22,9 +24,6 @@ USUAL = (
     "labkit.tuning.run",
     "labkit.show.figures",
 )
-BEHIND = {
-    "torch.optim": "torch._dynamo"
-}  # torch's optimizers import its compiler at their first use
 READING = Note("While you read, the lab loads what this lesson needs. You can go on at any time.")
 
 
@@ -40,10 +39,12 @@ def warm_up(*modules: str) -> None:
 
 def _load(modules: tuple[str, ...], done: Callable[[], object]) -> None:
     for name in modules:
-        try:
-            import_module(BEHIND.get(name, name))
-        except Exception:  # whatever a module raises, it raises again where the lesson imports it
-            continue
+        with suppress(Exception):  # whatever a module raises, it raises again where it is imported
+            import_module(name)
+            if name == "torch":  # before an optimizer is made
+                footprint.keep_small()
+    with suppress(Exception):  # torch cannot be imported
+        footprint.keep_small()  # fastai has brought the compiler after all, and code for cards with it
     done()
 
 

@@ -7,11 +7,15 @@ three seconds and 0.2 GB, and labkit compiles nothing.
 from __future__ import annotations
 
 import inspect
-from functools import lru_cache
+import sys
+from collections.abc import Callable
+from functools import lru_cache, wraps
 from typing import Any, Literal
 
 import torch
 
+COMPILER = "torch._dynamo"
+SPARED = "labkit_spared"  # marks a method that was done
 WRAPPED = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
 
 
@@ -36,3 +40,34 @@ def without_compiler(kind: type[torch.optim.Optimizer]) -> Any:
     methods = {name: inspect.unwrap(getattr(kind, name)) for name in WRAPPED}
     step = torch.no_grad()(inspect.unwrap(kind.step))
     return type(kind.__name__, (kind,), {**methods, "step": step, "__module__": __name__})
+
+
+def spare_the_compiler() -> None:
+    """Let torch's own optimizers do without the compiler, too, as long as nobody else has loaded it.
+
+    For the loops that a lesson writes by hand. As soon as the compiler is there, as after `torch.compile`, torch's
+    wrappers do their work as ever.
+    """
+    if COMPILER in sys.modules:
+        return
+    optimizers = [kind for kind in vars(torch.optim).values() if inspect.isclass(kind)]
+    for kind in optimizers:
+        for name in (*WRAPPED, "step"):
+            method: Any = vars(kind).get(name)
+            if hasattr(method, "__wrapped__") and not hasattr(method, SPARED):
+                setattr(kind, name, _without_compiler_until_it_is_there(method))
+
+
+def _without_compiler_until_it_is_there(method: Callable[..., Any]) -> Callable[..., Any]:
+    plain = inspect.unwrap(method)
+    if method.__name__ == "step":
+        plain = torch.no_grad()(plain)
+
+    @wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        # An optimizer that is differentiated through takes its gradients along, and its wrapper sees to that.
+        as_it_is = COMPILER in sys.modules or getattr(self, "defaults", {}).get("differentiable")
+        return (method if as_it_is else plain)(self, *args, **kwargs)
+
+    setattr(call, SPARED, True)
+    return call

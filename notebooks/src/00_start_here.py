@@ -3,7 +3,7 @@
 #
 # - **You will be able to:** see whether your machine works, watch a network learn, and change how it learns while it does.
 # - **Time:** 25 minutes, of which the machine works for less than one.
-# - **Memory:** below 1.5 GB.
+# - **Memory:** below 1.4 GB.
 # - **Builds on:** Python, and having met neural networks once.
 
 # %% [markdown]

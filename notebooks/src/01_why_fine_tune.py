@@ -3,7 +3,7 @@
 #
 # - **You will be able to:** say what a pre-trained start buys, in four currencies, and measure it on a task of your own.
 # - **Time:** 45 minutes, of which the machine works for about one.
-# - **Memory:** below 1.8 GB.
+# - **Memory:** below 1.4 GB.
 # - **Builds on:** lesson 00.
 
 # %% [markdown]

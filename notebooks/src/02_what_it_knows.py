@@ -3,7 +3,7 @@
 #
 # - **You will be able to:** look inside a network before you train it, tell a related source from an unrelated one, and get answers without a label.
 # - **Time:** 45 minutes, of which the machine works for about one.
-# - **Memory:** below 1.5 GB.
+# - **Memory:** below 1.4 GB.
 # - **Builds on:** lessons 00 and 01.
 
 # %% [markdown]

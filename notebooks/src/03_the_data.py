@@ -3,7 +3,7 @@
 #
 # - **You will be able to:** split images so that the examiner is honest, find labels that are probably wrong, and load a folder of your own.
 # - **Time:** 45 minutes, of which the machine works for about one.
-# - **Memory:** below 1.8 GB.
+# - **Memory:** below 1.4 GB.
 # - **Builds on:** lessons 00 and 02.
 
 # %% [markdown]

@@ -3,7 +3,7 @@
 #
 # - **You will be able to:** compute features once and train on them in no time, give a network a new head, and say when that is enough.
 # - **Time:** 40 minutes, of which the machine works for about one.
-# - **Memory:** below 1.8 GB.
+# - **Memory:** below 1.4 GB.
 # - **Builds on:** lessons 00 and 02.
 
 # %% [markdown]

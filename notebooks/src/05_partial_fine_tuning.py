@@ -3,7 +3,7 @@
 #
 # - **You will be able to:** choose how deep to train, freeze a stage so that it really stays frozen, and prove it.
 # - **Time:** 45 minutes, of which the machine works for about one.
-# - **Memory:** below 1.8 GB.
+# - **Memory:** below 1.4 GB.
 # - **Builds on:** lessons 00 and 04.
 
 # %% [markdown]

@@ -3,7 +3,7 @@
 #
 # - **You will be able to:** read the whole training loop, see how far each stage moves, and say when moving everything is right.
 # - **Time:** 45 minutes, of which the machine works for about one.
-# - **Memory:** below 1.8 GB.
+# - **Memory:** below 1.4 GB.
 # - **Builds on:** lessons 00, 04 and 05.
 
 # %% [markdown]

@@ -3,7 +3,7 @@
 #
 # - **You will be able to:** find a learning rate in seconds, tell when one ruins a network, and shape it over time and over depth.
 # - **Time:** 50 minutes, of which the machine works for about one.
-# - **Memory:** below 1.8 GB.
+# - **Memory:** below 1.4 GB.
 # - **Builds on:** lessons 00, 05 and 06.
 
 # %% [markdown]

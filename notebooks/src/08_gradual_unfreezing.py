@@ -3,7 +3,7 @@
 #
 # - **You will be able to:** thaw a network stage by stage, say what that saves, and measure what it forgets.
 # - **Time:** 40 minutes, of which the machine works for about one.
-# - **Memory:** below 1.8 GB.
+# - **Memory:** below 1.4 GB.
 # - **Builds on:** lessons 05, 06 and 07.
 
 # %% [markdown]

@@ -3,7 +3,7 @@
 #
 # - **You will be able to:** read a pair of curves, stop a run in time, and say what augmentation and weight decay did to it.
 # - **Time:** 45 minutes, of which the machine works for about one.
-# - **Memory:** below 1.8 GB.
+# - **Memory:** below 1.4 GB.
 # - **Builds on:** lessons 05, 06 and 07.
 
 # %% [markdown]

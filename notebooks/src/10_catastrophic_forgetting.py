@@ -3,7 +3,7 @@
 #
 # - **You will be able to:** measure what a network forgot, say what decides it, and use four remedies.
 # - **Time:** 45 minutes, of which the machine works for about one.
-# - **Memory:** below 1.8 GB.
+# - **Memory:** below 1.4 GB.
 # - **Builds on:** lessons 05, 06 and 08.
 
 # %% [markdown]

@@ -3,7 +3,7 @@
 #
 # - **You will be able to:** say how sure a number is, compare two ways fairly, and see what kind of mistakes are left.
 # - **Time:** 50 minutes, of which the machine works for about one.
-# - **Memory:** below 1.8 GB.
+# - **Memory:** below 1.4 GB.
 # - **Builds on:** lessons 05, 07 and 09.
 
 # %% [markdown]

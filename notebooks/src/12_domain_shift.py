@@ -3,7 +3,7 @@
 #
 # - **You will be able to:** measure what a shift costs, adapt a network to it without a single label, and say when that will fail.
 # - **Time:** 45 minutes, of which the machine works for about one.
-# - **Memory:** below 1.8 GB.
+# - **Memory:** below 1.4 GB.
 # - **Builds on:** lessons 05 and 06.
 
 # %% [markdown]

@@ -3,7 +3,7 @@
 #
 # - **You will be able to:** count what a step takes before you take it, say what freezing saves and what it does not, and turn seconds into money.
 # - **Time:** 45 minutes, of which the machine works for about one.
-# - **Memory:** below 1.8 GB.
+# - **Memory:** below 1.4 GB.
 # - **Builds on:** lessons 01, 05 and 06.
 
 # %% [markdown]

@@ -3,7 +3,7 @@
 #
 # - **You will be able to:** find what is wrong with a run by asking it in a fixed order, and prove it before you mend it.
 # - **Time:** 50 minutes, of which the machine works for about one.
-# - **Memory:** below 1.8 GB.
+# - **Memory:** below 1.4 GB.
 # - **Builds on:** lessons 00, 05 and 07.
 
 # %% [markdown]

@@ -3,7 +3,7 @@
 #
 # - **You will be able to:** say what `fine_tune` does, line by line, do the same with a plan of your own, and find what a framework decides for you.
 # - **Time:** 45 minutes, of which the machine works for about one.
-# - **Memory:** below 1.8 GB.
+# - **Memory:** below 1.4 GB.
 # - **Builds on:** lessons 05, 07 and 08. It needs fastai, which `make lab` installs and Colab and Binder bring.
 
 # %% [markdown]

@@ -3,7 +3,7 @@
 #
 # - **You will be able to:** take a folder of images to a network you can hand over, within a budget, with a number you can defend.
 # - **Time:** 60 minutes, of which the machine works for about one.
-# - **Memory:** below 1.8 GB.
+# - **Memory:** below 1.4 GB.
 # - **Builds on:** lessons 03, 05, 07 and 11.
 
 # %% [markdown]

@@ -8,10 +8,10 @@ from tests.kernel.conftest import Wire
 
 pytestmark = pytest.mark.timeout(180)
 
-FIRST_CELL = "from labkit import learn\nlearn.warm_up('torch.optim', 'no_such_module')"
+FIRST_CELL = "from labkit import learn\nlearn.warm_up('labkit.insight.metrics', 'no_such_module')"
 HEAVY = (
-    "{'torch', 'torch._dynamo', 'labkit.data.load', 'labkit.models.backbone', 'labkit.tuning.run', "
-    "'labkit.show.figures'}"
+    "{'torch', 'labkit.data.load', 'labkit.models.backbone', 'labkit.tuning.run', 'labkit.show.figures', "
+    "'labkit.insight.metrics'}"
 )
 
 
@@ -29,6 +29,18 @@ def test_the_first_cell_returns_at_once_and_its_line_goes_away_when_all_is_loade
     assert gone["transient"]["display_id"] == shown["transient"]["display_id"]
     assert gone["data"] == {"text/plain": ""}
     assert wire.value(f"{HEAVY} <= set(sys.modules)")
+
+
+def test_a_loop_written_by_hand_after_the_first_cell_waits_for_no_compiler(wire: Wire) -> None:
+    wire.run(FIRST_CELL)
+    wire.run(
+        "import sys, torch, labkit\n"
+        "model = labkit.load_backbone('resnet10-glyphs').build(10, seed=0)\n"
+        "optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)\n"
+        "model(torch.zeros(2, 3, 32, 32)).sum().backward()\n"
+        "optimizer.step()"
+    )
+    assert not wire.value("'torch._dynamo' in sys.modules")
 
 
 def test_what_needs_a_module_earlier_waits_for_it(wire: Wire) -> None:
