@@ -157,6 +157,28 @@ def test_a_shared_line_brings_the_same_run(digit_run: Callable[..., Run]) -> Non
     assert same_weights(run, again)
 
 
+def test_a_run_that_went_back_and_on_another_way_knows_nothing_of_the_first_way(
+    tiny_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("labkit.tuning.run.REWIND_SECONDS", 0.0)
+    monkeypatch.setattr("labkit.tuning.run.CHECKPOINT_SHARE", 0)
+    run, straight = (tiny_run(labkit.full(epochs=100, batch_size=32)) for _ in range(2))
+    for _ in range(12):
+        run.step()
+    monkeypatch.setattr("labkit.tuning.run.REWIND_SECONDS", 1e9)  # none are kept from here on
+    run.rewind(2)
+    straight.step()
+    straight.step()
+    for each in (run, straight):
+        each.set(lr=5e-3)
+        for _ in range(5):
+            each.step()
+    run.step()
+    run.rewind(7)  # on the first way there was a checkpoint
+    assert same_weights(run, straight)
+    assert same_moments(run, straight)
+
+
 def test_a_branch_goes_back_to_its_own_past_and_not_to_its_parents_future(
     tiny_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import labkit
 from labkit.data import LEVELS, card, cards, datasets
+from labkit.data.augment import draw
 from labkit.data.splits import copies, stratified
 from labkit.errors import DataError, SplitError
 from labkit.runtime import generator
@@ -303,6 +304,13 @@ def test_how_a_picture_is_changed_does_not_depend_on_the_company_it_comes_in(dig
     many, _ = digits.train.batch(torch.arange(64), level, generator(3))
     few, _ = digits.train.batch(torch.tensor([40, 7]), level, generator(3))
     assert torch.equal(few, many[[40, 7]])
+
+
+def test_a_crop_that_is_not_turned_stays_inside_the_picture():
+    maps = draw(500, "light", True, (32, 32), generator(0, "augment")).maps
+    corners = maps[:, :, :2].abs().sum(2) + maps[:, :, 2].abs()  # 1 is the edge
+    assert corners.max() <= 1 + 1e-6
+    assert corners.max() > 0.99  # and every place in it is reached
 
 
 def test_no_augmentation_draws_no_random_number(digits):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import labkit
+from labkit.data.mislabel import where
 from labkit.errors import DataError, SplitError
 from labkit.insight import atlas
 
@@ -37,6 +38,11 @@ def test_a_larger_share_makes_the_same_labels_wrong_and_more(data):
     assert set(fifth.mislabelled.tolist()) < set(half.mislabelled.tolist())
     same = fifth.mislabelled
     assert torch.equal(fifth.train.labels[same], half.train.labels[same])
+
+
+def test_runs_on_record_had_wrong_labels_at_these_places():
+    assert where(20, 0.25, seed=0).tolist() == [1, 6, 15, 17, 19]
+    assert where(20, 0.25, seed=1).tolist() == [0, 4, 5, 10, 19]
 
 
 def test_every_other_class_is_as_likely(data):

@@ -127,6 +127,7 @@ def test_a_rising_loss_asks_for_a_smaller_rate_and_a_falling_or_noisy_one_does_n
     assert said(steps(falling(0.7, 0.1, 80)))[0] != "rising"
     assert said(steps([0.5] * 80, noise=0.5))[0] != "rising"
     assert said(steps([*[0.005] * 40, *[0.01] * 40]))[0] != "rising"
+    assert said(steps([*[0.5] * 40, *[0.65] * 40]))[0] != "rising"  # by less than half
 
 
 def test_overfitting_is_dated_to_the_epoch_where_validation_was_best():

@@ -44,6 +44,14 @@ def test_memory_stays_within_the_budget_and_every_step_comes_back() -> None:
         assert float(found.weights["head"]["w"][0]) == step
 
 
+def test_what_came_later_is_forgotten_when_a_run_goes_back() -> None:
+    store = CheckpointStore()
+    for step in (0, 10, 20, 30):
+        store.add(checkpoint(step))
+    store.forget_after(15)
+    assert (len(store), store.latest(100).step) == (2, 10)
+
+
 def test_a_run_that_is_over_keeps_its_way_back_on_disk_and_goes_on_from_there() -> None:
     store = CheckpointStore()
     for step in (0, 10, 20):

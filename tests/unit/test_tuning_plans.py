@@ -148,4 +148,5 @@ def test_the_rate_rises_over_the_warm_up_and_falls_along_the_cosine() -> None:
 
 def test_a_constant_rate_stays_and_a_linear_one_halves_half_way() -> None:
     assert {rate_factor("constant", 0.0, progress / 10) for progress in range(11)} == {1.0}
-    assert rate_factor("linear", 0.0, 0.5) == pytest.approx(0.5)
+    line = [rate_factor("linear", 0.0, done) for done in (0, 0.25, 0.5, 1)]
+    assert line == pytest.approx([1, 0.75, 0.5, 0])
