@@ -27,7 +27,7 @@ from typing import Any
 
 import nbformat
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Playwright
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Playwright, TimeoutError
 
 SECOND = 1000  # Playwright counts in milliseconds
 THEMES = ("JupyterLab Light", "JupyterLab Dark")
@@ -189,6 +189,15 @@ _READY = """() => {
   const panel = window.jupyterapp?.shell.currentWidget;
   return !!panel?.context?.isReady && panel.sessionContext?.session?.kernel?.status === "idle";
 }"""
+_STATE = """() => {
+  const panel = window.jupyterapp?.shell.currentWidget;
+  const kernel = panel?.sessionContext?.session?.kernel;
+  return JSON.stringify({
+    application: !!window.jupyterapp, notebook: panel?.context?.path, loaded: panel?.context?.isReady,
+    kernel: kernel?.status, connection: kernel?.connectionStatus,
+    dialog: document.querySelector(".jp-Dialog")?.innerText,
+  });
+}"""
 # Not the kernel's status: while a widget talks to a subshell, that flickers.
 _IDLE = f"() => {_PANEL}.content.widgets.every(cell => cell.model.executionState !== 'running')"
 _EVALUATE = f"""async ([code, expression]) => {{
@@ -223,13 +232,27 @@ class Notebook:
         page.on("console", notebook._heard)
         page.on("pageerror", lambda error: notebook.console_errors.append(str(error)))
         page.goto(f"{server.url}/lab/tree/{path}?reset", wait_until="domcontentloaded")
-        notebook.wait_ready()
+        try:
+            notebook.wait_ready()
+        except (
+            TimeoutError
+        ):  # seen once in some hundred times on a busy machine; anyone would reload
+            notebook.reload()
         page.evaluate("() => window.jupyterapp.shell.collapseLeft()")  # the file browser
         return notebook
 
-    def wait_ready(self, seconds: float = 120) -> None:
+    def wait_ready(self, seconds: float = 90) -> None:
         """Wait until the notebook is in front and its kernel idle."""
-        self.page.wait_for_function(_READY, timeout=seconds * SECOND)
+        try:
+            self.page.wait_for_function(_READY, timeout=seconds * SECOND)
+        except TimeoutError:
+            print(f"Not ready after {seconds} s: {self.state()}")
+            raise
+
+    def state(self) -> str:
+        """What the page shows and where its kernel stands, for whoever has to find out why nothing goes on."""
+        seen = self.page.evaluate(_STATE)
+        return f"{seen}\nerrors: {self.console_errors[-5:]}\n{self.server.log.read_text()[-3000:]}"
 
     def wait_idle(self, seconds: float = 60) -> None:
         """Wait until no cell runs."""
