@@ -138,8 +138,11 @@ def _prepared(source: Path, repository: str, terms: Iterable[glossary.Term]) -> 
 
 
 def _slow_imports(code: Iterable[str]) -> list[str]:
-    """What a lesson's own cells import that takes long, and not every lesson needs."""
-    return sorted({*re.findall(r"^\s*from (fastai[\w.]*) import", "\n".join(code), flags=re.M)})
+    """What a lesson's cells need that takes long to import, and not every lesson needs."""
+    text = "\n".join(code)
+    fastai = re.findall(r"^\s*from (fastai[\w.]*) import", text, flags=re.M)
+    shifts = ["torchvision.transforms.v2"] if ".shift(" in text else []
+    return sorted({*fastai, *shifts})
 
 
 def _filler(source: Path) -> Callable[[re.Match[str]], str]:

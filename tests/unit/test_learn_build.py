@@ -145,10 +145,15 @@ def test_badges_and_bootstrap_come_from_one_setting(checkout: Path) -> None:
 def test_the_first_cell_loads_what_the_lesson_imports_beyond_the_usual(checkout: Path) -> None:
     build(checkout)
     assert code(learner(checkout))[0].endswith("learn.warm_up()")
-    slow = "# %%\nfrom fastai.learner import Learner\n\n# %%\nimport labkit"
+    slow = (
+        "# %%\nfrom fastai.learner import Learner\n\n"
+        "# %%\nwashed = data.shift('contrast')\n\n# %%\nimport labkit"
+    )
     write(checkout, SOURCE.replace("# %%\nimport labkit", slow))
     build(checkout)
-    assert code(learner(checkout))[0].endswith('learn.warm_up("fastai.learner")')
+    assert code(learner(checkout))[0].endswith(
+        'learn.warm_up("fastai.learner", "torchvision.transforms.v2")'
+    )
 
 
 def test_terms_are_linked_at_their_first_use_only(checkout: Path) -> None:
