@@ -1,4 +1,4 @@
-"""A lesson's kernel holds neither torch's compiler nor code for cards that are not there, and torch works as ever.
+"""A lesson's kernel holds neither torch's compiler nor code that only loading has looked at, and torch works as ever.
 
 Each is tried in a process of its own, as only there nothing has loaded the compiler before.
 """
@@ -84,8 +84,7 @@ print(round(start.grad[0].item(), 3))
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is mapped")
 @pytest.mark.skipif(torch.version.cuda is None, reason="this torch brings no code for cards")
-@pytest.mark.skipif(torch.cuda.is_available(), reason="a card is there, and its code is needed")
-def test_code_for_cards_leaves_memory_and_torch_works_on() -> None:
+def test_code_that_is_not_run_leaves_memory_and_torch_works_on() -> None:
     said = run("""
 def resident():
     return sum(int(line.split()[1]) / 1024 for line in open("/proc/self/status") if line.startswith("VmRSS"))
@@ -96,8 +95,8 @@ footprint.keep_small()
 after = resident()
 layer = torch.nn.Conv2d(3, 8, 3)
 layer(torch.ones(2, 3, 16, 16)).sum().backward()
-print(before - after, torch.isfinite(layer.weight.grad).all().item(), torch.cuda.is_available())
+print(before - after, torch.isfinite(layer.weight.grad).all().item())
 """)
-    saved, finite, card = said.split()
-    assert float(saved) > 100  # MB; 214 were seen
-    assert (finite, card) == ("True", "False")
+    saved, finite = said.split()
+    assert float(saved) > 100  # MB; 281 were seen
+    assert finite == "True"
