@@ -81,7 +81,7 @@ def _is_published(net: Any) -> bool:
     from labkit.models import Backbone, published
     from labkit.models.backbone import SHIPPED
 
-    known = isinstance(net, Backbone) and (net.name in SHIPPED or net.name in published.names())
+    known = isinstance(net, Backbone) and (net.name in SHIPPED or published.knows(net.name))
     return known and net.weights in ("pretrained", None)
 
 
