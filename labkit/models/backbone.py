@@ -219,7 +219,7 @@ def _given(weights: Any, name: str, net: nn.Module) -> tuple[State, Card | None,
             f"weights={weights if isinstance(weights, bool | int) else type(weights).__name__} cannot be used. Give "
             '"pretrained", None for random ones, the path of a file, or a state dict (model.state_dict()).'
         )
-    if name in published.names():
+    if published.knows(name):
         state = published.in_stages(name, state)
     return state, card, source
 
@@ -325,7 +325,7 @@ def _factory(name: str, weights: Weights) -> Factory:
         )
     if name in SHIPPED:
         return _resnet10
-    if name in published.names():
+    if published.knows(name):
         return partial(published.factory, name)
     close = get_close_matches(name, [*SHIPPED, *published.names()], n=3)
     raise BackboneError(

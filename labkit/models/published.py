@@ -1,14 +1,18 @@
 """torchvision's networks by name, with the weights that torchvision publishes and checksums it publishes with them.
 
-torchvision is imported where it is used: it takes seconds, and the shipped networks do without it.
+torchvision is imported where it is used, because it takes seconds. The networks of `labkit.models.resnet` do without
+it: what it publishes about them stands in `published.json` as well, which `python -m labkit.models.published` writes.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
+from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, Any
 from urllib.request import urlopen
 
 import torch
@@ -18,11 +22,10 @@ from labkit import runtime
 from labkit.errors import WeightsError
 from labkit.models.card import Card, Measure
 from labkit.models.files import State, sha256
+from labkit.models.resnet import RESNETS, ResNet
 from labkit.models.staging import Normalize, Staged, cut
 
-if TYPE_CHECKING:
-    from torchvision.models import WeightsEnum
-
+FILE = Path(__file__).with_suffix(".json")
 FAMILIES = (
     "resnet",
     "resnext",
@@ -36,6 +39,32 @@ FAMILIES = (
 TIMEOUT = 20  # seconds without a byte before we call a host unreachable
 
 
+@dataclass(frozen=True)
+class Published:
+    """What torchvision publishes about the weights that it recommends for a network."""
+
+    title: str
+    url: str
+    megabytes: float
+    parameters: int
+    accuracy: float  # top-1 on ImageNet-1K, in percent
+    recipe: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    classes: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """The first digits of the SHA-256, which torchvision writes into the name: resnet18-f37072fd.pth."""
+        match = re.search(r"-([0-9a-f]{8,})\.", self.url)
+        return match[1] if match else ""
+
+    @property
+    def path(self) -> Path:
+        """Where torch keeps the file on this machine, there or not: shared with all that use torchvision."""
+        return Path(torch.hub.get_dir()) / "checkpoints" / self.url.rsplit("/", 1)[-1]
+
+
 def names() -> list[str]:
     """The networks of torchvision that labkit can cut into stages."""
     from torchvision import models
@@ -43,28 +72,69 @@ def names() -> list[str]:
     return [name for name in models.list_models(module=models) if name.startswith(FAMILIES)]
 
 
-def weights_of(name: str) -> WeightsEnum:
-    """The weights that torchvision recommends for a network, with their address and description."""
+def knows(name: str) -> bool:
+    """Whether a network of this name is published."""
+    return name in RESNETS or name in names()
+
+
+def weights_of(name: str) -> Published:
+    """The weights that torchvision recommends for a network."""
+    return _kept()[name] if name in RESNETS else _torchvisions(name)
+
+
+@cache
+def _kept() -> dict[str, Published]:
+    content = json.loads(FILE.read_text(encoding="utf-8"))
+    common: dict[str, Any] = {key: tuple(value) for key, value in content["all"].items()}
+    return {name: Published(**about, **common) for name, about in content["networks"].items()}
+
+
+def to_keep() -> str:
+    """What `published.json` holds, from the torchvision that is installed."""
+    found = {name: asdict(_torchvisions(name)) for name in RESNETS}
+    shared = ("mean", "std", "classes")
+    common = [{key: about.pop(key) for key in shared} for about in found.values()]
+    if any(one != common[0] for one in common):
+        raise ValueError(f"The networks of published.json no longer share {', '.join(shared)}.")
+    return json.dumps({"networks": found, "all": common[0]}, indent=1, ensure_ascii=False) + "\n"
+
+
+def _torchvisions(name: str) -> Published:
     from torchvision.models import get_model_weights
 
-    return get_model_weights(name).DEFAULT
+    weights = get_model_weights(name).DEFAULT
+    transforms = weights.transforms()
+    return Published(
+        title=f"torchvision's {weights}",
+        url=weights.url,
+        megabytes=weights.meta["_file_size"],
+        parameters=weights.meta["num_params"],
+        accuracy=weights.meta["_metrics"]["ImageNet-1K"]["acc@1"],
+        recipe=weights.meta.get("recipe", ""),
+        mean=tuple(transforms.mean),
+        std=tuple(transforms.std),
+        classes=tuple(weights.meta["categories"]),
+    )
 
 
 def factory(name: str, num_classes: int) -> Staged:
     """A network with random weights in stages. Its head is a plain linear layer, whatever torchvision would do:
     some of its heads start at zero, others very small, and then backbones could not be compared."""
-    from torchvision.models import get_model
-
-    net = cut(get_model(name, weights=None, num_classes=num_classes), _normalize(name))
+    about = weights_of(name)
+    net = cut(_network(name, num_classes), Normalize(about.mean, about.std))
     for module in net[-1].modules():
         if isinstance(module, nn.Linear):
             module.reset_parameters()
     return net
 
 
-def _normalize(name: str) -> Normalize:
-    transforms = weights_of(name).transforms()
-    return Normalize(transforms.mean, transforms.std)
+def _network(name: str, num_classes: int) -> Any:
+    """The network as torchvision makes it, without torchvision where it is written out here."""
+    if name in RESNETS:
+        return ResNet(*RESNETS[name], num_classes)
+    from torchvision.models import get_model
+
+    return get_model(name, weights=None, num_classes=num_classes)
 
 
 def load(name: str) -> dict[str, torch.Tensor]:
@@ -72,19 +142,20 @@ def load(name: str) -> dict[str, torch.Tensor]:
 
     Raises WeightsError when they are neither cached nor to be had, or when the file is not the published one.
     """
-    weights = weights_of(name)
-    path = cached(weights)
-    if not path.exists():
-        _fetch(name, weights, path)
-    if not sha256(path).startswith(_digest(weights)):
+    about = weights_of(name)
+    if not about.path.exists():
+        _fetch(name, about)
+    if not sha256(about.path).startswith(about.digest):
         raise WeightsError(
-            f"{path} is not the file that torchvision published: its SHA-256 does not begin with "
-            f"{_digest(weights)}. Delete it and load {name} again."
+            f"{about.path} is not the file that torchvision published: its SHA-256 does not begin with "
+            f"{about.digest}. Delete it and load {name} again."
         )
-    from torchvision.models import get_model
-
-    model = get_model(name, weights=None, num_classes=len(weights.meta["categories"]))
-    model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    with torch.device(
+        "meta"
+    ):  # the file's own tensors take the place of those that need no numbers
+        model = _network(name, len(about.classes))
+    state = torch.load(about.path, map_location="cpu", weights_only=True)
+    model.load_state_dict(state, assign=True)
     return cut(model).state_dict()
 
 
@@ -108,10 +179,8 @@ def in_stages(name: str, state: State) -> dict[str, Tensor]:
 def _own_names(name: str) -> tuple[dict[str, str], str]:
     """torchvision's name of every tensor with the one it has in stages, and what torchvision's names of the head begin
     with. A cut moves tensors and makes none, so each is found again by its identity."""
-    from torchvision.models import get_model
-
     with torch.device("meta"):  # names only: no memory, no time
-        model = get_model(name, weights=None, num_classes=2)
+        model = _network(name, 2)
         theirs = {id(value): key for key, value in model.state_dict(keep_vars=True).items()}
         staged = cut(model).state_dict(keep_vars=True)
     ours = {theirs[id(value)]: key for key, value in staged.items()}
@@ -124,34 +193,23 @@ def _own_names(name: str) -> tuple[dict[str, str], str]:
     return ours, head
 
 
-def cached(weights: WeightsEnum) -> Path:
-    """Where torch keeps this file on this machine, whether it is there or not: shared with all that use torchvision."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
-
-
 def is_cached(name: str) -> bool:
     """Whether the published weights of a network are on this machine already."""
-    return cached(weights_of(name)).exists()
+    return weights_of(name).path.exists()
 
 
-def _digest(weights: WeightsEnum) -> str:
-    """The first digits of the SHA-256, which torchvision writes into the name: resnet18-f37072fd.pth."""
-    match = re.search(r"-([0-9a-f]{8,})\.", weights.url)
-    return match[1] if match else ""
-
-
-def _fetch(name: str, weights: WeightsEnum, path: Path) -> None:
+def _fetch(name: str, about: Published) -> None:
     if runtime.is_offline():
-        raise _unavailable(name, weights, path, "LABKIT_OFFLINE says that there is no network")
+        raise _unavailable(name, about, "LABKIT_OFFLINE says that there is no network")
     from tqdm.auto import tqdm
 
     try:
-        with urlopen(weights.url, timeout=TIMEOUT) as response:
+        with urlopen(about.url, timeout=TIMEOUT) as response:
             total = int(response.headers.get("Content-Length", 0)) or None
             with tqdm.wrapattr(response, "read", total=total, desc=name, leave=False) as stream:
-                runtime.write_atomic(path, lambda file: _copy(stream, file, _digest(weights)))
+                runtime.write_atomic(about.path, lambda file: _copy(stream, file, about.digest))
     except OSError as error:  # URLError, timeouts and a full disk among them
-        raise _unavailable(name, weights, path, str(error)) from error
+        raise _unavailable(name, about, str(error)) from error
 
 
 def _copy(source: IO[bytes], target: IO[bytes], digest: str) -> None:
@@ -163,10 +221,10 @@ def _copy(source: IO[bytes], target: IO[bytes], digest: str) -> None:
         raise OSError(f"what came is not the published file, whose SHA-256 begins with {digest}")
 
 
-def _unavailable(name: str, weights: WeightsEnum, path: Path, why: str) -> WeightsError:
+def _unavailable(name: str, about: Published, why: str) -> WeightsError:
     return WeightsError(
         f"The published weights of {name} are not on this machine and could not be fetched ({why}). "
-        f"On a machine with a network, fetch {weights.url} ({weights.meta['_file_size']:.0f} MB) and put it at {path}; "
+        f"On a machine with a network, fetch {about.url} ({about.megabytes:.0f} MB) and put it at {about.path}; "
         "`labkit doctor` tells what this machine has. Without a network these work now: "
         'load_backbone("resnet10") and load_backbone("resnet10-glyphs"), which labkit ships, and '
         f'load_backbone("{name}", weights=None), which starts from random weights.'
@@ -175,18 +233,22 @@ def _unavailable(name: str, weights: WeightsEnum, path: Path, why: str) -> Weigh
 
 def card(name: str) -> Card:
     """What torchvision says about its weights."""
-    weights = weights_of(name)
-    correct = round(weights.meta["_metrics"]["ImageNet-1K"]["acc@1"] * 500)  # of 50,000
+    about = weights_of(name)
+    correct = round(about.accuracy * 500)  # of 50,000
     return Card(
         name=name,
-        title=f"torchvision's {weights}",
+        title=about.title,
         architecture=name,
-        parameters=weights.meta["num_params"],
+        parameters=about.parameters,
         data="ImageNet-1K",
         data_licence="ImageNet terms of access: research and education",
-        classes=tuple(weights.meta["categories"]),
-        made_with=weights.meta.get("recipe", ""),
+        classes=about.classes,
+        made_with=about.recipe,
         measures=(Measure.of("top-1 on ImageNet-1K, as published", correct, 50_000),),
-        sha256=_digest(weights),
-        url=weights.url,
+        sha256=about.digest,
+        url=about.url,
     )
+
+
+if __name__ == "__main__":
+    FILE.write_text(to_keep(), encoding="utf-8")

@@ -148,11 +148,11 @@ def _weights_to_download(net: dict[str, Any]) -> list[str]:
     name = ALIASES.get(net["name"], net["name"])
     if net["weights"] is None or name in SHIPPED:
         return []
-    from labkit.models import published  # brings torchvision, which shipped weights do without
+    from labkit.models import published
 
-    if name not in published.names() or published.is_cached(name):
+    if not published.knows(name) or published.is_cached(name):
         return []
-    return [f"the weights of {name} ({published.weights_of(name).meta['_file_size']:.0f} MB)"]
+    return [f"the weights of {name} ({published.weights_of(name).megabytes:.0f} MB)"]
 
 
 def _data_to_download(name: str) -> list[str]:

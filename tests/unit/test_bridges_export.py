@@ -340,6 +340,16 @@ def test_a_learner_opens_where_labkit_is_not_and_says_what_the_run_says(learner:
 
 
 @needs_fastai
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_a_resnet_goes_into_a_learner_in_torchvisions_own_classes(
+    name: str, run: Run, tmp_path: Path
+) -> None:
+    net = labkit.load_backbone(name, weights=None)
+    out = labkit.export(Run(net, run.data, run.plan), tmp_path, formats=["fastai"])
+    assert "labkit" not in out.card.recipe["fastai"]["needs"]
+
+
+@needs_fastai
 def test_a_photograph_on_its_side_is_turned_as_labkit_turns_it(learner: Learner) -> None:
     assert learner.said["all"][40] == pytest.approx(learner.said["all"][0], abs=1e-6)
 

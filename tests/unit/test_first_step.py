@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
+from torchvision.models import get_model
 from torchvision.models.resnet import BasicBlock, ResNet, resnet18
 
 import labkit
 from labkit import runtime
+from labkit.models import published
+from labkit.models.resnet import RESNETS
 from labkit.models.resnet10 import WIDTHS, ResNet10
 from labkit.runtime import Precision
 from labkit.tuning.optimizer import new_optimizer, without_compiler
@@ -36,6 +41,61 @@ def test_a_first_step_imports_nothing_but_torch(plan: str, tmp_path: Path) -> No
     code = FIRST_STEP.format(plan=plan, heavy=HEAVY)
     said = subprocess.check_output([sys.executable, "-c", code], text=True)
     assert json.loads(said) == []
+
+
+AT_224 = """
+import json, shutil, sys, torch, labkit
+from dataclasses import replace
+from pathlib import Path
+from labkit.models import published
+from labkit.models.files import sha256
+
+folder, given, plan, *heavy = sys.argv[1:]
+file = Path(folder, "net.pth")
+if given == "pretrained":  # torchvision's own file is not here: this one stands in torch's cache as if it were
+    about = replace(published.weights_of("resnet18"), url=f"https://example.org/net-{sha256(file)}.pth")
+    published._kept()["resnet18"] = about
+    torch.hub.set_dir(folder)
+    about.path.parent.mkdir()
+    shutil.copyfile(file, about.path)
+weights = {"pretrained": "pretrained", "file": file, "none": None}[given]
+data = labkit.load_data(Path(folder, "photographs"), size=224)
+net = labkit.load_backbone("resnet18", weights=weights)
+run = labkit.Run(net, data, eval("labkit." + plan), precision="auto")
+run.fit()
+run.evaluate("valid").accuracy
+print(json.dumps([name for name in heavy if name in sys.modules]))
+"""
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with photographs of noise, and the file of a trained ResNet-18 of torchvision's beside them."""
+    folder = tmp_path_factory.mktemp("photographs")
+    for part in ("train", "val"):
+        for name in ("ants", "bees"):
+            (folder / "photographs" / part / name).mkdir(parents=True)
+            for number in range(2):
+                pixels = torch.randint(256, (240, 300, 3), dtype=torch.uint8).numpy()
+                Image.fromarray(pixels).save(folder / "photographs" / part / name / f"{number}.jpg")
+    torch.save(resnet18().state_dict(), folder / "net.pth")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("weights", "plan"),
+    [
+        ("pretrained", "feature_extraction(epochs=2)"),
+        ("file", "partial('layer4', augment='light', epochs=1)"),
+        ("none", "full(epochs=1, optimizer='sgd')"),
+    ],
+)
+def test_a_resnet_at_224_pixels_imports_nothing_but_torch(
+    weights: str, plan: str, photographs: Path
+) -> None:
+    """With and without the frozen prefix kept, with augmentation, decoding and judging."""
+    command = [sys.executable, "-c", AT_224, str(photographs), weights, plan, *HEAVY]
+    assert json.loads(subprocess.check_output(command, text=True)) == []
 
 
 # ---------------------------------------------------------------- precision
@@ -142,7 +202,7 @@ def test_a_hook_on_the_optimizer_still_runs() -> None:
     assert seen == ["before"]
 
 
-# ---------------------------------------------------------------- the shipped network without torchvision
+# ---------------------------------------------------------------- residual networks without torchvision
 
 
 class TorchvisionsResNet10(ResNet):
@@ -162,16 +222,52 @@ class TorchvisionsResNet10(ResNet):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
+def drawn(kind: Callable[[], nn.Module]) -> tuple[nn.Module, Tensor]:
+    """A network made with one seed, and the next random numbers after it."""
+    torch.manual_seed(3)
+    return kind(), torch.rand(2)
+
+
+def assert_same_to_the_bit(theirs: nn.Module, ours: nn.Module) -> None:
+    assert [name for name, _ in theirs.named_modules()] == [
+        name for name, _ in ours.named_modules()
+    ]
+    assert str(theirs).split("(", 1)[1] == str(ours).split("(", 1)[1]  # every layer as it prints
+    state = ours.state_dict()
+    assert list(theirs.state_dict()) == list(state)
+    for name, value in theirs.state_dict().items():
+        assert torch.equal(value, state[name]), name
+    x = torch.rand(4, 3, 32, 32)
+    for net in (theirs, ours):
+        net(x).square().sum().backward()  # moves the statistics of every BatchNorm, too
+    for mine, yours in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(mine.grad, yours.grad)
+    assert torch.equal(theirs.eval()(x), ours.eval()(x))
+
+
 @pytest.mark.parametrize("num_classes", [2, 10, 200])
 def test_the_shipped_network_is_torchvisions_to_the_bit(num_classes: int) -> None:
-    made = []
-    for kind in (TorchvisionsResNet10, ResNet10):
-        torch.manual_seed(3)
-        made.append((kind(num_classes), torch.rand(2)))
-    (theirs, then), (ours, now) = made
+    theirs, then = drawn(lambda: TorchvisionsResNet10(num_classes))
+    ours, now = drawn(lambda: ResNet10(num_classes))
     assert torch.equal(then, now)  # as many random numbers were drawn
-    assert list(theirs.state_dict()) == list(ours.state_dict())
-    for name, value in theirs.state_dict().items():
-        assert torch.equal(value, ours.state_dict()[name]), name
-    x = torch.rand(4, 3, 32, 32)
-    assert torch.equal(theirs(x), ours(x))
+    assert_same_to_the_bit(theirs, ours)
+
+
+@pytest.mark.parametrize("name", RESNETS)
+def test_a_resnet_written_out_is_torchvisions_to_the_bit(name: str) -> None:
+    theirs, then = drawn(lambda: get_model(name, weights=None, num_classes=7))
+    ours, now = drawn(lambda: published._network(name, 7))
+    assert type(ours) is not type(theirs)
+    assert torch.equal(then, now)  # as many random numbers were drawn
+    assert_same_to_the_bit(theirs, ours)
+
+
+def test_what_is_kept_of_torchvisions_weights_is_what_it_publishes() -> None:
+    written = published.FILE.read_text("utf-8")
+    assert written == published.to_keep(), "write it anew: python -m labkit.models.published"
+    for name in RESNETS:
+        assert published.weights_of(name) == published._torchvisions(name)
+
+
+def test_every_resnet_that_is_written_out_is_one_that_torchvision_lists() -> None:
+    assert set(RESNETS) <= set(published.names())

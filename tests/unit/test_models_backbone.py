@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +20,6 @@ from torchvision.models import (
     GoogLeNetOutputs,
     VisionTransformer,
     get_model,
-    get_model_weights,
 )
 
 import labkit
@@ -671,12 +670,8 @@ def test_published_weights_are_fetched_checked_and_used(
     torch.save(net.state_dict(), tmp_path / "net.pth")
     digest = sha256(tmp_path / "net.pth")[:8]
     (tmp_path / "net.pth").rename(tmp_path / "served" / f"net-{digest}.pth")
-    description = SimpleNamespace(
-        url=f"{host}/net-{digest}.pth",
-        meta=get_model_weights("mobilenet_v3_small").DEFAULT.meta,
-        transforms=get_model_weights("mobilenet_v3_small").DEFAULT.transforms,
-    )
-    monkeypatch.setattr("labkit.models.published.weights_of", lambda name: description)
+    about = replace(published.weights_of("mobilenet_v3_small"), url=f"{host}/net-{digest}.pth")
+    monkeypatch.setattr("labkit.models.published.weights_of", lambda name: about)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     stem = (
         labkit.load_backbone("mobilenet_v3_small").build(2).state_dict()["stem.features.0.weight"]
@@ -691,9 +686,26 @@ def test_what_is_not_the_published_file_is_never_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
     (tmp_path / "served" / "net-0123abcd.pth").write_bytes(b"something else")
-    meta = get_model_weights("resnet18").DEFAULT.meta
-    description = SimpleNamespace(url=f"{host}/net-0123abcd.pth", meta=meta)
-    path = tmp_path / "hub" / "net-0123abcd.pth"
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    about = replace(published.weights_of("resnet18"), url=f"{host}/net-0123abcd.pth")
     with pytest.raises(WeightsError, match="not the published file"):
-        published._fetch("resnet18", description, path)
-    assert not list(path.parent.iterdir())
+        published._fetch("resnet18", about)
+    assert not list(about.path.parent.iterdir())
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenet_v3_small", "vit_b_16"])
+def test_a_published_file_from_before_batches_were_counted_is_taken_whole(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = theirs(name, 1000)
+    old = {k: v for k, v in other.state_dict().items() if not k.endswith("num_batches_tracked")}
+    (tmp_path / "checkpoints").mkdir()
+    torch.save(old, tmp_path / "checkpoints" / "net.pth")
+    about = replace(published.weights_of(name), url="https://example.org/net.pth")
+    monkeypatch.setattr(published, "weights_of", lambda name: about)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    before = torch.random.get_rng_state()
+    net = labkit.load_backbone(name)
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert says_the_same(net, other)
+    assert not any(value.requires_grad for value in net.state.values())

@@ -29,13 +29,14 @@ from fastai.vision.augment import Resize
 from fastai.vision.core import PILImage
 from PIL import Image, ImageOps
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock
+from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from labkit.bridges.fastai.opening import NEEDED, opening
 from labkit.errors import ExportError
 from labkit.hosts import version_of
-from labkit.models import resnet10, staging
+from labkit.models import resnet, staging
 
+TORCHVISIONS = {resnet.BasicBlock: BasicBlock, resnet.Bottleneck: Bottleneck}
 OLD_NAMES = {"__builtin__", "copy_reg"}  # which pickle gives to modules of Python
 
 
@@ -151,15 +152,15 @@ def _in_common_terms(model: nn.Module) -> tuple[nn.Module, Normalize | None]:
 
 def _as_torchvisions(stage: nn.Module) -> nn.Module:
     """The stage with torchvision's blocks in place of ours, which do the same with the same layers."""
-    if not any(isinstance(part, resnet10.BasicBlock) for part in stage.children()):
+    if not any(type(part) in TORCHVISIONS for part in stage.children()):
         return stage
     return nn.Sequential(OrderedDict((name, _block(part)) for name, part in stage.named_children()))
 
 
 def _block(ours: Any) -> nn.Module:
     with torch.device("meta"):  # its own layers are never used
-        theirs = BasicBlock(1, 1)
-    theirs.stride = ours.conv1.stride[0]
+        theirs = TORCHVISIONS[type(ours)](1, 1)
+    theirs.stride = ours.stride
     for name, layer in ours.named_children():
         setattr(theirs, name, layer)
     return theirs.train(ours.training)

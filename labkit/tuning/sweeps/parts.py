@@ -81,8 +81,9 @@ def _is_published(net: Any) -> bool:
     from labkit.models import Backbone, published
     from labkit.models.backbone import SHIPPED
 
-    known = isinstance(net, Backbone) and (net.name in SHIPPED or net.name in published.names())
-    return known and net.weights in ("pretrained", None)
+    if not isinstance(net, Backbone) or net.weights not in ("pretrained", None):
+        return False
+    return net.name in SHIPPED or published.knows(net.name)
 
 
 def _is_carded(data: Any) -> bool:
