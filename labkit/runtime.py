@@ -253,6 +253,31 @@ def wilson(correct: int, count: int, z: float = 1.959964) -> tuple[float, float]
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
+@lru_cache
+def student(freedom: int) -> float:
+    """The 97.5 % quantile of Student's t: so many standard errors reach to either end of a 95 % interval.
+
+    Found by halving, from the closed form for whole degrees of freedom (Abramowitz and Stegun, 26.7.3 and 26.7.4),
+    because scipy takes a third of a second to import.
+    """
+    low, high = 0.0, math.pi / 2  # of the angle whose tangent is t / sqrt(freedom)
+    while low < (middle := (low + high) / 2) < high:
+        low, high = (middle, high) if _within(middle, freedom) < 0.95 else (low, middle)
+    return math.sqrt(freedom) * math.tan(high)
+
+
+def _within(angle: float, freedom: int) -> float:
+    """The share of Student's t between -t and t, where `angle` is the arc tangent of t / sqrt(freedom)."""
+    odd = freedom % 2
+    term = math.cos(angle) if odd else 1.0
+    total = 0.0
+    for power in range(2 + odd, freedom + 1, 2):
+        total += term
+        term *= math.cos(angle) ** 2 * (power - 1) / power
+    share = total * math.sin(angle)
+    return (angle + share) * 2 / math.pi if odd else share
+
+
 # ---------------------------------------------------------------- numbers that somebody gives
 
 

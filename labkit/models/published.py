@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from labkit import runtime
 from labkit.errors import WeightsError
 from labkit.models.card import Card, Measure
-from labkit.models.files import State, sha256
+from labkit.models.files import State
+from labkit.models.shipped import sha256
 from labkit.models.staging import Normalize, Staged, cut
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from typing import IO, Any
 import numpy as np
 import pytest
 import torch
+from scipy.special import stdtrit
 
 from labkit import runtime
 from labkit.runtime import Precision
@@ -169,6 +170,12 @@ def test_global_chance_is_seeded_inside_and_untouched_outside() -> None:
     with runtime.seeded_globals(1, "inside"):
         assert torch.equal(torch.rand(3), first)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_student_reaches_as_far_as_scipy_says() -> None:
+    freedoms = [*range(1, 60), 100, 999, 5000]
+    said = [runtime.student(freedom) for freedom in freedoms]
+    assert said == pytest.approx(stdtrit(freedoms, 0.975), rel=1e-12)
 
 
 def test_the_fastest_precision_is_chosen_and_remembered(
