@@ -309,4 +309,4 @@ MADE: dict[str, Callable[[Chance, Case], Run]] = {
     "augmented": _augmented,
 }
 KINDS = {name: Kind(name, title, MADE[name]) for name, title in TITLES.items()}
-CLINIC = tuple(KINDS)[1:9]  # the eight of lesson 14
+CLINIC: tuple[str, ...] = tuple(KINDS)[1:9]  # the eight of lesson 14
