@@ -368,13 +368,10 @@ def list_evidence(context: typer.Context, as_json: AsJson = False) -> None:
 def show(name: Experiment, as_json: AsJson = False) -> None:
     """What an experiment found: means and 95 % intervals, in per cent."""
     from labkit.insight import evidence as record
+    from labkit.insight.reading import in_columns
 
-    table = record.show(name)
-    _tell(
-        table.to_dict("records"),
-        table.to_string(index=False, float_format="{:.1f}".format),
-        as_json,
-    )
+    rows = record.summary(name)
+    _tell(rows, in_columns(rows), as_json)
 
 
 @evidence.command()
@@ -461,7 +458,7 @@ def examine_coach(
     facts = {
         "right_first": asdict(exam.right_first(known)),
         "false_alarms": asdict(exam.false_alarms(known)),
-        "confusion": exam.confusion(known).to_dict("index"),
+        "confusion": exam.counted(known),
         "missing": len(exam.missing()),
     }
     _tell(facts, exam.summary(known), as_json)
@@ -587,6 +584,7 @@ def atlas_show(
 ) -> None:
     """What a run with these settings will come to, by the recorded ones."""
     from labkit.insight import atlas as room
+    from labkit.insight.reading import in_columns
 
     sheet = room.find(name)
     labels = per_class or sheet.per_class[len(sheet.per_class) // 2]
@@ -595,8 +593,7 @@ def atlas_show(
         from labkit.show.atlas import picture
 
         figure.write_bytes(picture(expected).png())
-    table = expected.table().to_string(index=False, float_format="{:.1f}".format)
-    _tell(expected.as_message(), f"{table}\n{expected}", as_json)
+    _tell(expected.as_message(), f"{in_columns(expected.rows())}\n{expected}", as_json)
 
 
 @atlas.command("build")

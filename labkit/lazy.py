@@ -5,7 +5,8 @@ What a package offers stands once, in the stub beside its `__init__.py`, where e
     from labkit.insight.confusion import Confusion, confusion
 
 The package itself says `lazy.attach(__name__)`, and `labkit.insight.confusion` is then imported by whoever first asks
-for one of the two names, and by nobody else.
+for one of the two names, and by nobody else. A line such as `from labkit import data as data` names a module of the
+package; `import *` leaves those out.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def attach(package: str) -> None:
         if isinstance(node, ast.ImportFrom)
         for name in node.names
     }
-    vars(module).update(_homes=homes, __all__=sorted(homes))
+    names = sorted(name for name, (home, _) in homes.items() if home != package)
+    vars(module).update(_homes=homes, __all__=names)
     module.__class__ = LazyPackage
 
 
@@ -36,13 +38,16 @@ class LazyPackage(ModuleType):
     """A package that knows in which module each of its names lives."""
 
     _homes: dict[str, tuple[str, str]]
+    __all__: list[str]
 
     def __getattr__(self, name: str) -> Any:
         if name not in self._homes:
             raise AttributeError(
-                f"{self.__name__} has no {name!r}; it has {', '.join(self._homes)}"
+                f"{self.__name__} has no {name!r}; it has {', '.join(self.__all__)}"
             )
         home, original = self._homes[name]
+        if home == self.__name__:  # a module of the package
+            return import_module(f"{home}.{original}")
         value = getattr(import_module(home), original)
         vars(self)[name] = value
         return value

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from threading import RLock
 from typing import IO, TYPE_CHECKING, Any, Literal
@@ -253,6 +253,31 @@ def wilson(correct: int, count: int, z: float = 1.959964) -> tuple[float, float]
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
+@lru_cache
+def student(freedom: int) -> float:
+    """The 97.5 % quantile of Student's t: so many standard errors reach to either end of a 95 % interval.
+
+    Found by halving, from the closed form for whole degrees of freedom (Abramowitz and Stegun, 26.7.3 and 26.7.4),
+    because scipy takes a third of a second to import.
+    """
+    low, high = 0.0, math.pi / 2  # of the angle whose tangent is t / sqrt(freedom)
+    while low < (middle := (low + high) / 2) < high:
+        low, high = (middle, high) if _within(middle, freedom) < 0.95 else (low, middle)
+    return math.sqrt(freedom) * math.tan(high)
+
+
+def _within(angle: float, freedom: int) -> float:
+    """The share of Student's t between -t and t, where `angle` is the arc tangent of t / sqrt(freedom)."""
+    odd = freedom % 2
+    term = math.cos(angle) if odd else 1.0
+    total = 0.0
+    for power in range(2 + odd, freedom + 1, 2):
+        total += term
+        term *= math.cos(angle) ** 2 * (power - 1) / power
+    share = total * math.sin(angle)
+    return (angle + share) * 2 / math.pi if odd else share
+
+
 # ---------------------------------------------------------------- numbers that somebody gives
 
 
@@ -316,7 +341,6 @@ PRECISIONS = (
 
 
 CLEARLY = 0.9  # of the time: a difference that is no accident
-TURNS = 3  # for the clock, after one to warm up
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}  # of a processor that multiplies in bf16
 
 
@@ -332,7 +356,7 @@ def has_bf16() -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device().type != "cpu":
         return False
-    measured = _read_json(_precisions()).get(_bf16_key())
+    measured = remembered("bf16")
     return measured == ["fast"] if measured else bool(BF16_FLAGS & _processor_flags())
 
 
@@ -352,41 +376,8 @@ def confirm_bf16() -> float:
             return min(_timed(lambda: layer(images).sum().backward()) for _ in range(5))
 
     ratio = seconds(False) / seconds(True)
-    _remember(_bf16_key(), ["fast" if ratio * CLEARLY > 1 else "slow"])
+    remember("bf16", ["fast" if ratio * CLEARLY > 1 else "slow"])
     return ratio
-
-
-def choose_precision(key: str, trial: Callable[[Precision], object]) -> Precision:
-    """The precision in which `trial` runs fastest on this machine, measured once and remembered.
-
-    bf16 is nearly twice as fast where the processor has instructions for it and far slower where it has not;
-    channels_last helps or hurts by shape. So we measure: the candidates run in turns, once to warm up and three
-    times for the clock, and one takes the place of a plainer one only if it is a tenth faster: on a busy machine less
-    is chance.
-    `key` names the work; the answer is kept in `cache_dir()` per machine, torch version and thread count.
-    """
-    full_key = f"{_machine()}|{key}"
-    known = _read_json(_precisions()).get(full_key)
-    if known in [[p.dtype, p.memory_format] for p in PRECISIONS]:
-        return next(p for p in PRECISIONS if [p.dtype, p.memory_format] == known)
-    seconds = _seconds(trial)
-    best = PRECISIONS[0]
-    for precision in PRECISIONS[1:]:
-        if seconds[precision] < CLEARLY * seconds[best]:
-            best = precision
-    _remember(full_key, [best.dtype, best.memory_format])
-    return best
-
-
-def _seconds(trial: Callable[[Precision], object]) -> dict[Precision, float]:
-    """The shortest time of each candidate. They take turns, so that a busy moment of the machine meets them all."""
-    best = dict.fromkeys(PRECISIONS, math.inf)
-    for turn in range(1 + TURNS):
-        for precision in PRECISIONS:
-            seconds = _timed(partial(trial, precision))
-            if turn:  # the first is to warm up
-                best[precision] = min(best[precision], seconds)
-    return best
 
 
 def _timed(work: Callable[[], object]) -> float:
@@ -395,19 +386,21 @@ def _timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def _precisions() -> Path:
-    """Where it is kept what was measured of arithmetic on this machine."""
-    return cache_dir() / "precision.json"
+def remembered(key: str) -> list[str] | None:
+    """What was measured under that name on this machine, with this torch and so many threads, if anything was."""
+    return _read_json(_precisions()).get(f"{_machine()}|{key}")
 
 
-def _remember(key: str, answer: list[str]) -> None:
-    known = _read_json(_precisions()) | {key: answer}
+def remember(key: str, answer: list[str]) -> None:
+    """Keep what was measured, for `remembered`."""
+    known = _read_json(_precisions()) | {f"{_machine()}|{key}": answer}
     with suppress(OSError):  # a read-only home costs a new measurement next time, nothing more
         write_atomic(_precisions(), json.dumps(known, indent=1).encode())
 
 
-def _bf16_key() -> str:
-    return f"{_machine()}|bf16"
+def _precisions() -> Path:
+    """Where it is kept what was measured of arithmetic on this machine."""
+    return cache_dir() / "precision.json"
 
 
 def _machine() -> str:

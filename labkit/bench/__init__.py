@@ -6,37 +6,6 @@ are in seconds of the clock on the wall, memory in MB (10**6 bytes). Names are l
 process of a peer imports counts into its memory.
 """
 
-from __future__ import annotations
+from labkit import lazy
 
-from importlib import import_module
-from typing import Any
-
-_FILES = {
-    "PEERS": "peers",
-    "Peer": "peers",
-    "find_peers": "peers",
-    "WORKS": "work",
-    "Outcome": "work",
-    "Work": "work",
-    "find_works": "work",
-    "measure": "driver",
-    "RECORDS": "record",
-    "Record": "record",
-    "Row": "record",
-    "read": "record",
-    "write": "record",
-    "read_scaling": "scaling",
-    "draw": "figure",
-    "readme_section": "report",
-    "table": "report",
-    "verdicts": "report",
-    "with_section": "report",
-}
-
-__all__ = sorted(_FILES)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _FILES:
-        return getattr(import_module(f"labkit.bench.{_FILES[name]}"), name)
-    raise AttributeError(f"module 'labkit.bench' has no attribute {name!r}")
+lazy.attach(__name__)

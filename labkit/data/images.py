@@ -47,7 +47,10 @@ class Split:
 
     @property
     def images(self) -> Tensor:
-        """All pictures, uint8 (N, 3, H, W): a view where they lie together, else a copy in memory."""
+        """All pictures, uint8 (N, 3, H, W): a view where they lie together, else a copy in memory.
+
+        Where a few are enough, `take(positions).images` reads no others.
+        """
         if len(self) and int(self.rows[-1] - self.rows[0]) == len(self) - 1:
             return self.store[int(self.rows[0]) : int(self.rows[-1]) + 1]  # rows are sorted
         return self.store[self.rows]

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import ceil
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import torch
-from torch import Tensor
-
-from labkit.data.augment import PLAIN
 from labkit.errors import DataError
 from labkit.runtime import generator, real_number
+
+if TYPE_CHECKING:  # here and not above: the names of the kinds are listed where nothing is shifted
+    import torch
+    from torch import Tensor
 
 Kind = Literal["noise", "blur", "contrast", "dark", "negative", "stain"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -56,6 +56,8 @@ def shifted(images: Tensor, kind: str, strength: float, seed: int = 0) -> Tensor
 
     What happens to a picture depends on its place among the M and on nothing else that is random.
     """
+    import torch
+
     kind, strength = check_shift(kind, strength)
     change, made = _CHANGES[kind], torch.empty(images.shape, dtype=torch.uint8, device="cpu")
     for number, rows in enumerate(torch.arange(len(images), device="cpu").split(CHUNK)):
@@ -70,6 +72,10 @@ def shifted(images: Tensor, kind: str, strength: float, seed: int = 0) -> Tensor
 
 
 def _noise(images: Tensor, strength: float, chance: torch.Generator) -> Tensor:
+    import torch
+
+    from labkit.data.augment import PLAIN
+
     # torchvision's own takes no generator.
     return images + GRAIN * strength * torch.randn(images.shape, generator=chance, **PLAIN)
 
@@ -94,6 +100,10 @@ def _negative(images: Tensor, strength: float, _: torch.Generator) -> Tensor:
 
 
 def _stain(images: Tensor, strength: float, _: torch.Generator) -> Tensor:
+    import torch
+
+    from labkit.data.augment import PLAIN
+
     density = 1 - _grey(images)
     haematoxylin, eosin = (
         torch.tensor(dye, **PLAIN)[:, None, None] for dye in (HAEMATOXYLIN, EOSIN)

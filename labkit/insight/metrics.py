@@ -13,6 +13,7 @@ from math import isnan, nan, sqrt
 from statistics import fmean, stdev
 
 from labkit.errors import EvidenceError
+from labkit.runtime import student
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def mean_interval(values: Iterable[float]) -> Estimate:
     mean = fmean(numbers)
     if len(numbers) == 1:
         return Estimate(mean, nan, nan, 1)
-    half = _t_quantile(len(numbers) - 1) * stdev(numbers) / sqrt(len(numbers))
+    half = student(len(numbers) - 1) * stdev(numbers) / sqrt(len(numbers))
     return Estimate(mean, mean - half, mean + half, len(numbers))
 
 
@@ -74,13 +75,6 @@ def paired_difference(ours: Mapping[int, float], theirs: Mapping[int, float]) ->
             "Run the missing ones, or compare the two means instead."
         )
     return mean_interval(ours[seed] - theirs[seed] for seed in sorted(ours))
-
-
-def _t_quantile(freedom: int) -> float:
-    """The 97.5 % quantile of Student's t."""
-    from scipy.special import stdtrit  # scipy.stats would take a second to import
-
-    return float(stdtrit(freedom, 0.975))
 
 
 def _number(value: float, sign: str = "") -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import sqrt
+from collections.abc import Mapping, Sequence
+from math import isnan, nan, sqrt
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,3 +34,24 @@ def percent(fraction: float) -> str:
 def listed(names: Sequence[str]) -> str:
     """Names as a sentence has them: `a, b and c`."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def in_columns(rows: Sequence[Mapping[str, object]]) -> str:
+    """Rows as a terminal shows them, a column a name, as pandas would: it takes a second to import."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    columns = [_column(name, [row.get(name, nan) for row in rows]) for name in names]
+    return "\n".join(map(" ".join, zip(*columns, strict=True)))
+
+
+def _column(name: str, values: Sequence[object]) -> list[str]:
+    """The name and the values below each other; a blank is before the name of numbers."""
+    numbers = all(isinstance(value, int | float) for value in values)
+    cells = [f" {name}" if numbers else name, *map(_cell, values)]
+    width = max(map(len, cells))
+    return [cell.rjust(width) for cell in cells]
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "NaN" if isnan(value) else f"{value:.1f}"
+    return str(value)

@@ -1,4 +1,4 @@
-"""What a lesson's kernel need not hold of what it has loaded: torch's compiler, and code that only loading has looked at.
+"""What a lesson's kernel need not hold: torch's compiler, and code of libraries that only loading has looked at.
 
 Loading a library brings much more of its code into memory than is ever run: of torch's usual build for Linux 0.2 GB are
 for graphics cards that are not there, and how much it is depends on how the system happens to keep the files.

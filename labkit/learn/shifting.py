@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pandas as pd
+import torch
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
@@ -42,7 +43,7 @@ def gallery(
     kinds: Sequence[str] = KINDS,
 ) -> Picture:
     """One image of a split under every shift: a row a kind, a column a strength."""
-    pixels = split.images[image : image + 1]
+    pixels = split.take(torch.tensor([image])).images
     picture = Picture(1.2 + 1.22 * len(strengths), 0.5 + 1.24 * len(kinds))
     grid = picture.subplots(len(kinds), len(strengths), squeeze=False)
     for across, kind in zip(grid, kinds, strict=True):

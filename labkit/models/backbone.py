@@ -23,9 +23,9 @@ from labkit.models.files import (
     plain_state,
     read_weights,
     refuse_another_network,
-    sha256,
 )
 from labkit.models.resnet10 import ResNet10
+from labkit.models.shipped import ALIASES, FOLDER, SHIPPED, sha256, shipped
 from labkit.models.staging import Staged, cut
 
 if TYPE_CHECKING:
@@ -34,10 +34,7 @@ if TYPE_CHECKING:
 Factory = Callable[[int], nn.Module]
 Weights = Literal["pretrained"] | Path | str | State | None
 
-SHIPPED = {"resnet10": "resnet10-photos", "resnet10-glyphs": "resnet10-glyphs"}  # name -> file
-ALIASES = {"resnet10-photos": "resnet10"}
 OFFICIAL = ("resnet18", "resnet50", "mobilenet_v3_small", "convnext_tiny", "vit_b_16")
-FOLDER = Path(__file__).parent / "weights"
 
 
 @dataclass(frozen=True, eq=False)
@@ -342,13 +339,7 @@ def _resnet10(num_classes: int) -> Staged:
 
 def _shipped(name: str) -> tuple[State, Card]:
     """The weights inside the package and their card, after checking that one belongs to the other."""
-    path = FOLDER / f"{SHIPPED[name]}.safetensors"
-    card = Card.read(path.with_suffix(".json"))
-    if not path.exists() or sha256(path) != card.sha256:
-        raise WeightsError(
-            f"{path} is {'damaged' if path.exists() else 'missing'}: it is not the file that its card describes. "
-            f"Install labkit again, or make the weights anew: {card.made_with}."
-        )
+    path, card = shipped(name)
     return read_weights(path), card
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Container, Mapping, Sequence
@@ -191,9 +190,3 @@ def refuse_another_network(state: State, net: nn.Module, head: str, source: str)
 
 def _some(keys: Sequence[str]) -> str:
     return repr(keys[0]) + (f" and {len(keys) - 1} more" if len(keys) > 1 else "")
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 digest of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

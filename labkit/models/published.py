@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from labkit import runtime
 from labkit.errors import WeightsError
 from labkit.models.card import Card, Measure
-from labkit.models.files import State, sha256
+from labkit.models.files import State
 from labkit.models.resnet import RESNETS, ResNet
+from labkit.models.shipped import sha256
 from labkit.models.staging import Normalize, Staged, cut
 
 FILE = Path(__file__).with_suffix(".json")

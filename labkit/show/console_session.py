@@ -21,7 +21,7 @@ from labkit.show.console_finder import RateSearch
 from labkit.show.console_looks import looks_of
 from labkit.show.console_probe import Prober
 from labkit.show.console_wire import SENT_BACK, in_words, sendable, sent_back
-from labkit.show.strip import has_images, thumbnail
+from labkit.show.strip import image_at, thumbnail
 from labkit.tuning import (
     CommandApplied,
     EpochDone,
@@ -352,9 +352,10 @@ class Session:
             owner, _, number = key.partition(":")
             split: Any = self._members[owner].run.data.valid if owner in self._members else ()
             place = int(number) if number.isdecimal() and len(number) < 10 else len(split)
-            if not has_images(split) or place >= len(split):
+            image = image_at(split, place) if place < len(split) else None
+            if image is None:
                 raise CommandError(f"There is no picture {clip(key)!r}.")
-            self._pictures[key] = thumbnail(split.images[place])
+            self._pictures[key] = thumbnail(image)
         return self._pictures[key]
 
     # ------------------------------------------------------------ commands

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from labkit import runtime
+from labkit.data import Split
 
 if TYPE_CHECKING:
     from labkit.insight import Guess
@@ -59,7 +60,18 @@ class Sample:
 
 def has_images(split: Any) -> bool:
     """Whether a split holds pictures that can be shown: uint8 of shape (N, 3, H, W)."""
-    return len(split) > 0 and getattr(getattr(split, "images", None), "ndim", 0) == 4
+    return len(split) > 0 and image_at(split, 0) is not None
+
+
+def image_at(split: Any, place: int) -> Tensor | None:
+    """The picture at a place of a split, uint8 (3, H, W); None where the split holds none that can be shown.
+
+    A split of ours is asked for that picture alone, because all its `images` may be a copy of the whole split.
+    """
+    if isinstance(split, Split):
+        split, place = split.take(torch.tensor([place], device="cpu")), 0
+    images = getattr(split, "images", None)
+    return images[place] if images is not None and getattr(images, "ndim", 0) == 4 else None
 
 
 def thumbnail(image: Tensor) -> str:

@@ -28,7 +28,7 @@ from labkit.errors import (
     shown,
 )
 from labkit.models import load_backbone
-from labkit.models.backbone import ALIASES, SHIPPED
+from labkit.models.shipped import ALIASES, SHIPPED
 from labkit.tuning.commands import LoggedCommand, check_settings, check_values
 from labkit.tuning.plans import Plan, check_seed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -13,13 +14,14 @@ from PIL import Image
 
 import labkit
 from labkit import bench, cli
-from labkit.bench import driver, profiling, report, scaling
+from labkit.bench import driver, precision, profiling, report, scaling
 from labkit.bench.inputs import Inputs
 from labkit.bench.peers import common
 from labkit.bench.processes import ask
 from labkit.bench.record import Record, Row
 from labkit.bench.work import MEAN, STD
 from labkit.errors import BenchError
+from labkit.runtime import PRECISIONS, Precision
 
 TESTED = ("labkit", "pytorch", "fastai")  # in processes of their own; `test` and `lab` install them
 
@@ -35,6 +37,53 @@ def described(*rows: Row) -> Record:
     record = driver._new_record(bench.WORKS, bench.PEERS, None)
     record.rows = list(rows)
     return record
+
+
+# ---------------------------------------------------------------- the floor's precision
+
+
+def test_the_fastest_precision_is_chosen_and_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
+    asked: list[Precision] = []
+
+    def trial(one: Precision) -> None:
+        asked.append(one)
+        time.sleep(0.0 if one == Precision("bf16", "contiguous") else 0.01)
+
+    assert precision.choose_precision("work", trial) == Precision("bf16", "contiguous")
+    asked.clear()
+    assert precision.choose_precision("work", trial) == Precision("bf16", "contiguous")
+    assert asked == []
+
+
+def test_a_precision_that_is_hardly_faster_does_not_take_the_place_of_a_plainer_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
+    took = dict(zip(PRECISIONS, (0.100, 0.095, 0.093, 0.091), strict=True))
+    monkeypatch.setattr(precision, "_seconds", lambda trial: took)
+    assert precision.choose_precision("work", lambda _: None) == PRECISIONS[0]
+
+
+def test_precisions_are_tried_in_turns_so_that_a_busy_moment_meets_them_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
+    tried: list[Precision] = []
+    precision.choose_precision("work", tried.append)
+    assert tried == list(PRECISIONS) * (len(tried) // len(PRECISIONS))
+    assert len(tried) > 2 * len(PRECISIONS)
+
+
+@pytest.mark.parametrize("content", ["", "not json", "[1]", '{"k": 3}'])
+def test_a_damaged_memory_of_precisions_is_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
+    (tmp_path / "precision.json").write_text(content)
+    assert precision.choose_precision("work", lambda _: None) in PRECISIONS
 
 
 # ---------------------------------------------------------------- the same for all

@@ -29,7 +29,8 @@ from labkit.bridges.export import TOLERANCE, Exported, plain_model
 from labkit.data import decode
 from labkit.errors import ExportError, FileError, WeightsError
 from labkit.models import Card, staging
-from labkit.models.backbone import OFFICIAL, SHIPPED
+from labkit.models.backbone import OFFICIAL
+from labkit.models.shipped import SHIPPED
 from labkit.runtime import Precision
 from labkit.tuning import Run
 from tests.small import Clouds, Small

@@ -171,16 +171,28 @@ def test_progress_is_told_as_data(capsys, kept):
     assert len(facts["lessons"]) == 17
 
 
-PRINTING = (["progress"], ["bench", "--show"], ["data"], ["doctor", "--help"])
+PRINTING = (
+    "progress",
+    "data",
+    "data fetch digits",
+    "evidence",
+    "evidence show types",
+    "evidence show nothing-like-it",
+    "evidence check --runs 0",
+    "evidence coach --show",
+    "atlas",
+    "atlas show digits/resnet10-glyphs",
+    "bench --show",
+)
+SLOW = ("torch", "torchvision", "pandas", "sklearn", "matplotlib", "scipy", "fastai")
 
 
-@pytest.mark.parametrize("command", PRINTING, ids=" ".join)
+@pytest.mark.parametrize("command", [*PRINTING, *(f"{one} --help" for one in sorted(COMMANDS))])
 def test_a_command_that_only_prints_loads_nothing_that_takes_seconds(kept, command):
-    slow = ("torch", "torchvision", "pandas", "sklearn", "matplotlib")
     code = (
         "import sys; from labkit import cli\n"
-        f"try: cli.main({command!r})\n"
-        f"finally: print([name for name in {slow!r} if name in sys.modules])"
+        f"try: cli.main({command.split()!r})\n"
+        f"finally: print([name for name in {SLOW!r} if name in sys.modules])"
     )
     said = subprocess.run([sys.executable, "-c", code], stdout=-1, encoding="utf-8").stdout
     assert said.splitlines()[-1] == "[]"

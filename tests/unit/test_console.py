@@ -6,17 +6,21 @@ import json
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 import labkit
 from labkit import runtime
 from labkit.errors import CommandError
 from labkit.insight import atlas
+from labkit.learn.shifting import gallery
 from labkit.show.console_session import DELTA_BYTES, LARGEST_FAMILY, Session, Tape, clip, point
-from labkit.show.strip import SHOWN, Sample, thumbnail
+from labkit.show.strip import SHOWN, Sample, has_images, image_at, thumbnail
 from labkit.tuning import CommandApplied, EpochDone, Plan, Run, StepDone
 from tests.bounds import held
 from tests.waiting import wait_until
@@ -584,6 +588,41 @@ def test_looking_changes_nothing_in_a_run(make_run: Callable[..., Run]) -> None:
         alone.step()
     ours, theirs = watched.model.state_dict(), alone.model.state_dict()
     assert all(bool((ours[key] == theirs[key]).all()) for key in ours)
+
+
+class CountedStore:
+    """Decoded pictures that count how many of them are read."""
+
+    def __init__(self, store: Tensor) -> None:
+        self.pictures, self.shape, self.read = store, store.shape, 0
+
+    def __getitem__(self, rows: Any) -> Tensor:
+        found = self.pictures[rows]
+        self.read += len(found)
+        return found
+
+
+def test_a_thumbnail_reads_one_picture_and_not_the_whole_split(
+    make_run: Callable[..., Run], digits: Any
+) -> None:
+    run, store = make_run(), CountedStore(digits.valid.store)
+    run.data = replace(digits, valid=replace(digits.valid, store=store))
+    session = Session([run])
+    store.read = 0
+    reply = session.answer({"kind": "images", "client": "a", "keys": ["r0:1", "r0:5"]})
+    assert [key for key, _ in reply["images"]] == ["r0:1", "r0:5"]
+    assert store.read == 2
+    assert has_images(run.data.valid)
+    assert store.read == 3
+    gallery(run.data.valid, 7, digits.classes, strengths=(1,), kinds=("dark",))
+    assert store.read == 4
+
+
+def test_a_thumbnail_is_of_the_picture_that_was_asked_for(digits: Any) -> None:
+    for place in (0, 3, len(digits.valid) - 1):
+        assert torch.equal(image_at(digits.valid, place), digits.valid.images[place])
+    assert image_at(SimpleNamespace(images=digits.valid.images), 3) is not None
+    assert image_at(SimpleNamespace(), 3) is None
 
 
 def test_thumbnails_are_small_and_come_in_small_messages(browser: Browser, digits: Any) -> None:

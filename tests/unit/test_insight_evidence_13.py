@@ -45,7 +45,7 @@ def test_time_is_a_share_of_the_same_step_and_milliseconds_beside_it(run, monkey
 def test_one_timing_answers_for_all_depths(run, monkeypatch):
     calls = []
     table = pd.DataFrame({"again": [1.0] * 6, "kept": [1.0] * 6}, index=list(lesson_13.DEPTHS))
-    monkeypatch.setattr(lesson_13, "step_seconds", lambda *given: calls.append(given) or table)
+    monkeypatch.setattr(labkit.insight, "step_seconds", lambda *given: calls.append(given) or table)
     lesson_13._timed.cache_clear()
     for name, reading in lesson_13._steps().items():
         if not name.endswith("operations"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from scipy import stats
 import labkit
 from labkit.errors import EvidenceError
 from labkit.insight.metrics import mean_interval, paired_difference
+from labkit.insight.reading import in_columns
 from labkit.insight.speed import epoch_seconds
 
 values = st.lists(st.floats(0, 1), min_size=2, max_size=12)
@@ -66,3 +68,18 @@ def test_an_epoch_costs_what_its_steps_took_and_would_have_cost_more_without_the
     assert (frozen["seconds"] > 0).all()
     assert (frozen["frozen stages run again"] > frozen["seconds"])[1:].all()
     assert (moving["frozen stages run again"] == moving["seconds"]).all()
+
+
+def test_rows_in_columns_look_as_pandas_shows_them():
+    rows = [
+        {"plan": "head", "accuracy (%)": 9.04, "n": 5, "over seeds": "8 to 10"},
+        {"plan": "layer4 + head", "accuracy (%)": float("nan"), "n": 10000, "over seeds": ""},
+    ]
+    for some in (rows, rows[:1], [{"epoch": 0}], [{"group": "digits"}]):
+        shown = pd.DataFrame(some).to_string(index=False, float_format="{:.1f}".format)
+        assert in_columns(some) == shown
+    assert in_columns([]) == ""
+    assert in_columns([{"plan": "a", "n": 1}, {"plan": "b"}]).splitlines()[2].split() == [
+        "b",
+        "NaN",
+    ]

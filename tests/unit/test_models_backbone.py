@@ -26,8 +26,9 @@ import labkit
 from labkit import runtime
 from labkit.errors import BackboneError, WeightsError
 from labkit.models import Card, cut, published, save_weights
-from labkit.models.backbone import FOLDER, OFFICIAL, SHIPPED
-from labkit.models.files import read_weights, sha256
+from labkit.models.backbone import OFFICIAL
+from labkit.models.files import read_weights
+from labkit.models.shipped import FOLDER, SHIPPED, sha256
 from labkit.models.staging import IMAGENET_MEAN, IMAGENET_STD
 
 NAMES = tuple(SHIPPED)
@@ -182,7 +183,7 @@ def test_a_shipped_file_that_was_changed_is_refused(
         (tmp_path / f"resnet10-photos{ending}").write_bytes(
             content[:-1] + b" " if ending == ".safetensors" else content
         )
-    monkeypatch.setattr("labkit.models.backbone.FOLDER", tmp_path)
+    monkeypatch.setattr("labkit.models.shipped.FOLDER", tmp_path)
     with pytest.raises(WeightsError, match="damaged"):
         labkit.load_backbone("resnet10")
 

@@ -16,7 +16,6 @@ from PIL import Image
 import labkit
 from labkit.errors import DataError, WeightsError
 from labkit.models import Card, Measure
-from labkit.models.backbone import FOLDER
 from labkit.models.pretrain import (
     PHOTOS,
     Progress,
@@ -29,6 +28,7 @@ from labkit.models.pretrain.glyphs import correct_letters
 from labkit.models.pretrain.loop import Pretraining
 from labkit.models.pretrain.photos import augment, normalise, read_photos
 from labkit.models.pretrain.transfer import features, few_digits, probe
+from labkit.models.shipped import FOLDER
 from labkit.models.staging import Staged
 
 TINY = Recipe(epochs=2, steps_per_epoch=2, batch_size=4)

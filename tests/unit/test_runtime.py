@@ -8,7 +8,6 @@ import os
 import stat
 import subprocess
 import sys
-import time
 from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any
@@ -16,9 +15,9 @@ from typing import IO, Any
 import numpy as np
 import pytest
 import torch
+from scipy.special import stdtrit
 
 from labkit import runtime
-from labkit.runtime import Precision
 
 
 def test_the_garbage_collector_is_spared_what_is_loaded_for_good() -> None:
@@ -171,48 +170,10 @@ def test_global_chance_is_seeded_inside_and_untouched_outside() -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_the_fastest_precision_is_chosen_and_remembered(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
-    asked: list[Precision] = []
-
-    def trial(precision: Precision) -> None:
-        asked.append(precision)
-        time.sleep(0.0 if precision == Precision("bf16", "contiguous") else 0.01)
-
-    assert runtime.choose_precision("work", trial) == Precision("bf16", "contiguous")
-    asked.clear()
-    assert runtime.choose_precision("work", trial) == Precision("bf16", "contiguous")
-    assert asked == []
-
-
-def test_a_precision_that_is_hardly_faster_does_not_take_the_place_of_a_plainer_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
-    took = dict(zip(runtime.PRECISIONS, (0.100, 0.095, 0.093, 0.091), strict=True))
-    monkeypatch.setattr(runtime, "_seconds", lambda trial: took)
-    assert runtime.choose_precision("work", lambda _: None) == runtime.PRECISIONS[0]
-
-
-def test_precisions_are_tried_in_turns_so_that_a_busy_moment_meets_them_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
-    tried: list[runtime.Precision] = []
-    runtime.choose_precision("work", tried.append)
-    assert tried == list(runtime.PRECISIONS) * (len(tried) // len(runtime.PRECISIONS))
-    assert len(tried) > 2 * len(runtime.PRECISIONS)
-
-
-@pytest.mark.parametrize("content", ["", "not json", "[1]", '{"k": 3}'])
-def test_a_damaged_memory_of_precisions_is_measured_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
-) -> None:
-    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
-    (tmp_path / "precision.json").write_text(content)
-    assert runtime.choose_precision("work", lambda _: None) in runtime.PRECISIONS
+def test_student_reaches_as_far_as_scipy_says() -> None:
+    freedoms = [*range(1, 60), 100, 999, 5000]
+    said = [runtime.student(freedom) for freedom in freedoms]
+    assert said == pytest.approx(stdtrit(freedoms, 0.975), rel=1e-12)
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

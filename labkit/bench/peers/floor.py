@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.datasets import ImageFolder
 
-from labkit import runtime
 from labkit.bench.peers.common import network, sgd, split
+from labkit.bench.precision import choose_precision
 from labkit.bench.work import MEAN, STD, Clock, Outcome, Work
 from labkit.runtime import Precision
 
@@ -120,9 +120,7 @@ def _fastest(
         F.cross_entropy(scores.float(), y).backward()
 
     try:
-        return runtime.choose_precision(
-            f"floor {work.backbone} {work.size} {work.trainable_from}", trial
-        )
+        return choose_precision(f"floor {work.backbone} {work.size} {work.trainable_from}", trial)
     finally:
         trainable.zero_grad()
         trainable.load_state_dict(copies)  # the trials moved BatchNorm's statistics

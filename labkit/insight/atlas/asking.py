@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 NEAR = 1.6  # times as many labels, or as few: beyond that a neighbour would mislead
 STAGES = ("stem", "layer1", "layer2", "layer3", "layer4", "head")
 SAME_RATE = 1e-6  # relative: rates that went through text
+COLUMNS = ("epoch", "mean (%)", "mean from", "mean to", "a run from", "a run to")
 
 
 @dataclass(frozen=True)
@@ -105,11 +106,16 @@ class Expectation:
         """A row an epoch, in per cent: the mean, its interval, and where one more run lands."""
         import pandas as pd
 
-        columns = ["epoch", "mean (%)", "mean from", "mean to", "a run from", "a run to"]
-        rows = [
-            [p.epoch, *(100 * value for value in list(vars(p).values())[1:])] for p in self.curve
+        return pd.DataFrame(self.rows(), columns=COLUMNS)
+
+    def rows(self) -> list[dict[str, float]]:
+        """The rows of `table`, without pandas."""
+        return [
+            dict(
+                zip(COLUMNS, (p.epoch, *(100 * v for v in list(vars(p).values())[1:])), strict=True)
+            )
+            for p in self.curve
         ]
-        return pd.DataFrame(rows, columns=columns)
 
     def __str__(self) -> str:
         return " ".join([self.sentence(), *self.notes])

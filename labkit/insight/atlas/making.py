@@ -22,6 +22,7 @@ from labkit.insight.atlas.asking import Verdict, curve_of, expect
 from labkit.insight.atlas.record import RECORDS, Entry
 from labkit.insight.atlas.sheets import SHEETS, Sheet, find
 from labkit.insight.story import machine_and_versions, write_story
+from labkit.models.shipped import checksum
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
@@ -113,16 +114,8 @@ def _base(sheet: Sheet) -> Run:
 
 def recipe(sheet: Sheet) -> str:
     """Twelve hexadecimal digits that change when the grid, the plan or the weights do."""
-    about = [VERSION, sheet.to_dict(), _plan(sheet), weights(sheet.net)]
+    about = [VERSION, sheet.to_dict(), _plan(sheet), checksum(sheet.net)]
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def weights(net: str) -> str:
-    """The sha256 of the weights that a network starts from."""
-    from labkit.models import load_backbone
-
-    card = load_backbone(net).card
-    return card.sha256 if card else ""
 
 
 def problems(sheet: Sheet, folder: Path | None = None) -> list[str]:
@@ -153,7 +146,7 @@ def _story(sheet: Sheet, entries: Sequence[Entry], clock: float) -> dict[str, An
             **_plan(sheet),
             "note": "of the first run; the others differ in lr and trainable_from",
         },
-        "weights": weights(sheet.net),
+        "weights": checksum(sheet.net),
         "precision": str(runtime.Precision()),
         "counted_on": "the validation split, before training and after each epoch",
         "runs": len(entries),

@@ -107,14 +107,9 @@ class Recorded:
         }
 
 
-@lru_cache
 def student(seeds: int) -> float:
     """The 97.5 % quantile of Student's t for so many seeds; 0 where there is no spread to multiply."""
-    if seeds < 2:
-        return 0.0
-    from scipy.special import stdtrit  # scipy.stats would take a second to import
-
-    return float(stdtrit(seeds - 1, 0.975))
+    return runtime.student(seeds - 1) if seeds > 1 else 0.0
 
 
 def half_widths(spread: Any, seeds: int) -> tuple[Any, Any]:

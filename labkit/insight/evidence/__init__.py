@@ -8,8 +8,7 @@ a text is typed by hand.
 from __future__ import annotations
 
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from labkit.errors import EvidenceError
 from labkit.insight.evidence import record
@@ -22,6 +21,9 @@ from labkit.insight.evidence.repeating import again
 from labkit.insight.evidence.setting import Experiment, Setting
 from labkit.insight.metrics import Estimate, mean_interval, paired_difference
 from labkit.runtime import wilson
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = {
     "": "accuracy",
@@ -42,6 +44,7 @@ __all__ = [
     "names",
     "rows",
     "show",
+    "summary",
     "tune",
     "verdict",
 ]
@@ -54,6 +57,8 @@ def names() -> tuple[str, ...]:
 
 def rows(name: str | Experiment, out: Path | None = None) -> pd.DataFrame:
     """All recorded runs, a row each, with `accuracy` = correct / count and the `key` to cite."""
+    import pandas as pd
+
     experiment = find(name)
     found = _recorded(experiment, out)
     keys = {(s.group, s.plan.name): s.key for s in experiment.settings}
@@ -68,11 +73,16 @@ def show(name: str | Experiment, out: Path | None = None) -> pd.DataFrame:
     The first interval says how much another seed would change; the second how much other examples
     would (Wilson, at the mean). Columns in per cent, and the mean processor seconds of a run.
     """
+    import pandas as pd
+
+    return pd.DataFrame(summary(name, out))
+
+
+def summary(name: str | Experiment, out: Path | None = None) -> list[dict[str, object]]:
+    """The rows of `show`, without pandas."""
     experiment = find(name)
     recorded = _recorded(experiment, out)
-    return pd.DataFrame(
-        [_summary(setting, _of(setting, recorded)) for setting in experiment.settings]
-    )
+    return [_summary(setting, _of(setting, recorded)) for setting in experiment.settings]
 
 
 def estimate(key: str, against: str | None = None, out: Path | None = None) -> Estimate:
@@ -107,6 +117,8 @@ def curves(key: str, out: Path | None = None) -> pd.DataFrame:
 
     Raises EvidenceError when no setting has such a reading, with those there are.
     """
+    import pandas as pd
+
     name, _, rest = key.partition("/")
     experiment = find(name)
     for setting in experiment.settings:

@@ -11,12 +11,11 @@ from typing import Any
 
 import labkit
 from labkit.errors import EvidenceError
-from labkit.insight.drift import layers_drift, statistics_drift
 from labkit.insight.evidence import record
 from labkit.insight.evidence.experiments import find
 from labkit.insight.evidence.record import RECORDS, Row, Trial
 from labkit.insight.evidence.setting import TRIAL_SEEDS, Experiment, Setting
-from labkit.tuning import Run
+from labkit.models.shipped import checksum
 
 Tell = Callable[[str], None]
 Trainer = Callable[..., Any]  # network, data, plan and seed to a run that has not begun
@@ -83,9 +82,8 @@ def recipe(setting: Setting) -> str:
 
 @cache
 def _weights(net: str) -> str:
-    """The checksum of a backbone's weights; asked for by every setting, and they are slow to load."""
-    card = labkit.load_backbone(net).card
-    return card.sha256 if card else ""
+    """The checksum of a backbone's weights, asked for by every setting."""
+    return checksum(net)
 
 
 def _cells(experiment: Experiment) -> Iterator[tuple[Setting, int, str]]:
@@ -110,12 +108,14 @@ def started(setting: Setting, seed: int, trainers: Mapping[str, Trainer]) -> Any
             f"{setting.key} is trained by {setting.by}, which labkit.insight does not know. "
             "`labkit evidence build` brings it along."
         )
-    trainer = trainers[setting.by] if setting.by else Run
+    trainer = trainers[setting.by] if setting.by else labkit.Run
     return trainer(setting.backbone(), setting.load(seed), setting.plan, seed)
 
 
 def _run(setting: Setting, seed: int, recipe: str, trainers: Mapping[str, Trainer]) -> Row:
     """Train once and count."""
+    from labkit.insight.drift import layers_drift, statistics_drift
+
     run = started(setting, seed, trainers)
     began, cpu_began = perf_counter(), process_time()
     run.fit()
@@ -158,7 +158,7 @@ def _written(given: float | Sequence[float]) -> str:
 
 def _try(setting: Setting, rate: float, seed: int) -> Trial:
     plan = setting.plan.with_(lr=rate)
-    run = Run(setting.backbone(), setting.load_trial(seed), plan, seed).fit()
+    run = labkit.Run(setting.backbone(), setting.load_trial(seed), plan, seed).fit()
     end = run.evaluate(setting.trial_split)
     weights = _weights(setting.net)[:12] if plan.pretrained else ""
     return Trial(setting.group, setting.plan.name, rate, seed, end.correct, end.count, weights)

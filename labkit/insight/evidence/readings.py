@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from labkit.insight.evidence.setting import Reading
-from labkit.insight.forgetting import remembered
-from labkit.tuning import Run
+
+if TYPE_CHECKING:
+    from labkit.tuning import Run
 
 
 def _old_accuracy(run: Run) -> float:
+    from labkit.insight import remembered
+
     return remembered(run).accuracy
 
 

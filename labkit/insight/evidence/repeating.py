@@ -11,15 +11,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from labkit.data import at_hand, card
-from labkit.insight.atlas.asking import Point, point
 from labkit.insight.evidence import record
 from labkit.insight.evidence.lessons import LESSONS
 from labkit.insight.evidence.making import Trainer, started
 from labkit.insight.evidence.record import RECORDS, Row
 from labkit.insight.evidence.setting import Experiment, Setting
+
+if TYPE_CHECKING:
+    from labkit.insight.atlas.asking import Point
 
 Tell = Callable[[str], None]
 
@@ -78,6 +79,8 @@ def _repeatable(
     experiments: Sequence[Experiment], folder: Path, trainers: Mapping[str, Trainer]
 ) -> Iterator[tuple[str, Setting, list[Row]]]:
     """The settings that can be trained here, with the runs on record of each."""
+    from labkit.data import at_hand, card
+
     for experiment in experiments:
         rows = record.read(folder / f"{experiment.name}.csv", Row)
         for setting in experiment.settings:
@@ -90,6 +93,8 @@ def _repeatable(
 def _again(
     experiment: str, setting: Setting, rows: Sequence[Row], then: Row, trainers: Mapping[str, Any]
 ) -> Again:
+    from labkit.insight.atlas.asking import point
+
     reached = [row.accuracy for row in rows]
     band = point(then.epochs, fmean(reached), stdev(reached), len(rows), then.count)
     end = started(setting, then.seed, trainers).fit().evaluate(setting.split)

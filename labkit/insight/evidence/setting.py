@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import labkit
-from labkit.models import Backbone
-from labkit.tuning import Plan, Run
+
+if TYPE_CHECKING:
+    from labkit.models import Backbone
+    from labkit.tuning import Plan, Run
 
 SEEDS = (0, 1, 2, 3, 4)
 FRESH_SEEDS = (5, 6, 7, 8, 9)  # for rules that were written when the first five had been seen

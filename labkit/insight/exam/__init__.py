@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from labkit import runtime
 from labkit.errors import EvidenceError
-from labkit.insight.diagnosis import Diagnosis, Evidence, diagnose, judge
 from labkit.insight.evidence import record
-from labkit.insight.sabotage import KINDS, Case, train
+from labkit.insight.reading import in_columns
+from labkit.insight.sabotage import TITLES, Case
 from labkit.insight.story import write_story
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Answer:
 
 def cases() -> list[Case]:
     """All runs of the examination, the kinds taken in turn."""
-    sabotaged = [kind for kind in KINDS if kind != "sound"]
+    sabotaged = [kind for kind in TITLES if kind != "sound"]
     found = [Case(kind, seed, "held-out") for seed in range(EACH_DIGITS) for kind in sabotaged]
     found += [Case("sound", seed, "held-out") for seed in range(SOUND_DIGITS)]
     found += [Case(kind, 0, "held-out", "ants-bees") for kind in PHOTOGRAPHS]
@@ -83,10 +83,13 @@ def cases() -> list[Case]:
 
 def sit(case: Case) -> Answer:
     """Train the run of a case and ask the coach."""
+    from labkit.insight.diagnosis import Evidence, diagnose, judge
+    from labkit.insight.sabotage import train
+
     began = process_time()
     with _one_thread():
         run = train(case)
-        diagnosis: Diagnosis = diagnose(run)
+        diagnosis = diagnose(run)
     besides = [finding.kind for finding in diagnosis.findings[1:]]
     by_eye = judge(Evidence(diagnosis.evidence.trace))
     return Answer(
@@ -174,12 +177,16 @@ def confusion(found: Sequence[Answer] | None = None) -> pd.DataFrame:
     """One row a kind, one column what the coach said first; "sound" means that it said nothing."""
     import pandas as pd
 
-    found = answers() if found is None else found
-    kinds = list(KINDS)
-    counts = pd.DataFrame(0, index=kinds, columns=kinds)
-    for answer in found:
-        counts.loc[answer.kind, answer.told] += 1
-    return counts.rename_axis(index="was", columns="told")
+    table = pd.DataFrame.from_dict(counted(found), orient="index")
+    return table.rename_axis(index="was", columns="told")
+
+
+def counted(found: Sequence[Answer] | None = None) -> dict[str, dict[str, int]]:
+    """The rows of `confusion`, without pandas: for each kind, how often the coach said what first."""
+    counts = {kind: dict.fromkeys(TITLES, 0) for kind in TITLES}
+    for answer in answers() if found is None else found:
+        counts[answer.kind][answer.told] += 1
+    return counts
 
 
 @dataclass(frozen=True)
@@ -248,7 +255,7 @@ def by_kind(found: Sequence[Answer] | None = None) -> pd.DataFrame:
 
     found = answers() if found is None else found
     rows = []
-    for kind in (kind for kind in KINDS if kind != "sound"):
+    for kind in (kind for kind in TITLES if kind != "sound"):
         mine = [answer for answer in found if answer.kind == kind]
         rows.append((kind, len(mine), right_first(mine).hits, from_curves(mine).hits))
     return pd.DataFrame(rows, columns=["kind", "runs", "right first", "from the curves alone"])
@@ -257,20 +264,29 @@ def by_kind(found: Sequence[Answer] | None = None) -> pd.DataFrame:
 def summary(found: Sequence[Answer] | None = None) -> str:
     """The confusion table and the two shares, in words."""
     found = answers() if found is None else found
-    table = confusion(found)
-    short = {kind: str(number) for number, kind in enumerate(table.columns)}
-    named = table.rename(index={k: f"{n} {k}" for k, n in short.items()}, columns=short)
     noted = sum(answer.kind == "sound" and answer.told in NOTES for answer in found)
     seconds = sum(answer.cpu_seconds for answer in found)
     return "\n".join(
         [
-            named.rename_axis(index=None, columns="was \\ told").replace(0, ".").to_string(),
+            _in_numbers(counted(found)),
             f"Right first diagnosis: {right_first(found)}",
             f"Right from the curves alone: {from_curves(found)}",
             f"False alarms on sound runs: {false_alarms(found)}; {noted} more were given a note.",
             f"{len(found)} runs, {seconds:.0f} processor seconds.",
         ]
     )
+
+
+def _in_numbers(counts: dict[str, dict[str, int]]) -> str:
+    """The confusion table with a number for each kind, which stands before its name on the left."""
+    kinds = [f"{number} {kind}" for number, kind in enumerate(counts)]
+    width = max(map(len, kinds))
+    rows = [
+        {"was \\ told".ljust(width): kind.ljust(width)}
+        | {str(number): f" {count or '.'}" for number, count in enumerate(row.values())}
+        for kind, row in zip(kinds, counts.values(), strict=True)
+    ]
+    return in_columns(rows)
 
 
 def _ordered(found: list[Answer]) -> list[Answer]:

@@ -15,12 +15,12 @@ import labkit
 from labkit.data import ImageData
 from labkit.errors import EvidenceError
 from labkit.insight.sabotage import slips
-from labkit.insight.sabotage.chance import Chance, Pool
+from labkit.insight.sabotage.cases import TITLES, Case
+from labkit.insight.sabotage.chance import Chance
 from labkit.models import Backbone
 from labkit.runtime import Precision
 from labkit.tuning import Phase, Plan, Run
 
-Material = Literal["digits", "ants-bees"]
 Way = Literal["head", "layer4", "layer3", "all", "scratch", "gradual"]
 
 PRETRAINED: tuple[Way, ...] = ("head", "layer4", "layer3", "all", "gradual")
@@ -35,19 +35,6 @@ RATES: dict[Way, tuple[float, float]] = {  # AdamW, the usual range of each way
     "scratch": (5e-4, 2e-3),
     "gradual": (1e-3, 3e-3),
 }
-
-
-@dataclass(frozen=True)
-class Case:
-    """One run to be made: what is wrong with it, the draw, and what it works on."""
-
-    kind: str
-    seed: int
-    pool: Pool
-    material: Material = "digits"
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.seed} on {self.material}"
 
 
 @dataclass(frozen=True)
@@ -303,25 +290,23 @@ def _augmented(chance: Chance, case: Case) -> Run:
     return replace(parts, plan=parts.plan.with_(augment="strong")).run()
 
 
-KINDS: dict[str, Kind] = {
-    kind.name: kind
-    for kind in (
-        Kind("sound", "Nothing is wrong", _sound),
-        Kind("statistics-drift", "BatchNorm statistics of frozen stages drift", _statistics_drift),
-        Kind("head-left-out", "The head is not in the optimiser", _head_left_out),
-        Kind("eval-mode", "Eval mode and train mode are mixed up", _eval_mode),
-        Kind("leakage", "Validation pictures are among the training ones", _leakage),
-        Kind("normalisation", "The pictures come on the wrong scale", _normalisation),
-        Kind("rate-too-large", "The learning rate is far too large", _rate_times_100),
-        Kind("averaged-averages", "Accuracy is a mean of batch means", _averaged_averages),
-        Kind("stale-moments", "The optimiser remembers another past", _stale_moments),
-        Kind("not-a-number", "The loss is not a number any more", _not_a_number),
-        Kind("rate-too-small", "The learning rate is far too small", _rate_too_small),
-        Kind("overfitting", "Training gets better, validation worse", _overfitting),
-        Kind("underfitting", "The training examples are not learned", _underfitting),
-        Kind("frozen-moves", "Frozen parameters move", _frozen_moves),
-        Kind("little-validation", "Too few validation pictures to tell", _little_validation),
-        Kind("augmented", "Training pictures are made harder than validation ones", _augmented),
-    )
+MADE: dict[str, Callable[[Chance, Case], Run]] = {
+    "sound": _sound,
+    "statistics-drift": _statistics_drift,
+    "head-left-out": _head_left_out,
+    "eval-mode": _eval_mode,
+    "leakage": _leakage,
+    "normalisation": _normalisation,
+    "rate-too-large": _rate_times_100,
+    "averaged-averages": _averaged_averages,
+    "stale-moments": _stale_moments,
+    "not-a-number": _not_a_number,
+    "rate-too-small": _rate_too_small,
+    "overfitting": _overfitting,
+    "underfitting": _underfitting,
+    "frozen-moves": _frozen_moves,
+    "little-validation": _little_validation,
+    "augmented": _augmented,
 }
-CLINIC = tuple(KINDS)[1:9]  # the eight of lesson 14
+KINDS = {name: Kind(name, title, MADE[name]) for name, title in TITLES.items()}
+CLINIC: tuple[str, ...] = tuple(KINDS)[1:9]  # the eight of lesson 14

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from labkit import runtime
 from labkit.models.card import Card, Measure
-from labkit.models.files import read_weights, save_weights, sha256
+from labkit.models.files import read_weights, save_weights
 from labkit.models.pretrain.letters import CLASSES, Letters, distort, draw_letters, fonts
 from labkit.models.pretrain.loop import MEAN, STD, Pretraining, Recipe, Watcher, describe_machine
 from labkit.models.pretrain.transfer import measure_transfer
+from labkit.models.shipped import sha256
 from labkit.models.staging import Staged, cut
 
 GLYPHS = Recipe(epochs=8, steps_per_epoch=200, notes="32 px, distorted afresh for every step; bf16")

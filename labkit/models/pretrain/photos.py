@@ -20,9 +20,10 @@ from labkit import runtime
 from labkit.errors import DataError
 from labkit.hosts import how_to_install
 from labkit.models.card import Card, Measure
-from labkit.models.files import read_weights, save_weights, sha256
+from labkit.models.files import read_weights, save_weights
 from labkit.models.pretrain.loop import MEAN, STD, Pretraining, Recipe, Watcher, describe_machine
 from labkit.models.resnet10 import ResNet10
+from labkit.models.shipped import sha256
 from labkit.models.staging import cut
 
 PHOTOS = Recipe(

@@ -243,8 +243,6 @@ def _summed_up(rows: Sequence[Row], of: str) -> list[Any]:
 
 
 def _half_width(values: Sequence[float]) -> float:
-    from scipy.special import stdtrit  # scipy.stats would take a second to import
-
     if len(values) < 2:
         return nan
-    return float(stdtrit(len(values) - 1, 0.975)) * stdev(values) / sqrt(len(values))
+    return runtime.student(len(values) - 1) * stdev(values) / sqrt(len(values))

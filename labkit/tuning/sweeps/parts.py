@@ -79,7 +79,7 @@ def _is_published(net: Any) -> bool:
     if "labkit.models" not in sys.modules:  # then it cannot be one of its backbones
         return False
     from labkit.models import Backbone, published
-    from labkit.models.backbone import SHIPPED
+    from labkit.models.shipped import SHIPPED
 
     if not isinstance(net, Backbone) or net.weights not in ("pretrained", None):
         return False

@@ -9,11 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial as fixed
-from typing import Any
-
-import torch
-from torch import nn
-from torch.nn import functional as F
+from typing import TYPE_CHECKING, Any
 
 from labkit.insight.evidence.claim import Ask, Claim
 from labkit.insight.evidence.setting import (
@@ -24,10 +20,13 @@ from labkit.insight.evidence.setting import (
     Setting,
     digits,
 )
-from labkit.insight.inside import features, start_of
-from labkit.insight.zero_shot import BY_HAND, zero_shot
-from labkit.models import Backbone
-from labkit.tuning import Run, feature_extraction, from_scratch, full, partial
+from labkit.tuning import feature_extraction, from_scratch, full, partial
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from labkit.models import Backbone
+    from labkit.tuning import Run
 
 LETTERS, PHOTOGRAPHS = "letters", "photographs"
 SOURCES = {LETTERS: "resnet10-glyphs", PHOTOGRAPHS: "resnet10"}
@@ -43,12 +42,16 @@ class BarePixels:
     size: int
 
     def __call__(self, net: Backbone) -> Backbone:
+        from labkit.models import Backbone
+
         return Backbone.from_module(
             fixed(_bare, 3 * self.size**2), ("pixels", "head"), "bare pixels"
         )
 
 
 def _bare(inputs: int, num_classes: int) -> nn.Module:
+    from torch import nn
+
     stages = OrderedDict(pixels=nn.Flatten(), head=nn.Linear(inputs, num_classes))
     return nn.Sequential(stages)
 
@@ -145,11 +148,18 @@ def _counted(run: Run) -> Any:
 
 def _zero_shot(run: Run) -> float:
     """The accuracy of the old head, before any training."""
+    from labkit.insight.zero_shot import BY_HAND, zero_shot
+
     return zero_shot(run.net, _counted(run), BY_HAND[run.data.name]).accuracy
 
 
 def _prototypes(run: Run) -> float:
     """The accuracy of the nearest class mean, by cosine, of the features before any training."""
+    import torch
+    from torch.nn import functional as F
+
+    from labkit.insight.inside import features, start_of
+
     model, stage, split = start_of(run), run.stages[-2], _counted(run)
     known, asked = (
         features(model, run, part, torch.arange(len(part)), [stage])[stage]

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from labkit.data import ImageData
+import labkit
 from labkit.insight.evidence.claim import Ask, Claim
 from labkit.insight.evidence.setting import ANTS_BEES, Experiment, Reading, Setting, digits
-from labkit.insight.labels import suspect_labels
-from labkit.models import load_backbone
-from labkit.tuning import Plan, Run, feature_extraction, full
+from labkit.tuning import feature_extraction, full
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from labkit.data import ImageData
+    from labkit.tuning import Plan, Run
 
 SHARES = (0.2, 0.4)  # of the labels that are wrong
 MORE = (2, 4)  # times as many labels as all right ones
@@ -42,7 +43,8 @@ class LookedThrough:
 
     def __call__(self, data: ImageData, seed: int) -> ImageData:
         wrong = data.mislabel(self.share, seed)
-        judged = suspect_labels(Run(load_backbone(self.net), wrong, feature_extraction(), seed))
+        net = labkit.load_backbone(self.net)
+        judged = labkit.insight.suspect_labels(labkit.Run(net, wrong, feature_extraction(), seed))
         shown = judged.order[: _budget(wrong, self.looked)]
         labels = wrong.train.labels.clone()
         labels[shown] = data.train.labels[shown]
@@ -64,6 +66,8 @@ class Found:
     learned: bool = False
 
     def __call__(self, run: Run) -> float:
+        import torch
+
         order = _by_the_network(run) if self.learned else _by_others(run)
         shown = order[: _budget(run.data, self.looked)]
         wrong = run.data.mislabelled
@@ -73,7 +77,7 @@ class Found:
 
 @lru_cache(maxsize=1)  # one run is asked several times
 def _by_others(run: Run) -> Tensor:
-    return suspect_labels(run).order
+    return labkit.insight.suspect_labels(run).order
 
 
 def _by_the_network(run: Run) -> Tensor:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from labkit.insight.evidence.claim import Ask, Claim
 from labkit.insight.evidence.setting import (
@@ -17,8 +15,10 @@ from labkit.insight.evidence.setting import (
     Setting,
     digits,
 )
-from labkit.insight.inside import features, looking_at, start_of
-from labkit.tuning import Run, feature_extraction
+from labkit.tuning import feature_extraction
+
+if TYPE_CHECKING:
+    from labkit.tuning import Run
 
 
 def _trap(place: Mapping[str, Any], rate: float, epochs: int, **plan: Any) -> list[Setting]:
@@ -43,6 +43,10 @@ TRAP = Experiment(
 
 def features_moved(run: Run) -> float:
     """How far what the head sees of the validation samples is from what it saw at first, relative to its length."""
+    import torch
+
+    from labkit.insight.inside import features, looking_at, start_of
+
     below, split = run.stages[-2], run.data.valid
     everyone = torch.arange(len(split))
     with looking_at(run) as model:

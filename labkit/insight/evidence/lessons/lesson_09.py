@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, nan
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from labkit.data import ImageData
 from labkit.insight.evidence.claim import Ask, Claim
 from labkit.insight.evidence.setting import (
     ANTS_BEES,
@@ -17,8 +16,11 @@ from labkit.insight.evidence.setting import (
     Setting,
     digits,
 )
-from labkit.insight.sabotage import slips
-from labkit.tuning import EpochDone, Run, full
+from labkit.tuning import EpochDone, full
+
+if TYPE_CHECKING:
+    from labkit.data import ImageData
+    from labkit.tuning import Run
 
 PATIENCE = 3  # epochs without a lower validation loss, after which an impatient run stops
 
@@ -118,6 +120,8 @@ class Disturbed:
     watched: int | None = None
 
     def __call__(self, data: ImageData, seed: int) -> ImageData:
+        from labkit.insight.sabotage import slips
+
         data = slips.shuffle_labels(data, self.share, seed)
         return slips.fewer_to_validate(data, self.watched, seed) if self.watched else data
 

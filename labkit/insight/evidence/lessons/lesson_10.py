@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import labkit
 from labkit.insight.evidence.claim import Ask, Claim
 from labkit.insight.evidence.readings import REMEMBERED
 from labkit.insight.evidence.setting import (
@@ -23,9 +24,10 @@ from labkit.insight.evidence.setting import (
     Setting,
     digits,
 )
-from labkit.insight.forgetting import between, old_examples, remembered
-from labkit.models import load_backbone
-from labkit.tuning import Plan, Run, feature_extraction, full, partial
+from labkit.tuning import feature_extraction, full, partial
+
+if TYPE_CHECKING:
+    from labkit.tuning import Plan, Run
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class Halfway:
     split: str
 
     def __call__(self, run: Run) -> float:
-        return float(between(run, [0.5], split=self.split)[self.task].iloc[0])
+        table = labkit.insight.between(run, [0.5], split=self.split)
+        return float(table[self.task].iloc[0])
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ class Beside:
     count: int = 1000
 
     def __call__(self, data: Any, seed: int) -> Any:
-        return data.with_old(old_examples(load_backbone(self.net), self.count))
+        net = labkit.load_backbone(self.net)
+        return data.with_old(labkit.insight.old_examples(net, self.count))
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,8 @@ class Retold:
     count: int = 1000
 
     def __call__(self, run: Run) -> float:
-        return remembered(run, old_examples(run.net, self.count, seed=1)).accuracy
+        asked = labkit.insight.old_examples(run.net, self.count, seed=1)
+        return labkit.insight.remembered(run, asked).accuracy
 
 
 # ---------------------------------------------------------------- how strongly to hold, how much to rehearse

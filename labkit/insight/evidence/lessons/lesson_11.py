@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from math import nan
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from labkit.insight.calibration import fit_temperature
+import labkit
 from labkit.insight.evidence.setting import ANTS_BEES, Experiment, Reading, Setting, digits
-from labkit.tuning import Evaluation, Run, feature_extraction, partial
+from labkit.tuning import feature_extraction, partial
+
+if TYPE_CHECKING:
+    from labkit.tuning import Evaluation, Run
 
 # ---------------------------------------------------------------- what is read off a finished run
 
@@ -58,7 +61,7 @@ def _judged(run: Run) -> tuple[Evaluation, Evaluation]:
     """Half of validation as the network says it, and at the temperature that suits the other half."""
     whole = run.evaluate("valid")
     half = _every_other(whole, 1)
-    return half, fit_temperature(_every_other(whole, 0)).apply(half)
+    return half, labkit.insight.fit_temperature(_every_other(whole, 0)).apply(half)
 
 
 def _confidence(found: Evaluation) -> float:

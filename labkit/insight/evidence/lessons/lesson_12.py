@@ -6,13 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from labkit.data import KINDS, ImageData, Split
-from labkit.data.splits import per_class
-from labkit.insight.adapting import adapt, carried_on
+import labkit
+from labkit.data import KINDS
 from labkit.insight.evidence.claim import Ask, Claim
 from labkit.insight.evidence.setting import (
     ANTS_BEES,
@@ -22,8 +19,11 @@ from labkit.insight.evidence.setting import (
     Setting,
     digits,
 )
-from labkit.models import load_backbone
-from labkit.tuning import Plan, Run, full
+from labkit.tuning import full
+
+if TYPE_CHECKING:
+    from labkit.data import ImageData, Split
+    from labkit.tuning import Plan, Run
 
 STRENGTHS = (0.25, 0.5, 0.75, 1.0)
 AMOUNTS = (2, 4, 8, 16, 32, 64)  # images without labels that the statistics are taken from
@@ -63,9 +63,8 @@ class ByStrength:
         for strength in STRENGTHS:
             data = _shifted(run.data, self.kind, strength, run.seed)
             asked = getattr(data, self.place.counted)
-            who = (
-                adapt(run, getattr(data, self.place.others), seed=run.seed) if self.adapted else run
-            )
+            others = getattr(data, self.place.others)
+            who = labkit.insight.adapt(run, others, seed=run.seed) if self.adapted else run
             found.append(who.evaluate(asked).accuracy)
         return found
 
@@ -82,13 +81,18 @@ class WithLabels:
     fresh: bool = False
 
     def __call__(self, run: Run) -> float:
+        import torch
+
+        from labkit.data.splits import per_class
+
         data, place = _shifted(run.data, self.kind, 1.0, run.seed), self.place
         others: Split = getattr(data, place.others)
         labelled = others.take(per_class(others.labels, place.labels, run.seed))
         nothing = others.take(torch.arange(0))  # to validate on: nothing is chosen
-        net = load_backbone(run.net.name) if self.fresh else carried_on(run)
+        fresh, on = labkit.load_backbone, labkit.insight.carried_on
+        net = fresh(run.net.name) if self.fresh else on(run)
         few = replace(data, train=labelled, valid=nothing, test=nothing)
-        after = Run(net, few, place.plan, run.seed, precision=run.precision).fit()
+        after = labkit.Run(net, few, place.plan, run.seed, precision=run.precision).fit()
         return after.evaluate(getattr(data, place.counted)).accuracy
 
 
@@ -100,7 +104,9 @@ class Unshifted:
 
     def __call__(self, run: Run) -> float:
         others = getattr(run.data, self.place.others)
-        return adapt(run, others, seed=run.seed).evaluate(self.place.counted).accuracy
+        return (
+            labkit.insight.adapt(run, others, seed=run.seed).evaluate(self.place.counted).accuracy
+        )
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,7 @@ class ByAmount:
     def __call__(self, run: Run) -> list[float]:
         data = _shifted(run.data, LOOKED_AT, 1.0, run.seed)
         others, asked = getattr(data, self.place.others), getattr(data, self.place.counted)
+        adapt = labkit.insight.adapt
         return [
             adapt(run, others, count, self.prior, run.seed).evaluate(asked).accuracy
             for count in self.amounts
@@ -131,6 +138,7 @@ class OneClass:
         data = _shifted(run.data, LOOKED_AT, 1.0, run.seed)
         others: Split = getattr(data, self.place.others)
         asked = getattr(data, self.place.counted)
+        adapt = labkit.insight.adapt
         return fmean(
             adapt(run, others.take(alike), ALONE, self.prior, run.seed).evaluate(asked).accuracy
             for alike in (

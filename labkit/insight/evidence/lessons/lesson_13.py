@@ -9,11 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from labkit.insight.cost import GIGA, StepCost, cost, step_costs, step_seconds
+import labkit
 from labkit.insight.evidence.claim import Ask, Claim
 from labkit.insight.evidence.setting import (
     ANTS_BEES,
@@ -23,24 +21,29 @@ from labkit.insight.evidence.setting import (
     Setting,
     digits,
 )
-from labkit.tuning import Plan, Run, feature_extraction, from_scratch, full, partial
-from labkit.tuning.cache import shared
+from labkit.tuning import feature_extraction, from_scratch, full, partial
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from labkit.insight import StepCost
+    from labkit.tuning import Plan, Run
 
 DEPTHS = ("stem", "layer1", "layer2", "layer3", "layer4", "head")
 TURNS = 11
-MILLI = 1e-3
+GIGA, MILLI = 1e9, 1e-3
 
 # ---------------------------------------------------------------- what is asked of a run
 
 
 @lru_cache(maxsize=1)  # one run is asked for every depth
 def _timed(run: Run) -> pd.DataFrame:
-    return step_seconds(run, DEPTHS, TURNS)
+    return labkit.insight.step_seconds(run, DEPTHS, TURNS)
 
 
 @lru_cache(maxsize=1)
 def _counted(run: Run) -> dict[str, StepCost]:
-    return {step.trainable_from: step for step in step_costs(run, DEPTHS)}
+    return {step.trainable_from: step for step in labkit.insight.step_costs(run, DEPTHS)}
 
 
 @dataclass(frozen=True)
@@ -71,12 +74,12 @@ class Operations:
 
 def _planned(run: Run) -> float:
     """Operations of the whole plan, in billions."""
-    return cost(run).flops / GIGA
+    return labkit.insight.cost(run).flops / GIGA
 
 
 def _planned_again(run: Run) -> float:
     """The same with frozen stages run again for every sample."""
-    return cost(run).flops_again / GIGA
+    return labkit.insight.cost(run).flops_again / GIGA
 
 
 PLANNED = {
@@ -101,6 +104,8 @@ def _steps() -> dict[str, Reading]:
 
 def _from_nothing(data: Any, seed: int) -> Any:
     """The data as they are; and nothing is known yet that an earlier run has computed."""
+    from labkit.tuning.cache import shared
+
     shared.clear()
     return data
 

@@ -1,0 +1,29 @@
+from labkit.bench.driver import measure
+from labkit.bench.figure import draw
+from labkit.bench.peers import PEERS, Peer, find_peers
+from labkit.bench.record import RECORDS, Record, Row, read, write
+from labkit.bench.report import readme_section, table, verdicts, with_section
+from labkit.bench.scaling import read_scaling
+from labkit.bench.work import WORKS, Outcome, Work, find_works
+
+__all__ = [
+    "PEERS",
+    "RECORDS",
+    "WORKS",
+    "Outcome",
+    "Peer",
+    "Record",
+    "Row",
+    "Work",
+    "draw",
+    "find_peers",
+    "find_works",
+    "measure",
+    "read",
+    "read_scaling",
+    "readme_section",
+    "table",
+    "verdicts",
+    "with_section",
+    "write",
+]

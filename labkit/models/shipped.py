@@ -1,0 +1,47 @@
+"""The weights inside the package: their names, their files and their cards, told without loading what they describe."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from labkit.errors import WeightsError
+from labkit.models.card import Card
+
+SHIPPED = {"resnet10": "resnet10-photos", "resnet10-glyphs": "resnet10-glyphs"}  # name -> file
+ALIASES = {"resnet10-photos": "resnet10"}
+FOLDER = Path(__file__).parent / "weights"
+
+
+def shipped(name: str) -> tuple[Path, Card]:
+    """The file of shipped weights and its card; WeightsError where one does not belong to the other."""
+    path = FOLDER / f"{SHIPPED[name]}.safetensors"
+    card = Card.read(path.with_suffix(".json"))
+    if not path.exists() or sha256(path) != card.sha256:
+        raise WeightsError(
+            f"{path} is {'damaged' if path.exists() else 'missing'}: it is not the file that its card describes. "
+            f"Install labkit again, or make the weights anew: {card.made_with}."
+        )
+    return path, card
+
+
+def checksum(name: str) -> str:
+    """The sha256 of the weights that a backbone starts from, "" where it is not known.
+
+    Raises WeightsError where they are damaged or missing, BackboneError for a name that labkit does not know.
+    """
+    name = ALIASES.get(name, name)
+    if name in SHIPPED:
+        return shipped(name)[1].sha256
+    from labkit.models.backbone import (
+        load_backbone,  # with torch, which a shipped card does without
+    )
+
+    card = load_backbone(name).card
+    return card.sha256 if card else ""
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 digest of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
