@@ -32,7 +32,7 @@ def console(run: Engine | Sequence[Engine], autostart: bool = False) -> Console:
     try:
         runs = as_runs("console", run)
     except LabkitError as refusal:
-        raise CommandError(str(refusal)) from None
+        raise CommandError(f"console() shows a labkit.Run or a list of them. {refusal}") from None
     panel = Console(Session(runs))
     if autostart:
         runs[0].start()
