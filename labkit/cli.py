@@ -13,6 +13,7 @@ import os
 import secrets
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -21,11 +22,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from labkit.errors import LabkitError
+from labkit.errors import FileError, LabkitError
 from labkit.hosts import how_to_install
 
 if TYPE_CHECKING:
@@ -82,6 +84,62 @@ def _plain(trouble: UnicodeError) -> tuple[str, int]:
     assert isinstance(trouble, UnicodeEncodeError)
     letters = trouble.object[trouble.start : trouble.end]
     return "".join(PLAIN.get(letter, "?") for letter in letters), trouble.end
+
+
+# ---------------------------------------------------------------- where something is to be written
+
+
+def _for_a_file(path: Path | None) -> Path | None:
+    """The path that an option names, if a file can be written there: said before the work that would fill it."""
+    if path is not None:
+        path = path.expanduser()
+        _refuse_unwritable(path, folder=False)
+    return path
+
+
+def _for_a_folder(path: Path | None) -> Path | None:
+    """The same for a folder, which is made where there is none."""
+    if path is not None:
+        path = path.expanduser()
+        _refuse_unwritable(path, folder=True)
+    return path
+
+
+def _refuse_unwritable(path: Path, folder: bool) -> None:
+    """Raise FileError unless a file can be written at `path`, or in it. Nothing is left there by asking."""
+    try:
+        if folder and not _is_there(path, stat.S_ISDIR):
+            raise FileError(f"{path} is a file. Name a folder; it is made if it is not there.")
+        if not folder and not _is_there(path, stat.S_ISREG):
+            raise FileError(f"{path} is a folder, or no regular file. Name a file in a folder.")
+        places = [path, *path.absolute().parents] if folder else path.absolute().parents
+        nearest = next(place for place in places if place.exists())
+        TemporaryFile(dir=nearest).close()  # permissions alone do not tell: a disk may be read-only
+    except FileError:
+        raise
+    except (OSError, ValueError) as trouble:
+        raise FileError.of(path, trouble) from trouble
+
+
+def _is_there(path: Path, as_wanted: Callable[[int], bool]) -> bool:
+    """Whether what lies at a path is of the wanted kind; True where nothing is."""
+    try:
+        return as_wanted(path.stat().st_mode)
+    except FileNotFoundError:
+        return True
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    from labkit.runtime import write_atomic
+
+    try:
+        write_atomic(path, content)
+    except OSError as trouble:
+        raise FileError.of(path, trouble) from trouble
+
+
+Figure = Annotated[Path | None, typer.Option(callback=_for_a_file, help="The PNG file to draw.")]
 
 
 def _tell(facts: Any, words: str, as_json: bool) -> None:
@@ -289,7 +347,7 @@ pretrain = typer.Typer(
 )
 app.add_typer(pretrain, name="pretrain")
 
-Out = Annotated[Path, typer.Option(help="The folder for weights and card.")]
+Out = Annotated[Path, typer.Option(callback=_for_a_folder, help="The folder for weights and card.")]
 Epochs = Annotated[int | None, typer.Option(min=2, help="Fewer or more than the recipe says.")]
 Steps = Annotated[
     int | None, typer.Option(min=1, help="Steps an epoch; by default what the recipe says.")
@@ -488,7 +546,9 @@ def sweep(
     scheduler: Annotated[
         str | None, typer.Option(help="A dask scheduler, such as tcp://10.0.0.1:8786.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The folder for the rows.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(callback=_for_a_folder, help="The folder for the rows.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train every combination with every seed; interrupted, the same command goes on."""
@@ -579,7 +639,7 @@ def atlas_show(
     per_class: Annotated[
         int | None, typer.Option(help="Training examples of every class; by default the middle.")
     ] = None,
-    figure: Annotated[Path | None, typer.Option(help="The PNG file to draw.")] = None,
+    figure: Figure = None,
     as_json: AsJson = False,
 ) -> None:
     """What a run with these settings will come to, by the recorded ones."""
@@ -592,7 +652,7 @@ def atlas_show(
     if figure is not None:
         from labkit.show.atlas import picture
 
-        figure.write_bytes(picture(expected).png())
+        _write(figure, picture(expected).png())
     _tell(expected.as_message(), f"{in_columns(expected.rows())}\n{expected}", as_json)
 
 
@@ -600,7 +660,9 @@ def atlas_show(
 def atlas_build(
     name: SheetName = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes, a thread each.")] = 2,
-    out: Annotated[Path | None, typer.Option(help="The folder for the records.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(callback=_for_a_folder, help="The folder for the records.")
+    ] = None,
     again: Annotated[bool, typer.Option("--again", help="Even if it is up to date.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -634,7 +696,10 @@ bench = typer.Typer(help="The same work by labkit, by what people use today, and
 app.add_typer(bench, name="bench")
 
 Quick = Annotated[bool, typer.Option("--quick", help="Small sizes, to see that it works.")]
-Kept = Annotated[Path | None, typer.Option("--out", help="The JSON file to write.")]
+Record = Annotated[Path | None, typer.Option("--out", help="The JSON file to write.")]
+Kept = Annotated[
+    Path | None, typer.Option("--out", callback=_for_a_file, help="The JSON file to write.")
+]
 
 
 @bench.callback(invoke_without_command=True)
@@ -652,12 +717,12 @@ def bench_peers(
         typer.Option(min=1, help="Measure so many epochs of a slow peer and extend their mean."),
     ] = None,
     quick: Quick = False,
-    out: Kept = None,
+    out: Record = None,
     resume: Annotated[bool, typer.Option("--resume", help="Keep what --out has already.")] = False,
     cold: Annotated[
         bool, typer.Option("--cold", help="Also as on a machine's first day, imports counted.")
     ] = False,
-    figure: Annotated[Path | None, typer.Option(help="The PNG file to draw.")] = None,
+    figure: Figure = None,
     show: Annotated[
         bool, typer.Option("--show", help="Measure nothing; say what --out has.")
     ] = False,
@@ -677,6 +742,7 @@ def bench_peers(
     if show:
         record = room.read(path)
     else:
+        out = _for_a_file(out)
         record = room.measure(
             room.find_works(only or (), quick),
             room.find_peers(peers or ()),
@@ -688,10 +754,12 @@ def bench_peers(
             _watch,
             cold,
         )
-    if figure is not None:
-        figure.write_bytes(room.draw(record).png())
     facts = {**asdict(record), "verdicts": list(map(str, room.verdicts(record)))}
     _tell(facts, room.table(record), as_json)
+    if (
+        figure is not None
+    ):  # last, because what was measured must not be lost where it cannot be drawn
+        _write(figure, room.draw(record).png())
 
 
 def _bench_readme(record: Any, as_json: bool) -> None:
@@ -741,11 +809,9 @@ def bench_profile(
 
 
 def _tell_bench(found: dict[str, Any], words: str, out: Path | None, as_json: bool) -> None:
-    from labkit.runtime import write_atomic
-
-    if out is not None:
-        write_atomic(out, (json.dumps(found, indent=1) + "\n").encode())
     _tell(found, words, as_json)
+    if out is not None:
+        _write(out, (json.dumps(found, indent=1) + "\n").encode())
 
 
 # ---------------------------------------------------------------- making the lessons
@@ -792,9 +858,15 @@ def _refresh_readme(root: Path, check: bool) -> list[Path]:
 
 @app.command()
 def book(
-    out: Annotated[Path, typer.Option(help="The folder of the site.")] = Path("build/book"),
+    out: Annotated[
+        Path, typer.Option(callback=_for_a_folder, help="The folder of the site.")
+    ] = Path("build/book"),
     executed: Annotated[
-        Path, typer.Option(help="Where executed solutions and recorded consoles are kept.")
+        Path,
+        typer.Option(
+            callback=_for_a_folder,
+            help="Where executed solutions and recorded consoles are kept.",
+        ),
     ] = Path("build/executed"),
     again: Annotated[
         bool, typer.Option("--again", help="Execute and record every lesson anew.")

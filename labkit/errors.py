@@ -96,6 +96,10 @@ class WeightsError(LabkitError):
     """Weights that are missing, damaged or made for another network."""
 
 
+class ArgumentError(LabkitError, TypeError, ValueError):
+    """An argument of another kind than what was asked for, or out of range."""
+
+
 class RunError(LabkitError, TypeError):
     """Something else where a run was asked for."""
 
@@ -117,7 +121,7 @@ class FileError(LabkitError, OSError):
         """Raise unless this can be the path of a file or a folder."""
         if not isinstance(path, str | os.PathLike) or not str(path):
             raise cls(
-                f"{path!r} is not a path. Give one as text or as a pathlib.Path, such as 'out/model'."
+                f"{shown(path)} is not a path. Give one as text or as a pathlib.Path, such as 'out/model'."
             )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from labkit import runtime
 from labkit.bench.work import Outcome, Work
-from labkit.errors import UNREADABLE, BenchError
+from labkit.errors import UNREADABLE, BenchError, FileError
 from labkit.hosts import version_of
 
 RECORDS = Path(__file__).parent / "records"
@@ -156,8 +156,11 @@ def _tuples(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def write(record: Record, path: Path) -> Path:
-    """Write a record whole or not at all."""
-    return runtime.write_atomic(path, (json.dumps(asdict(record), indent=1) + "\n").encode())
+    """Write a record whole or not at all. Raises FileError where it cannot be written."""
+    try:
+        return runtime.write_atomic(path, (json.dumps(asdict(record), indent=1) + "\n").encode())
+    except OSError as trouble:
+        raise FileError.of(path, trouble) from trouble
 
 
 def machine() -> dict[str, Any]:

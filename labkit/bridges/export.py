@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from hashlib import sha256 as digest
 from importlib.util import find_spec
@@ -16,13 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from labkit.bridges import onnx
-from labkit.errors import ExportError, FileError
+from labkit.data.decode import white_of
+from labkit.errors import ExportError, FileError, shown
 from labkit.hosts import how_to_install
 from labkit.models import Card
 from labkit.models.files import weights_file
 from labkit.runtime import write_together
 from labkit.tuning import Evaluation, Run
 from labkit.tuning.card import model_card
+from labkit.tuning.given import an_evaluation, maybe
 
 if TYPE_CHECKING:
     from typing import Any
@@ -31,7 +32,6 @@ FORMATS = ("safetensors", "onnx", "fastai")
 USUAL = FORMATS[:2]  # a pickle is written only for who asks for it
 NETWORKS = {"onnx": ".onnx", "fastai": ".pkl"}  # formats that compute, and their endings
 CHECKED = 64  # pictures on which such a file is compared with the network
-DEEP = re.compile(r"(?P<bits>\d+) bits a channel(, of which (?P<used>\d+) are used)?, brought to 8")
 TOLERANCE = (
     1e-4  # of a probability: another program computes in another order, and rounds in other places
 )
@@ -96,12 +96,12 @@ def export(
             file that says otherwise than the network.
         FileError: a folder in which nothing can be written.
     """
-    target = _checked(run, folder, formats, name)
+    target = _checked(run, folder, formats, test, name)
     with run.frozen_world():  # weights and card of the same step, should it train meanwhile
         model, card = plain_model(run), model_card(run, test)
     computing = [one for one in NETWORKS if one in formats]
     pictures = _real_pictures(run) if computing else torch.empty(0)
-    white = _white(run.data)
+    white = white_of(getattr(run.data, "report", None) or ())
     made = {one: _made(one, model, card.classes, pictures, white) for one in computing}
     if "fastai" in made:
         card = _with_fastai(card, f"{name}.pkl", made["fastai"][0], white)
@@ -170,15 +170,6 @@ def _asked_of_files(content: bytes, pictures: Tensor, white: int | None) -> tupl
         return exporting.probabilities(content, files), torch.stack(seen)
 
 
-def _white(data: Any) -> int | None:
-    """The value that was white in the deep grey files of a data set, as its report tells; None where it tells none."""
-    told = [DEEP.search(finding.problem) for finding in getattr(data, "report", None) or ()]
-    found = [one for one in told if one]
-    # one white for all of a folder: a file that uses all its bits, or is coloured, does not say how many
-    bits = [int(one["used"]) for one in found if one["used"]] or [int(one["bits"]) for one in found]
-    return (1 << max(bits)) - 1 if bits else None
-
-
 def _with_fastai(card: Card, file: str, content: bytes, white: int | None) -> Card:
     """The card with what is to be known before the learner is opened."""
     from labkit.bridges.fastai import exporting
@@ -198,22 +189,23 @@ def _spoken(one: str) -> str:
     return "ONNX" if one == "onnx" else one
 
 
-def _checked(run: Run, where: Any, formats: Sequence[str], name: str) -> Path:
+def _checked(run: Run, where: Any, formats: Sequence[str], test: Any, name: str) -> Path:
     """Fail at the door, before anything is written."""
     if not isinstance(run, Run):
         raise ExportError(
             f"{type(run).__name__} is no labkit.Run. A Learner of fastai writes itself: learn.export('model.pkl')."
         )
     FileError.refuse_no_path(where)
+    maybe(an_evaluation)("export", "test", test)
     folder = Path(where).expanduser()
-    several = isinstance(formats, Collection) and not isinstance(formats, str)
+    several = isinstance(formats, Sequence | Set) and not isinstance(formats, str | bytes)
     if not several or not formats or any(one not in FORMATS for one in formats):
         raise ExportError(
-            f"formats={formats!r} cannot be written. Give a list of one or more of {', '.join(FORMATS)}."
+            f"formats={shown(formats)} cannot be written. Give a list of one or more of {', '.join(FORMATS)}."
         )
     if not isinstance(name, str) or not name or Path(name).name != name:
         raise ExportError(
-            f"name={name!r} must be the name of a file without its ending, such as 'model'."
+            f"name={shown(name)} must be the name of a file without its ending, such as 'model'."
         )
     if os.path.isfile(folder):
         raise ExportError(f"{folder} is a file. Give a folder; it is made if it is not there.")

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from labkit.errors import DataError
+from labkit.errors import DataError, shown
 
 Level = Literal["none", "light", "strong"]
 LEVELS: tuple[str, ...] = get_args(Level)
@@ -41,7 +41,7 @@ def check_level(level: str) -> str:
     """The level, if it is one of the levels of augmentation; else raise `DataError`."""
     if level not in LEVELS:
         raise DataError(
-            f"augment={level!r} is no level of augmentation; choose {', '.join(LEVELS)}"
+            f"augment={shown(level)} is no level of augmentation; choose {', '.join(LEVELS)}"
         )
     return level
 

@@ -6,7 +6,8 @@ said in words, so that the learner finds the file and not a stack trace.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
-from labkit.data.report import Action
+from labkit.data.report import Action, Finding
 from labkit.data.sniff import describe, is_jpeg, may_be_deep
 
 # GIF is known so that it can be named; it is for drawings, and torchvision's ImageFolder leaves it out as well.
@@ -47,6 +48,7 @@ MAX_PIXELS = 52_000_000  # decoded at a time, 156 MB; phones write up to 8192 ×
 # A JPEG is decoded at half, quarter or eighth size, so far more may be stored: phones write 16320 × 12240. A
 # progressive one is held whole before that, 2 bytes a value.
 MAX_JPEG, MAX_PROGRESSIVE = 210_000_000, 120_000_000
+DEEP = re.compile(r"(?P<bits>\d+) bits a channel(, of which (?P<used>\d+) are used)?, brought to 8")
 DARK = 16  # of 255: a picture without a brighter value cannot be told from black
 TURNED = range(2, 9)  # the values of the EXIF tag that ask for a turn or a mirror
 
@@ -80,9 +82,10 @@ def read(source: Source, size: int, white: int | None = None) -> Reading:
         if not isinstance(source, Path):
             return Reading(_pixels(source(), size))
         with _open(source) as image, _one_large if _area(image) > MAX_PIXELS else nullcontext():
+            deep = _is_deep_colour(image), image.mode.startswith("I")  # known until it is decoded
             pixels = _pixels(_normal(image, source, size, white, problems), size)
         if pixels.max() < DARK:
-            problems.append((f"almost black: no value above {pixels.max()} of 255", "kept"))
+            problems.append((_told_dark(int(pixels.max()), *deep, white), "kept"))
         return Reading(pixels, tuple(problems))
     except UnusableError as reason:
         problem = str(reason)
@@ -145,6 +148,25 @@ def _told_depth(image: Image.Image, values: np.ndarray, white: int) -> str:
     used = f", of which {white.bit_length()} are used" if white.bit_length() < bits else ""
     signs = ", negative values to black" if values.min() < 0 else ""
     return f"{bits} bits a channel{used}, brought to 8{signs}"
+
+
+def _told_dark(brightest: int, deep_colour: bool, deep_grey: bool, white: int | None) -> str:
+    """That a picture came out almost black, and why, where that is because it has more than 8 bits."""
+    told = f"almost black: no value above {brightest} of 255"
+    if deep_colour:
+        return f"{told}; of 16-bit colours only the upper 8 bits are read, so save it with 8"
+    if deep_grey and white is not None:
+        return f"{told}; {white} is white in all grey files of more than 8 bits here, so that they compare"
+    return told
+
+
+def white_of(report: Iterable[Finding]) -> int | None:
+    """The value that was white in the deep grey files of a data set, as its report tells; None where it tells none."""
+    told = [DEEP.search(finding.problem) for finding in report]
+    found = [one for one in told if one]
+    # one white for all of a folder: a file that uses all its bits, or is coloured, does not say how many
+    bits = [int(one["used"]) for one in found if one["used"]] or [int(one["bits"]) for one in found]
+    return (1 << max(bits)) - 1 if bits else None
 
 
 def _tag(image: Image.Image, number: int) -> int | None:

@@ -18,7 +18,7 @@ from labkit.data.report import Report
 from labkit.data.shift import check_shift, shifted
 from labkit.data.splits import check_count, check_seed
 from labkit.data.splits import per_class as choose
-from labkit.errors import DataError, SplitError
+from labkit.errors import DataError, SplitError, shown
 
 # Pictures. The frozen part of a network is given 32 rows at the least (`tuning.prefix`): fewer would cost as much.
 FEWEST_AT_ONCE, MOST_AT_ONCE = 32, 256
@@ -83,7 +83,7 @@ class Split:
         check_level(augment)
         if augment != "none" and generator is None:
             raise DataError(
-                f"augment={augment!r} needs a generator to draw from: "
+                f"augment={shown(augment)} needs a generator to draw from: "
                 "pass generator=labkit.runtime.generator(seed, 'augment')"
             )
         indices = torch.as_tensor(indices, dtype=torch.int64, device="cpu")

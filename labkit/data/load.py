@@ -20,7 +20,7 @@ from labkit.data.report import Finding, Report
 from labkit.data.sources import Listing, Picture
 from labkit.data.splits import check_seed, copies, stratified
 from labkit.data.store import Note, decode
-from labkit.errors import DataError, SplitError
+from labkit.errors import DataError, SplitError, shown
 from labkit.runtime import real_number, whole_number
 
 SIZES = range(8, 513)
@@ -62,6 +62,8 @@ def load_data(
     be fetched.
     """
     size, seed, test = _checked(size, seed, test)  # before anything is fetched
+    check_seed(subset_seed), check_seed(mislabel_seed)
+    _check_memory(memory)
     flip = None if flip is None else bool(flip)
     about, listing = _list(name)
     size = about.size if size is None else size
@@ -84,11 +86,21 @@ def _checked(size: Any, seed: Any, test: Any) -> tuple[int | None, int, float | 
     pixels, share = whole_number(size), real_number(test)
     if size is not None and pixels not in SIZES:
         raise DataError(
-            f"size={size!r} is no usable size; choose whole pixels from 8 to 512, such as 64"
+            f"size={shown(size)} is no usable size; choose whole pixels from 8 to 512, such as 64"
         )
     if test is not None and (share is None or not 0 <= share <= 0.5):
-        raise SplitError(f"test={test!r} is no share; choose a number from 0 to 0.5, such as 0.2")
+        raise SplitError(
+            f"test={shown(test)} is no share; choose a number from 0 to 0.5, such as 0.2"
+        )
     return pixels, check_seed(seed), share
+
+
+def _check_memory(memory: Any) -> None:
+    number = whole_number(memory)
+    if memory is not None and (number is None or number < 0):
+        raise DataError(
+            f"memory={shown(memory)} is no number of bytes; choose a whole number, such as 500_000_000"
+        )
 
 
 def _list(name: Location) -> tuple[Card, Listing]:
@@ -174,7 +186,7 @@ def _shares(about: Card, listing: Listing, test: float | None) -> dict[str, floa
         return shares
     if "test" in official:
         raise SplitError(
-            f"test={test!r}, but {about.name!r} brings its own test split; leave test out"
+            f"test={shown(test)}, but {about.name!r} brings its own test split; leave test out"
         )
     shares["test"] = float(test)
     return {part: share for part, share in shares.items() if share > 0}

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from labkit.errors import DataError
+from labkit.errors import DataError, shown
 from labkit.runtime import generator, real_number
 
 
@@ -15,7 +15,9 @@ def check_share(share: Any) -> float:
     """The share, if wrong labels can be given to it; else raise `DataError`."""
     number = real_number(share)
     if number is None or not 0 <= number <= 1:
-        raise DataError(f"share={share!r} is no share of the labels; choose a number from 0 to 1")
+        raise DataError(
+            f"share={shown(share)} is no share of the labels; choose a number from 0 to 1"
+        )
     return float(number)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from math import ceil
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from labkit.errors import DataError
+from labkit.errors import DataError, shown
 from labkit.runtime import generator, real_number
 
 if TYPE_CHECKING:  # here and not above: the names of the kinds are listed where nothing is shifted
@@ -41,12 +41,12 @@ HAEMATOXYLIN, EOSIN = (0.65, 0.70, 0.29), (0.07, 0.99, 0.11)
 
 def check_shift(kind: Any, strength: Any) -> tuple[str, float]:
     """Kind and strength, if pictures can be shifted by them; else raise `DataError`."""
-    if kind not in KINDS:
-        raise DataError(f"kind={kind!r} is no shift; choose {', '.join(KINDS)}")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise DataError(f"kind={shown(kind)} is no shift; choose {', '.join(KINDS)}")
     number = real_number(strength)
     if number is None or not 0 <= number <= 1:
         raise DataError(
-            f"strength={strength!r} is no strength; choose a number from 0 (as it is) to 1"
+            f"strength={shown(strength)} is no strength; choose a number from 0 (as it is) to 1"
         )
     return kind, float(number)
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from labkit.errors import DataError, SplitError
+from labkit.errors import DataError, SplitError, shown
 from labkit.runtime import generator, whole_number
 
 EXAMINERS = ("test", "valid", "train")  # of two copies the one that examines stays
@@ -19,7 +19,7 @@ def check_seed(seed: Any) -> int:
     """The seed as a plain int, if numbers can be drawn from it; else raise `DataError`."""
     number = whole_number(seed)
     if number is None:
-        raise DataError(f"seed={seed!r} is no seed; choose a whole number, such as 0")
+        raise DataError(f"seed={shown(seed)} is no seed; choose a whole number, such as 0")
     return number
 
 
@@ -27,7 +27,7 @@ def check_count(count: Any) -> int:
     """The number of pictures of each class as a plain int, if there can be so many; else raise `SplitError`."""
     number = whole_number(count)
     if number is None or number < 1:
-        raise SplitError(f"per_class={count!r} is no number of pictures; choose 1 or more")
+        raise SplitError(f"per_class={shown(count)} is no number of pictures; choose 1 or more")
     return number
 
 
@@ -62,7 +62,7 @@ def per_class(labels: Tensor, count: int, seed: int) -> Tensor:
         members = (labels == label).nonzero().flatten()
         if len(members) < count:
             raise SplitError(
-                f"per_class={count}, but class number {label} has only {len(members)} training pictures"
+                f"per_class={shown(count)}, but class number {label} has only {len(members)} training pictures"
             )
         order = _order(len(members), generator(seed, "subset", label))
         chosen.append(members[order[:count]])

@@ -23,6 +23,7 @@ from labkit.errors import BackboneError, DataError
 from labkit.insight.inside import drawn, looking_at, split_of
 from labkit.models import Backbone
 from labkit.tuning.evaluation import evaluate, forward
+from labkit.tuning.given import a_count, a_number, a_run, a_run_or, a_seed, takes
 from labkit.tuning.precision import autocast, laid_out
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 BATCH_NORM = nn.modules.batchnorm._BatchNorm
 MOST = 256  # images whose statistics are taken together
+MOST_IMAGES = 1e9  # that the old statistics can count for
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +60,12 @@ class Adapted:
         return evaluate(questions, name, scores)
 
 
+@takes(
+    run=a_run,
+    count=a_count(2, error=DataError),
+    prior=a_number(0, MOST_IMAGES, DataError),
+    seed=a_seed,
+)
 def adapt(
     run: Run, split: Any = "valid", count: int = MOST, prior: float = 0, seed: int = 0
 ) -> Adapted:
@@ -74,9 +82,7 @@ def adapt(
         DataError: fewer than 2 images, or a prior below 0.
         SplitError: no such split.
     """
-    if prior < 0:
-        raise DataError(f"prior={prior} counts images: use 0 or more, such as 16.")
-    images = split_of(run, split)
+    images = split_of(run, split, labelled=False)
     rows = drawn(images, count, seed)
     with looking_at(run) as current:
         model = copy.deepcopy(current)
@@ -85,6 +91,9 @@ def adapt(
     return Adapted(run, model, len(rows), prior, _by_stage(found, run.stages))
 
 
+@takes(
+    run=a_run_or(Adapted, "what insight.adapt gave"), count=a_count(2, error=DataError), seed=a_seed
+)
 def statistics_gap(
     run: Run | Adapted, split: Any = "valid", count: int = MOST, seed: int = 0
 ) -> pd.DataFrame:
@@ -93,7 +102,7 @@ def statistics_gap(
     Columns as in `Adapted.table`: offset, spread. Changes nothing. Raises as `adapt` does.
     """
     whose = run.run if isinstance(run, Adapted) else run
-    images = split_of(whose, split)
+    images = split_of(whose, split, labelled=False)
     rows = drawn(images, count, seed)
     with looking_at(whose) as current:
         model = run.model if isinstance(run, Adapted) else current
@@ -102,6 +111,7 @@ def statistics_gap(
     return _by_stage(found, whose.stages)
 
 
+@takes(run=a_run)
 def carried_on(run: Run) -> Backbone:
     """The network of a run as it is now, head and all, as the start of another run on data with the same classes."""
     with looking_at(run) as current:

@@ -20,11 +20,13 @@ from torch.nn import functional as F
 from labkit import runtime
 from labkit.errors import EvidenceError
 from labkit.insight.confusion import evaluated
+from labkit.tuning.given import a, a_count, a_run_or_evaluation, a_seed, an_evaluation, maybe, takes
 
 if TYPE_CHECKING:
     from labkit.tuning import Evaluation, Run
 
 BINS = 10
+MOST_BINS = 1000
 RESAMPLES = 1000
 AT_ONCE = 2**22  # numbers drawn at once: 32 MB
 HOTTEST = 20.0  # and 1/20: where every example is right, no temperature is cold enough
@@ -84,6 +86,7 @@ class Temperature:
     loss_before: float
     loss_after: float
 
+    @takes(evaluation=an_evaluation)
     def apply(self, evaluation: Evaluation) -> Evaluation:
         """The same predictions, with the probabilities that this temperature gives, and their loss."""
         scores = _scores(evaluation) / self.value
@@ -91,6 +94,12 @@ class Temperature:
         return replace(evaluation, loss=loss, probabilities=scores.softmax(1).float())
 
 
+@takes(
+    seen=a_run_or_evaluation,
+    temperature=maybe(a(Temperature, source="insight.fit_temperature(run)")),
+    bins=a_count(2, MOST_BINS, EvidenceError),
+    seed=a_seed,
+)
 def calibration(
     seen: Run | Evaluation,
     split: str = "valid",
@@ -104,10 +113,8 @@ def calibration(
     draws the resamples of the interval; the interval is the reflected one, because the error of a resample is too
     large by about as much as the error itself.
 
-    Raises SplitError where the run has no such split, EvidenceError for fewer than 2 bins.
+    Raises SplitError where the run has no such split, EvidenceError for fewer than 2 bins or more than 1000.
     """
-    if bins < 2:
-        raise EvidenceError(f"bins={bins} makes no curve; take 2 or more, such as {BINS}.")
     found, _ = evaluated(seen, split)
     found = temperature.apply(found) if temperature else found
     sure = found.probabilities.gather(1, found.predictions.unsqueeze(1)).squeeze(1).double()
@@ -131,6 +138,7 @@ def calibration(
     )
 
 
+@takes(seen=a_run_or_evaluation)
 def fit_temperature(seen: Run | Evaluation, split: str = "valid") -> Temperature:
     """The temperature with the lowest loss on a split, by default validation; judge it on another split.
 

@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 
 from labkit.insight.reading import listed, noise, percent, train_right, valid_right
 from labkit.tuning.events import EpochDone, Rewound, RunFailed, StepDone
+from labkit.tuning.given import a_run, takes
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
@@ -82,6 +83,7 @@ class Trace:
 Rule = Callable[[Trace], str | None]
 
 
+@takes(run=a_run)
 def sentence(run: Run) -> str:
     """What is happening in `run`, in one sentence; costs under 2 ms while it trains."""
     trace = _follow(run)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from labkit.errors import EvidenceError
 from labkit.runtime import wilson
+from labkit.tuning.given import a_run_or_evaluation, maybe, some, takes
 
 if TYPE_CHECKING:
     from labkit.tuning import Evaluation, Run
@@ -65,6 +66,7 @@ class Confusion:
         return (*names, count, size, count / size, *wilson(count, size))
 
 
+@takes(seen=a_run_or_evaluation, classes=maybe(some(str, source="data.classes")))
 def confusion(
     seen: Run | Evaluation, split: str = "valid", classes: Sequence[str] | None = None
 ) -> Confusion:
@@ -74,7 +76,7 @@ def confusion(
     Raises SplitError where the run has no such split, EvidenceError for too few names.
     """
     found, known = evaluated(seen, split)
-    names = tuple(classes or known)
+    names = known if classes is None else tuple(classes)
     if len(names) != found.probabilities.shape[1]:
         raise EvidenceError(
             f"{len(names)} names were given for {found.probabilities.shape[1]} classes. "

@@ -26,10 +26,13 @@ from torch.utils import flop_counter
 from torch.utils.flop_counter import FlopCounterMode
 
 from labkit import runtime
-from labkit.errors import PlanError
+from labkit.errors import PlanError, StageError
+from labkit.insight.inside import built_again
+from labkit.insight.prices import Machine
 from labkit.tuning import EpochDone, Plan, freezing
 from labkit.tuning.cache import Values, shared
 from labkit.tuning.evaluation import Inputs, forward
+from labkit.tuning.given import a, a_clock, a_count, a_run, maybe, refuse_no_list, some, takes
 from labkit.tuning.optimizer import new_optimizer
 from labkit.tuning.plans import resolve_depth
 from labkit.tuning.precision import autocast, laid_out, lay_out
@@ -39,9 +42,11 @@ if TYPE_CHECKING:
     from labkit.tuning import Run
 
 GIGA, MEGA = 1e9, 1e6
+MOST_RUNS = 10**9  # that a bill is made out for
 LAST_STEPS = (
     50  # of a run that tell what a step takes now: before, frozen stages had yet to be run once
 )
+MOST_TURNS = 1000  # of a timing
 TINY_RATE = 1e-7  # of the optimiser of a copy: it makes real steps, and its numbers stay harmless
 Clock = Callable[[], float]
 
@@ -96,6 +101,7 @@ class StepCost:
         return self.forward + self.backward
 
 
+@takes(run=a_run)
 @runtime.plain_torch()
 def count_step(run: Run, trainable_from: str | int | None = None) -> StepCost:
     """Count one step of a run's network, data and batch size at a frozen depth, by default that of now.
@@ -109,14 +115,22 @@ def count_step(run: Run, trainable_from: str | int | None = None) -> StepCost:
     return copy.counted()
 
 
+@takes(run=a_run, depths=maybe(refuse_no_list))
 @runtime.plain_torch()
 def step_costs(run: Run, depths: Sequence[str | int] | None = None) -> tuple[StepCost, ...]:
     """A step at each frozen depth, by default at every stage of the network, from everything to the head alone."""
     copy, steps = Copy(run), []
-    for depth in depths or run.stages:
-        copy.freeze_below(resolve_depth(depth, run.stages))
+    for depth in _depths(run, depths):
+        copy.freeze_below(depth)
         steps.append(copy.counted())
     return tuple(steps)
+
+
+def _depths(run: Run, depths: Sequence[str | int] | None) -> list[str]:
+    """The depths by the names of their stages, by default every stage. StageError for one that is not there."""
+    if depths is not None and not depths:
+        raise StageError(f"depths is empty; this network has {', '.join(run.stages)}.")
+    return [resolve_depth(depth, run.stages) for depth in depths or run.stages]
 
 
 # ---------------------------------------------------------------- what a whole plan costs
@@ -141,6 +155,7 @@ class Cost:
     seconds_again: float | None = None
 
 
+@takes(run=a_run)
 def cost(run: Run) -> Cost:
     """What the plan of a run costs: counted for the plan as it is written, timed as far as the run has trained.
 
@@ -188,6 +203,9 @@ def _told(run: Run) -> tuple[float | None, float]:
 # ---------------------------------------------------------------- what it takes by the clock
 
 
+@takes(
+    run=a_run, depths=maybe(refuse_no_list), turns=a_count(1, MOST_TURNS, PlanError), clock=a_clock
+)
 @runtime.plain_torch()
 def step_seconds(
     run: Run,
@@ -200,11 +218,9 @@ def step_seconds(
     In each turn every depth has its steps, so that a busy moment of the machine meets them all; every second turn goes
     the other way round. Columns: `again`, where the frozen part runs in every step, and `kept`, where its output is at
     hand. Where nothing is frozen the two are the same work. The first step of each kind in a turn is not timed.
-    Raises PlanError for fewer than one turn.
+    Raises PlanError for fewer than one turn or more than 1000.
     """
-    if turns < 1:
-        raise PlanError(f"turns={turns}: at least one turn is needed to time anything.")
-    names = [resolve_depth(depth, run.stages) for depth in depths or run.stages]
+    names = _depths(run, depths)
     copy = Copy(run)
     seen: dict[tuple[str, str], list[float]] = {}
     for turn in range(turns):
@@ -245,7 +261,7 @@ class Copy:
         self.plan, self.stages, self.precision = run.plan, run.stages, run.precision
         self.device = runtime.device()
         self.splits = (run.data.train, run.data.valid)
-        self.model: nn.Module = run.net.build(len(run.data.classes), run.seed, run.plan.pretrained)
+        self.model: nn.Module = built_again(run)
         lay_out(self.model.to(self.device), self.precision)
         rows = torch.arange(min(run.settings.batch_size, len(run.data.train)))
         inputs, targets = run.data.train.batch(rows)
@@ -379,6 +395,7 @@ def _saved(model: nn.Module) -> Iterator[dict[int, int]]:
 # ---------------------------------------------------------------- as tables
 
 
+@takes(steps=some(StepCost, source="insight.step_costs(run)"))
 def step_table(steps: Sequence[StepCost]) -> pd.DataFrame:
     """One row a depth: billions of operations of a step in its three parts, and megabytes in their five."""
     rows = {
@@ -397,6 +414,11 @@ def step_table(steps: Sequence[StepCost]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("trains from")
 
 
+@takes(
+    costs=some(Cost, source="insight.cost(run)"),
+    machine=maybe(a(Machine, source="insight.machines()")),
+    runs=a_count(1, MOST_RUNS),
+)
 def cost_table(costs: Sequence[Cost], machine: Any = None, runs: int = 1) -> pd.DataFrame:
     """One row a plan: operations both ways, memory, seconds, and energy and money on a machine, if one is given.
 

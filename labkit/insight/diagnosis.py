@@ -18,6 +18,7 @@ from labkit.errors import EvidenceError
 from labkit.insight import coach, probes
 from labkit.insight.coach import WINDOW, Trace
 from labkit.insight.reading import listed, noise, percent, train_right, valid_right
+from labkit.tuning.given import a_run, takes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,6 +125,7 @@ def gather(run: Run) -> Evidence:
     )
 
 
+@takes(run=a_run)
 def diagnose(run: Run) -> Diagnosis:
     """What is wrong with a run, the surest finding first. The run is not changed."""
     return judge(gather(run))

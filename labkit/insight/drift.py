@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from labkit.insight.inside import built_again
+from labkit.tuning.given import a_run, takes
+
 if TYPE_CHECKING:
     from labkit.tuning import Run
 
 
+@takes(run=a_run)
 def drift_table(run: Run) -> pd.DataFrame:
     """One row a stage, input to output, from `run.audit()`.
 
@@ -42,12 +46,13 @@ def in_words(drift: float, buffers_changed: int = 0) -> str:
     return f"by {percent:.0f} %" if percent >= 10 else f"by {percent:.2g} %"
 
 
+@takes(run=a_run)
 def layers_drift(run: Run) -> float:
     """How far the parameters of all stages below the head are from where they began, as one number.
 
     ||w - w0|| / ||w0|| over all of them together; 0 when they stood still.
     """
-    fresh = run.net.build(len(run.data.classes), seed=run.seed, pretrained=run.plan.pretrained)
+    fresh = built_again(run)
     moved = length = 0.0
     with run.frozen_world() as model:
         for stage in run.stages[:-1]:
@@ -65,7 +70,7 @@ def statistics_drift(run: Run) -> float:
     those stages.
     """
     frozen = [row.stage for row in run.audit().rows if not row.ever_trained]
-    fresh = run.net.build(len(run.data.classes), seed=run.seed, pretrained=run.plan.pretrained)
+    fresh = built_again(run)
     moved = length = 0.0
     with run.frozen_world() as model:
         for stage in frozen:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -16,7 +16,8 @@ from torch import Tensor
 
 from labkit.errors import DataError, StageError
 from labkit.insight.inside import check_stage, drawn, features, looking_at, split_of
-from labkit.insight.moments import epoch_ends, epochs_done, moments, spread_out
+from labkit.insight.moments import chosen_steps, epoch_ends, epochs_done, moments, spread_out
+from labkit.tuning.given import a_count, a_run, a_seed, takes
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
@@ -64,13 +65,14 @@ class FeatureMap:
         return pd.DataFrame(rows, columns=["step", "epoch", "shown", "apart"])
 
 
+@takes(run=a_run, count=a_count(2, error=DataError), seed=a_seed)
 def feature_map(
     run: Run,
     stage: str | None = None,
     steps: Sequence[int] | None = None,
     fitted_at: int | None = None,
     count: int = 200,
-    split: str = "valid",
+    split: Any = "valid",
     seed: int = 0,
 ) -> FeatureMap:
     """Follow the features of a stage through a run, on two axes that are fitted once.
@@ -81,16 +83,16 @@ def feature_map(
         steps: after which steps; by default up to six ends of epochs, the beginning and now among them.
         fitted_at: the step whose features give the axes; by default the last of `steps`.
         count: how many samples, drawn by `seed`.
-        split: the name of the split.
+        split: the name of the split, or itself.
 
     Raises:
         StageError, CommandError, SplitError: a stage, step or split that is not there.
     """
-    name = check_stage(run, stage or run.stages[-2])
+    name = check_stage(run, run.stages[-2] if stage is None else stage)
     part = split_of(run, split)
     indices, epochs = drawn(part, count, seed), epochs_done(run)
-    chosen = sorted(set(steps)) if steps else spread_out(epoch_ends(run), FRAMES)
-    fitted_at = chosen[-1] if fitted_at is None else fitted_at
+    chosen = spread_out(epoch_ends(run), FRAMES) if steps is None else chosen_steps(run, steps)
+    fitted_at = chosen[-1] if fitted_at is None else chosen_steps(run, [fitted_at])[0]
     seen = {}
     for step, twin in moments(run, {*chosen, fitted_at}):
         with looking_at(twin) as model:
@@ -99,7 +101,8 @@ def feature_map(
     labels = torch.as_tensor(part.labels)[indices]
     frames = tuple(_frame(step, epochs[step], seen[step], centre, axes, labels) for step in chosen)
     names = tuple(run.data.classes)
-    return FeatureMap(name, split, names, indices, labels, fitted_at, axes, centre, frames)
+    where = split if isinstance(split, str) else "sample"
+    return FeatureMap(name, where, names, indices, labels, fitted_at, axes, centre, frames)
 
 
 def _fit(x: Tensor, stage: str) -> tuple[Tensor, Tensor]:

@@ -20,18 +20,30 @@ import torch
 from torch import Tensor, nn
 
 from labkit import runtime
-from labkit.errors import BackboneError, DataError
+from labkit.errors import ArgumentError, BackboneError, DataError, shown
 from labkit.insight.inside import given_to, looking_at, split_of, start_of
 from labkit.insight.moments import epoch_ends, epochs_done, moments, spread_out
+from labkit.models import Backbone
 from labkit.models.origin import TINY_IMAGENET, tiny_imagenet
 from labkit.tuning.evaluation import evaluate, forward
+from labkit.tuning.given import (
+    a,
+    a_count,
+    a_number,
+    a_path,
+    a_run,
+    a_seed,
+    maybe,
+    refuse_no_list,
+    takes,
+)
 from labkit.tuning.precision import laid_out
 
 if TYPE_CHECKING:
-    from labkit.models import Backbone
     from labkit.models.pretrain.letters import Letters
     from labkit.tuning import Evaluation, Run
 
+MOST_OLD = 100_000  # old questions at once: of 64 pixels they take 1.2 GB
 ASKED = 400  # old questions at each moment of a diary: no 95 % interval is wider than ten points
 Part = Literal["train", "valid"]
 LETTERS = {"valid": ("old letters",), "train": ("old letters", "to rehearse")}  # streams of chance
@@ -42,11 +54,23 @@ class OldTask:
     """Examples of what a backbone learned before: `images` in [0, 1] or uint8, (n, 1 or 3, h, w); `labels` (n,).
 
     It has what a split has, so a run can be evaluated on it, or rehearse with it.
+    Raises DataError for images or labels of another shape.
     """
 
     name: str
     images: Tensor
     labels: Tensor
+
+    def __post_init__(self) -> None:
+        images, labels = self.images, self.labels
+        if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[1] not in (1, 3):
+            raise DataError(
+                f"images={_shape(images)} must be a tensor of images: (n, 1, h, w) or (n, 3, h, w), uint8 or float32."
+            )
+        if not isinstance(labels, Tensor) or labels.shape != images.shape[:1] or not len(labels):
+            raise DataError(
+                f"labels={_shape(labels)} must be a tensor with the number of a class for each of {len(images)} images."
+            )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -59,6 +83,12 @@ class OldTask:
         return images.expand(-1, 3, -1, -1), self.labels[rows]
 
 
+@takes(
+    net=a(Backbone, source="labkit.load_backbone"),
+    count=a_count(1, MOST_OLD),
+    seed=a_seed,
+    folder=maybe(a_path),
+)
 def old_task(
     net: Backbone, count: int = 1000, seed: int = 0, folder: Path | None = None
 ) -> OldTask:
@@ -72,6 +102,12 @@ def old_task(
     return _drawn(net, count, seed, folder, "valid")
 
 
+@takes(
+    net=a(Backbone, source="labkit.load_backbone"),
+    count=a_count(1, MOST_OLD),
+    seed=a_seed,
+    folder=maybe(a_path),
+)
 def old_examples(
     net: Backbone, count: int = 300, seed: int = 0, folder: Path | None = None
 ) -> OldTask:
@@ -83,24 +119,26 @@ def old_examples(
     return _drawn(net, count, seed, folder, "train")
 
 
+@takes(run=a_run)
 def remembered(run: Run, task: OldTask | None = None) -> Evaluation:
     """How well the layers of a run, as they are now, still do the old task under their old head. Changes nothing.
 
     `task` is by default `old_task(run.net)`. Raises BackboneError for weights that came without their old head.
     """
     head = _old_head(run)
-    task = task or old_task(run.net)
+    task = asked(run, task)
     with looking_at(run) as model:
         return evaluate(task, task.name, _answers(model, run, task, head))
 
 
+@takes(run=a_run, moments_at_most=a_count())
 def forgetting(run: Run, task: OldTask | None = None, moments_at_most: int = 9) -> pd.DataFrame:
     """How the old task faded while the new one was learned: one row a moment, before the first step to now.
 
     Columns: step, epoch, old, old_low, old_high (accuracy on the old task with its 95 % Wilson interval) and new
     (accuracy on validation; nan where there is nothing to validate on).
     """
-    task = task or old_task(run.net)
+    task = asked(run, task)
     epochs = epochs_done(run)
     steps = spread_out(epoch_ends(run), moments_at_most)
     validated = run.history.query("split == 'valid'").set_index("step")["accuracy"].to_dict()
@@ -114,6 +152,7 @@ def forgetting(run: Run, task: OldTask | None = None, moments_at_most: int = 9) 
     return pd.DataFrame(rows[::-1])
 
 
+@takes(run=a_run, shares=refuse_no_list)
 def between(
     run: Run,
     shares: Sequence[float] = (0, 0.25, 0.5, 0.75, 1),
@@ -126,7 +165,13 @@ def between(
     fine-tuning of zero-shot models", 2022). Columns: share (0 is the start, 1 is now), old, new (accuracies; new on
     `split`). The run is not changed.
     """
-    task, head, questions = task or old_task(run.net), _old_head(run), split_of(run, split)
+    task, head, questions = asked(run, task), _old_head(run), split_of(run, split)
+    if not shares:
+        raise ArgumentError(
+            "between: shares is empty; give shares of the way, such as [0, 0.5, 1]."
+        )
+    for one in shares:
+        a_number(0, 1)("between", "a share of the way", one)
     with looking_at(run) as model:
         now = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     start, last = start_of(run), f"{run.stages[-1]}."
@@ -140,7 +185,7 @@ def between(
             }
         )
         old = evaluate(task, task.name, _answers(start, run, task, head))
-        new = evaluate(questions, split, _answers(start, run, questions))
+        new = evaluate(questions, "new", _answers(start, run, questions))
         rows.append({"share": share, "old": old.accuracy, "new": new.accuracy})
     return pd.DataFrame(rows)
 
@@ -176,6 +221,7 @@ class Diary:
     def __init__(self) -> None:
         self._moments: list[Moment] = []
 
+    @takes(run=a_run)
     def ask(self, run: Run) -> pd.DataFrame:
         """Ask a run as it is now, and once as it began; one row a moment of its past that was ever asked.
 
@@ -225,11 +271,27 @@ def _judged(task: str, found: Count) -> dict[str, float]:
 # ---------------------------------------------------------------- the parts
 
 
+def asked(run: Run, task: Any) -> Any:
+    """The questions that were given, or those of the run's backbone. Raises ArgumentError for what are none."""
+    if task is None:
+        _old_head(run)
+        return old_task(run.net)
+    if not isinstance(task, OldTask):
+        raise ArgumentError(
+            f"task={shown(task)} is not an OldTask, as insight.old_task(net) gives it. Leave it out to ask that."
+        )
+    return task
+
+
+def _shape(given: Any) -> str:
+    return str(tuple(given.shape)) if isinstance(given, Tensor) else shown(given)
+
+
 def _drawn(net: Backbone, count: int, seed: int, folder: Path | None, part: Part) -> OldTask:
     if net.name == "resnet10-glyphs":
         return _letters(count, seed, part)
     if net.name == "resnet10":
-        return _photographs(count, seed, folder or _tiny_imagenet(), part)
+        return _photographs(count, seed, Path(folder) if folder else _tiny_imagenet(), part)
     raise BackboneError(
         f"labkit has no examples of what {net.name!r} was trained on. It has those of resnet10-glyphs and of resnet10; "
         "for another network give an OldTask of your own."
@@ -261,11 +323,12 @@ def _validated_now(run: Run) -> float:
 
 
 def _old_head(run: Run) -> nn.Module:
-    head = run.net.head
+    head = run.net.head if run.net is not None else None
     if head is None or not run.plan.pretrained:
+        name = run.name if run.net is None else run.net.name
         raise BackboneError(
-            f"{run.net.name!r} has no old head here, so there is no old task to forget: take a backbone whose weights "
-            "came with their head, and a plan that starts from them."
+            f"{name!r} has no old head here, so there is no old task to forget: take a backbone whose weights came "
+            "with their head, and a plan that starts from them."
         )
     return head.to(runtime.device())
 

@@ -9,7 +9,8 @@ import pandas as pd
 from torch import Tensor
 
 from labkit.errors import EvidenceError
-from labkit.insight.moments import moments, spread_out
+from labkit.insight.moments import chosen_steps, moments, spread_out
+from labkit.tuning.given import a_count, a_run, takes
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 COLUMNS = ["step", "epoch", "loss", "stage", "trainable", "norm", "relative"]
 
 
+@takes(run=a_run, count=a_count())
 def gradient_norms(run: Run, steps: Sequence[int] | None = None, count: int = 20) -> pd.DataFrame:
     """One row a step and stage: the gradient that this very step of the run had.
 
@@ -31,7 +33,11 @@ def gradient_norms(run: Run, steps: Sequence[int] | None = None, count: int = 20
     """
     if not run.step_number:
         raise EvidenceError("This run has not trained yet, so it had no gradient; run.fit() first.")
-    wanted = sorted(set(steps)) if steps else spread_out([*range(1, run.step_number + 1)], count)
+    wanted = (
+        spread_out([*range(1, run.step_number + 1)], count)
+        if steps is None
+        else chosen_steps(run, steps, first=1)
+    )
     rows: list[dict[str, Any]] = []
     for _, twin in moments(run, [step - 1 for step in wanted]):
         seen: dict[str, dict[str, Any]] = {}

@@ -11,12 +11,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from labkit import runtime
-from labkit.errors import BackboneError, DataError, SplitError, StageError
+from labkit.errors import BackboneError, DataError, SplitError, StageError, shown
+from labkit.tuning import evaluation
 from labkit.tuning.evaluation import eval_mode, forward
+from labkit.tuning.plans import check_seed
 from labkit.tuning.precision import laid_out, lay_out
 
 if TYPE_CHECKING:
@@ -39,9 +42,22 @@ def looking_at(run: Run) -> Iterator[nn.Module]:
 
 
 def start_of(run: Run) -> nn.Module:
-    """The network a run began with, built again: pre-trained unless its plan starts from scratch. In eval mode."""
-    fresh = run.net.build(len(run.data.classes), seed=run.seed, pretrained=run.plan.pretrained)
+    """The network a run began with, built again: pre-trained unless its plan starts from scratch. In eval mode.
+
+    Raises BackboneError for a loop that was steered and does not say where its model came from.
+    """
+    fresh = built_again(run)
     return lay_out(fresh.to(runtime.device()), run.precision).eval()
+
+
+def built_again(run: Run) -> nn.Module:
+    """The network a run began with, as it is built. Raises as `start_of` does."""
+    if run.net is None:
+        raise BackboneError(
+            f"{run.name!r} does not know the backbone that its model came from, so its start cannot be built again. "
+            "Give it when the loop is steered: net= and plan=."
+        )
+    return run.net.build(len(run.data.classes), seed=run.seed, pretrained=run.plan.pretrained)
 
 
 @contextmanager
@@ -66,24 +82,30 @@ def given_to(layer: nn.Module, model: nn.Module, inputs: Any) -> Tensor:
 
 def check_stage(run: Run, stage: str) -> str:
     """The stage, if the network has it; StageError otherwise."""
-    if stage not in run.stages:
-        raise StageError(f"There is no stage {stage!r}; this network has {', '.join(run.stages)}.")
+    if not isinstance(stage, str) or stage not in run.stages:
+        raise StageError(
+            f"There is no stage {shown(stage)}; this network has {', '.join(run.stages)}."
+        )
     return stage
+
+
+def check_stages(run: Run, stages: Any) -> list[str]:
+    """The stages of a list, by default all of them. StageError where one is not there, or this is no list."""
+    if stages is None:
+        return list(run.stages)
+    if isinstance(stages, str) or not isinstance(stages, Sequence) or not stages:
+        raise StageError(
+            f"stages={shown(stages)} is not a list of stages; this network has {', '.join(run.stages)}."
+        )
+    return [check_stage(run, stage) for stage in stages]
 
 
 # ---------------------------------------------------------------- samples
 
 
-def split_of(run: Run, split: Any) -> Any:
-    """A split by name, or whatever stands in for one: anything with `batch()` and a length."""
-    if not isinstance(split, str):
-        return split
-    names = [name for name in ("train", "valid", "test") if len(getattr(run.data, name, ()))]
-    if split not in names:
-        raise SplitError(
-            f"{run.data.name} has no {split!r} samples to look at. It has {', '.join(names)}."
-        )
-    return getattr(run.data, split)
+def split_of(run: Run, split: Any, labelled: bool = True) -> Any:
+    """A split of a run's data by name, or whatever stands in for one. Raises SplitError for anything else."""
+    return evaluation.split_of(run.data, split, labelled)
 
 
 def first(split: Any, count: int) -> range:
@@ -93,10 +115,13 @@ def first(split: Any, count: int) -> range:
 
 def drawn(split: Any, count: int, seed: int) -> Tensor:
     """The positions of `count` samples of a split, or of all of them, drawn by seed; int64, sorted."""
-    if count < 2:
-        raise DataError(f"count={count} samples tell nothing; take 2 or more, such as 256.")
-    order = torch.randperm(len(split), generator=runtime.generator(seed, "probe"))
-    return order[:count].sort().values
+    whole = runtime.whole_number(count)
+    if whole is None or whole < 2:
+        raise DataError(
+            f"count={shown(count)} samples tell nothing; take a whole number from 2 on, such as 256."
+        )
+    chance = runtime.generator(check_seed(seed), "probe")
+    return torch.randperm(len(split), generator=chance)[: min(whole, len(split))].sort().values
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,19 +138,31 @@ def pictures(run: Run, images: int | Sequence[int] | Tensor, split: Any = "valid
 
     Raises SplitError for a split or position that is not there, DataError for what is no picture.
     """
-    if isinstance(images, Tensor) and images.is_floating_point():
+    if isinstance(images, Tensor) and images.is_floating_point() and images.ndim in (3, 4):
         pixels = images if images.ndim == 4 else images.unsqueeze(0)
         names = tuple(f"picture {number}" for number in range(len(pixels)))
         return Pictures(_checked(pixels), names, None)
-    part, chosen = split_of(run, split), torch.as_tensor(images).reshape(-1).tolist()
-    if not chosen or not all(isinstance(at, int) and 0 <= at < len(part) for at in chosen):
-        raise SplitError(
-            f"images={images!r} are not in this split: use whole numbers from 0 to {len(part) - 1}."
-        )
-    pixels, labels = part.batch(torch.tensor(chosen))
+    part = split_of(run, split, labelled=False)
+    chosen = positions(part, images)
+    pixels, labels = part.batch(chosen)
     where = split if isinstance(split, str) else "sample"
-    names = tuple(f"{where} {number}" for number in chosen)
+    names = tuple(f"{where} {number}" for number in chosen.tolist())
     return Pictures(_checked(pixels), names, tuple(labels.tolist()))
+
+
+def positions(split: Any, images: Any) -> Tensor:
+    """Positions in a split, one or several, as int64 (n,). Raises SplitError for what is none."""
+    one = runtime.whole_number(images) is not None
+    listed = [images] if one else images
+    if isinstance(listed, Tensor | np.ndarray) and listed.ndim == 1:
+        listed = listed.tolist()
+    several = isinstance(listed, Sequence) and not isinstance(listed, str | bytes)
+    chosen = [runtime.whole_number(at) for at in listed] if several else []
+    if not chosen or not all(at is not None and 0 <= at < len(split) for at in chosen):
+        raise SplitError(
+            f"images={shown(images)} are not in this split: use whole numbers from 0 to {len(split) - 1}."
+        )
+    return torch.tensor(chosen, dtype=torch.int64)
 
 
 def _checked(pixels: Any) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from labkit.errors import DataError
 from labkit.insight.inside import features, split_of, start_of
+from labkit.tuning.given import a_count, a_run, a_seed, takes
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
@@ -59,9 +60,12 @@ class SuspectLabels:
     order: Tensor
     likely: Tensor
 
+    @takes(count=a_count(0))
     def worst(self, count: int = 12) -> tuple[Suspect, ...]:
         """The `count` least believable labels, the worst first."""
-        return tuple(self._suspect(index) for index in self.order[: max(0, count)].tolist())
+        return tuple(
+            self._suspect(index) for index in self.order[: min(count, len(self.order))].tolist()
+        )
 
     @property
     def table(self) -> pd.DataFrame:
@@ -87,6 +91,7 @@ class SuspectLabels:
         return Suspect(index, given, float(row[given]), proposed, float(row[proposed]))
 
 
+@takes(run=a_run, folds=a_count(2, error=DataError), seed=a_seed)
 def suspect_labels(
     run: Run, split: Any = "train", folds: int = FOLDS, seed: int = 0
 ) -> SuspectLabels:
@@ -126,7 +131,7 @@ def out_of_sample(
     from sklearn.preprocessing import StandardScaler
 
     x, y = seen.double().numpy(), labels.numpy()
-    parts = StratifiedKFold(_folds(labels, folds), shuffle=True, random_state=seed)
+    parts = StratifiedKFold(_folds(labels, folds), shuffle=True, random_state=seed % 2**32)
     given = torch.zeros(len(labels), classes, dtype=torch.float64)
     for learned, judged in parts.split(x, y):
         head = make_pipeline(StandardScaler(), LogisticRegression(C=STIFFNESS, max_iter=1000))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labkit import runtime
-from labkit.errors import DataError, StageError
+from labkit.errors import DataError, StageError, shown
 from labkit.insight.inside import (
     Layer,
     Pictures,
@@ -26,6 +26,7 @@ from labkit.insight.inside import (
     start_of,
 )
 from labkit.tuning.evaluation import forward
+from labkit.tuning.given import a_count, a_run, takes
 from labkit.tuning.precision import laid_out
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Filters:
         )
 
 
+@takes(run=a_run)
 def filters(run: Run) -> Filters:
     """The filters of the first convolution, the only ones that can be seen as colours.
 
@@ -87,10 +89,11 @@ class Activations:
     layer: Layer
     maps: Tensor
 
+    @takes(count=a_count())
     def strongest(self, count: int = 12) -> list[int]:
         """The channels that tell places apart most: those with the largest standard deviation, first of all."""
         spread = self.maps.flatten(1).std(dim=1)
-        return spread.argsort(descending=True, stable=True)[:count].tolist()
+        return spread.argsort(descending=True, stable=True)[: min(count, len(spread))].tolist()
 
     @property
     def table(self) -> pd.DataFrame:
@@ -101,6 +104,7 @@ class Activations:
         return pd.DataFrame({"channel": range(len(flat)), **numbers})
 
 
+@takes(run=a_run)
 def activations(
     run: Run, image: int | Tensor = 0, stage: str | None = None, split: Any = "valid"
 ) -> Activations:
@@ -173,6 +177,7 @@ def centre(heat: Tensor) -> tuple[float, float]:
     return float((heat * across).sum() / total), float((heat.T * down).sum() / total)
 
 
+@takes(run=a_run)
 def grad_cam(
     run: Run,
     images: int | Sequence[int] | Tensor,
@@ -260,9 +265,10 @@ def _class_number(run: Run, target: str | int | None) -> int | None:
     classes = tuple(run.data.classes)
     if isinstance(target, str) and target in classes:
         return classes.index(target)
-    if isinstance(target, int) and not isinstance(target, bool) and 0 <= target < len(classes):
-        return target
+    number = runtime.whole_number(target)
+    if number is not None and 0 <= number < len(classes):
+        return number
     raise DataError(
-        f"target={target!r} is no class of {run.data.name}: use a name ({', '.join(classes[:6])}"
+        f"target={shown(target)} is no class of {run.data.name}: use a name ({', '.join(classes[:6])}"
         f"{' …' if len(classes) > 6 else ''}) or a number from 0 to {len(classes) - 1}."
     )

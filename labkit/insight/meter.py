@@ -16,6 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from labkit.tuning.given import a_flag, takes
+
 KIBI = 1024
 WORLD = "USA"  # codecarbon wants a country for its emissions, which are not asked for here
 
@@ -35,6 +37,7 @@ class Spent:
     energy_by: str = "codecarbon is not installed"
 
 
+@takes(energy=a_flag)
 @contextmanager
 def meter(energy: bool = True) -> Iterator[Spent]:
     """Measure what is done inside: `with insight.meter() as spent: run.fit()`, then look at `spent`.

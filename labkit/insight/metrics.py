@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import isnan, nan, sqrt
+from math import isfinite, isnan, nan, sqrt
 from statistics import fmean, stdev
+from typing import Any
 
-from labkit.errors import EvidenceError
-from labkit.runtime import student
+from labkit.errors import EvidenceError, shown
+from labkit.runtime import real_number, student, whole_number
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,9 @@ class Estimate:
 def mean_interval(values: Iterable[float]) -> Estimate:
     """The mean of `values`, one a seed, with the 95 % interval of Student's t.
 
-    Raises EvidenceError when there are no values.
+    Raises EvidenceError when there are no values, or something that is no number.
     """
-    numbers = [float(value) for value in values]
+    numbers = _numbers(values)
     if not numbers:
         raise EvidenceError("There is no value to take a mean of; give at least one a seed.")
     mean = fmean(numbers)
@@ -69,12 +70,32 @@ def paired_difference(ours: Mapping[int, float], theirs: Mapping[int, float]) ->
 
     Both map a seed to a value, and must hold the same seeds: EvidenceError otherwise.
     """
+    both = isinstance(ours, Mapping) and isinstance(theirs, Mapping)
+    if not both or not {*map(whole_number, ours), *map(whole_number, theirs)}.isdisjoint({None}):
+        raise EvidenceError(
+            f"Only values by their seeds can be paired, as in {{0: 0.81, 1: 0.79}}, not {shown(ours)} and "
+            f"{shown(theirs)}."
+        )
     if set(ours) != set(theirs):
         raise EvidenceError(
-            f"Only the same seeds can be paired, not {sorted(ours)} and {sorted(theirs)}. "
+            f"Only the same seeds can be paired, not {shown(sorted(ours))} and {shown(sorted(theirs))}. "
             "Run the missing ones, or compare the two means instead."
         )
-    return mean_interval(ours[seed] - theirs[seed] for seed in sorted(ours))
+    seeds = sorted(ours)
+    pairs = zip(*(_numbers([side[seed] for seed in seeds]) for side in (ours, theirs)), strict=True)
+    return mean_interval([mine - yours for mine, yours in pairs])
+
+
+def _numbers(values: Any) -> list[float]:
+    """Values as floats. Raises EvidenceError for what are no numbers, and for infinite ones."""
+    listed = isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping)
+    given = list(values) if listed else [None]
+    numbers = [real_number(value) for value in given]
+    if any(number is None or not isfinite(number) for number in numbers):
+        raise EvidenceError(
+            f"Only numbers have a mean, one a seed, as in [0.81, 0.79]; these are {shown(given if listed else values)}."
+        )
+    return [float(number) for number in numbers if number is not None]
 
 
 def _number(value: float, sign: str = "") -> str:

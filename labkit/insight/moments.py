@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
-from labkit.errors import CommandError
+import numpy as np
+from torch import Tensor
+
+from labkit.errors import CommandError, shown
+from labkit.runtime import whole_number
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
@@ -18,7 +22,7 @@ def moments(run: Run, steps: Iterable[int]) -> Iterator[tuple[int, Run]]:
     been given by then. It may be read and trained on: the next moment starts from a checkpoint again.
     Raises CommandError for a step that has not happened.
     """
-    wanted = sorted({_past(run, step) for step in steps}, reverse=True)
+    wanted = chosen_steps(run, steps)[::-1]
     log, twin = [c for c in run.log if c.kind == "set"], run.branch()
     twin.budget = None  # looking is free
     for step in wanted:
@@ -43,15 +47,32 @@ def epoch_ends(run: Run) -> list[int]:
 
 
 def spread_out(steps: list[int], count: int) -> list[int]:
-    """At most `count` of the steps, the first and the last among them, evenly spread."""
+    """At most `count` of the steps, the first and the last among them, evenly spread; of one, the last."""
     if len(steps) <= count:
         return steps
+    if count == 1:
+        return steps[-1:]
     return [steps[round(place * (len(steps) - 1) / (count - 1))] for place in range(count)]
 
 
-def _past(run: Run, step: int) -> int:
-    if isinstance(step, bool) or not isinstance(step, int) or not 0 <= step <= run.step_number:
+def chosen_steps(run: Run, steps: Any, first: int = 0) -> list[int]:
+    """Steps that have happened, each once and in order. Raises CommandError for anything else."""
+    listed = steps.tolist() if isinstance(steps, Tensor | np.ndarray) else steps
+    several = isinstance(listed, Iterable) and not isinstance(listed, str | bytes | Mapping)
+    chosen = sorted({_past(run, step, first) for step in listed}) if several else []
+    if not chosen:
         raise CommandError(
-            f"step={step!r} has not happened: use whole numbers from 0 to {run.step_number}, where the run is."
+            f"steps={shown(steps)} is not a list of steps: use whole numbers from {first} to {run.step_number}, "
+            "where the run is."
         )
-    return step
+    return chosen
+
+
+def _past(run: Run, step: Any, first: int = 0) -> int:
+    whole = whole_number(step)
+    if whole is None or not first <= whole <= run.step_number:
+        raise CommandError(
+            f"step={shown(step)} has not happened: use whole numbers from {first} to {run.step_number}, where the "
+            "run is."
+        )
+    return whole

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from labkit.errors import DataError, SplitError
-from labkit.insight.inside import check_stage, features, looking_at, split_of
+from labkit.errors import DataError, shown
+from labkit.insight.inside import check_stage, features, looking_at, positions, split_of
 from labkit.runtime import wilson
+from labkit.tuning.given import a_count, a_run, maybe, takes
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
@@ -67,6 +68,7 @@ class Neighbours:
         return self.classes[int(self.labels[place])]
 
 
+@takes(run=a_run, count=maybe(a_count(error=DataError)))
 def neighbours(
     run: Run,
     stage: str | None = None,
@@ -83,12 +85,8 @@ def neighbours(
         StageError, SplitError: a stage, a split or a position that is not there.
         DataError: more neighbours than there are other samples.
     """
-    name, part = check_stage(run, stage or run.stages[-2]), split_of(run, split)
-    asked = torch.arange(len(part)) if images is None else torch.as_tensor(images).reshape(-1)
-    if not len(asked) or not all(0 <= place < len(part) for place in asked.tolist()):
-        raise SplitError(
-            f"images={images!r} are not in this split: use whole numbers from 0 to {len(part) - 1}."
-        )
+    name, part = check_stage(run, run.stages[-2] if stage is None else stage), split_of(run, split)
+    asked = torch.arange(len(part)) if images is None else positions(part, images)
     if len(part) < 2:
         raise DataError(
             "A single sample has no neighbour. Take a split with 2 or more, such as split='train'."
@@ -96,7 +94,7 @@ def neighbours(
     count = min(MOST, len(part) - 1) if count is None else count
     if not 1 <= count < len(part):
         raise DataError(
-            f"count={count} neighbours cannot be had among {len(part)} samples; take 1 to {len(part) - 1}."
+            f"count={shown(count)} neighbours cannot be had among {len(part)} samples; take 1 to {len(part) - 1}."
         )
     with looking_at(run) as model:
         seen = features(model, run, part, torch.arange(len(part)), [name])[name]

@@ -7,7 +7,7 @@ the method that most tools fall back on where a machine has no counter: watts at
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import date
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from labkit.errors import UNREADABLE, PriceError, clipped, shown
+from labkit.errors import UNREADABLE, FileError, PriceError, clipped, shown
 
 SHIPPED = Path(__file__).with_name("prices.toml")
 HOUR = 3600  # seconds
@@ -68,6 +68,7 @@ def machines(path: Path | str | None = None) -> dict[str, Machine]:
 
     Raises PriceError for a file that cannot be read, a row that lacks something, or a name that two rows have.
     """
+    FileError.refuse_no_path(SHIPPED if path is None else path)
     path = SHIPPED if path is None else Path(path)
     try:
         rows = tomllib.loads(path.read_text("utf-8")).get("machine", [])
@@ -86,7 +87,12 @@ def machines(path: Path | str | None = None) -> dict[str, Machine]:
 
 def price_table(rows: Mapping[str, Machine] | Sequence[Machine]) -> pd.DataFrame:
     """Price rows as a table, with their units in the headings."""
-    listed = list(rows.values()) if isinstance(rows, Mapping) else list(rows)
+    given = rows.values() if isinstance(rows, Mapping) else rows
+    listed = list(given) if isinstance(given, Iterable) else []
+    if not listed or not all(isinstance(machine, Machine) for machine in listed):
+        raise PriceError(
+            f"{shown(rows)} are no price rows. Give a list of insight.Machine, or what insight.machines() gave."
+        )
     table = pd.DataFrame([asdict(machine) for machine in listed])
     table["estimate"] = ["yes" if machine.estimate else "no" for machine in listed]
     return table.rename(columns={"name": "machine", "price_per_hour": "price an hour"})

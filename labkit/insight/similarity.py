@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from labkit.errors import DataError, StageError
-from labkit.insight.inside import check_stage, drawn, features, looking_at, split_of, start_of
+from labkit.insight.inside import check_stages, drawn, features, looking_at, split_of, start_of
+from labkit.tuning.given import a_count, a_run, a_seed, maybe, takes
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
@@ -43,6 +44,7 @@ class Similarity:
     matrix: pd.DataFrame
 
 
+@takes(run=a_run, other=maybe(a_run), count=a_count(error=DataError), seed=a_seed)
 def similarity(
     run: Run,
     other: Run | None = None,
@@ -60,7 +62,8 @@ def similarity(
     Raises StageError for a stage that is not there, DataError for fewer than 40 samples.
     """
     split = _large_split(run) if split is None else split
-    part, where = split_of(run, split), split if isinstance(split, str) else "sample"
+    part = split_of(run, split, labelled=False)
+    where = split if isinstance(split, str) else "sample"
     if count < FEWEST:
         raise DataError(
             f"count={count} samples are too few to compare networks by; take {FEWEST} or more."
@@ -71,7 +74,7 @@ def similarity(
             "Take a split that has them, or look at other data of the same size of image: split=other_data.train."
         )
     indices = drawn(part, count, seed)
-    names = [check_stage(run, stage) for stage in stages or run.stages]
+    names = check_stages(run, stages)
     with looking_at(run) as model:
         ours = features(model, run, part, indices, names)
     if other is None:
@@ -97,10 +100,11 @@ def linear_cka(x: Tensor, y: Tensor, debiased: bool = True) -> float:
     slightly negative. With `debiased=False` the paper's own estimate, between 0 and 1.
     Raises DataError for other shapes, or for fewer than 4 samples.
     """
-    if x.ndim != 2 or y.ndim != 2 or len(x) != len(y) or len(x) < 4:
+    shapes = [tuple(one.shape) if isinstance(one, Tensor) else type(one).__name__ for one in (x, y)]
+    fits = all(isinstance(one, Tensor) and one.ndim == 2 for one in (x, y))
+    if not fits or len(x) != len(y) or len(x) < 4:
         raise DataError(
-            f"CKA compares (n, p) with (n, q) of the same 4 or more samples, not {tuple(x.shape)} with "
-            f"{tuple(y.shape)}."
+            f"CKA compares tensors (n, p) and (n, q) of the same 4 or more samples, not {shapes[0]} with {shapes[1]}."
         )
     return _cosine(*(centred(gram(features), debiased) for features in (x, y)))
 

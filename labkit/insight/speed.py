@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from labkit.tuning import EpochDone
+from labkit.tuning.given import a_run, takes
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
 
 
+@takes(run=a_run)
 def epoch_seconds(run: Run) -> pd.DataFrame:
     """One row an epoch: seconds its training steps took, and those it would have taken with frozen stages run again.
 

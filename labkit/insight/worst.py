@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from labkit.tuning.given import a_count, an_evaluation, takes
+
 if TYPE_CHECKING:
     from labkit.tuning import Evaluation
 
@@ -27,11 +29,13 @@ class Guess:
         return self.predicted == self.true
 
 
+@takes(evaluation=an_evaluation, count=a_count(0))
 def worst(evaluation: Evaluation, count: int = 12) -> tuple[Guess, ...]:
     """The `count` examples whose true class got the least probability, worst first."""
     return _guesses(evaluation, _truth(evaluation).argsort(stable=True), count)
 
 
+@takes(evaluation=an_evaluation, count=a_count(0))
 def uncertain(evaluation: Evaluation, count: int = 12) -> tuple[Guess, ...]:
     """The `count` examples whose probabilities have the largest entropy, the least sure first.
 
@@ -56,5 +60,5 @@ def _guesses(evaluation: Evaluation, order: Tensor, count: int) -> tuple[Guess, 
             true=int(evaluation.targets[index]),
             true_probability=float(truth[index]),
         )
-        for index in order[: max(0, count)].tolist()
+        for index in order[: min(count, len(order))].tolist()
     )

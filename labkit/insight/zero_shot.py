@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from labkit.errors import BackboneError, DataError
+from labkit.errors import BackboneError, DataError, SplitError, shown
 from labkit.models import Backbone
-from labkit.tuning.evaluation import Evaluation, evaluate, forward
+from labkit.tuning.evaluation import Evaluation, evaluate, forward, split_of
+from labkit.tuning.given import a, a_text, takes
 
 Meanings = Mapping[str, Sequence[str]]  # new class -> the old classes that mean it
 
@@ -43,6 +44,7 @@ THINGS_FOR_INSECTS: Meanings = {
 BY_HAND = {"digits": LETTERS_FOR_DIGITS, "ants-bees": THINGS_FOR_INSECTS}
 
 
+@takes(net=a(Backbone, source="labkit.load_backbone"), name=a_text)
 def zero_shot(net: Backbone, split: Any, meanings: Meanings, name: str = "valid") -> Evaluation:
     """How often the old head is right on a new task: the probabilities of old classes are added up into new ones.
 
@@ -62,6 +64,11 @@ def zero_shot(net: Backbone, split: Any, meanings: Meanings, name: str = "valid"
         raise BackboneError(
             f"{net.name!r} has no old head with named classes to ask. resnet10 and resnet10-glyphs have one."
         )
+    if isinstance(split, str):
+        raise SplitError(
+            f"split={shown(split)} is a name. Give samples themselves, such as data.valid."
+        )
+    split = split_of(None, split)
     columns, last = _columns(old, meanings), int(torch.as_tensor(split.labels).max())
     if last >= len(columns):
         raise DataError(
@@ -80,8 +87,18 @@ def zero_shot(net: Backbone, split: Any, meanings: Meanings, name: str = "valid"
     return evaluate(split, name, scores)
 
 
+def _are_names(given: Any) -> bool:
+    listed = isinstance(given, Sequence) and not isinstance(given, str | bytes)
+    return listed and all(isinstance(name, str) for name in given)
+
+
 def _columns(old: Sequence[str], meanings: Meanings) -> list[list[int]]:
     """For each new class the positions of the old ones that mean it."""
+    if not isinstance(meanings, Mapping) or not all(map(_are_names, meanings.values())):
+        raise DataError(
+            f"meanings={shown(meanings)} must say for each new class which old ones mean it, as in "
+            "{'bees': ['bee'], 'ants': ['cockroach', 'mantis']}."
+        )
     places = {name.split(",")[0]: place for place, name in enumerate(old)}
     places |= {name: place for place, name in enumerate(old)}
     asked = [name for names in meanings.values() for name in names]

@@ -17,7 +17,7 @@ import traitlets
 from labkit import runtime
 from labkit.data.cards import card
 from labkit.data.fetching import to_download
-from labkit.errors import AtlasError, LabkitError
+from labkit.errors import AtlasError, FileError, LabkitError, shown
 from labkit.insight import atlas
 from labkit.insight.atlas import Expectation, Sheet, Verdict
 from labkit.insight.atlas.record import RECORDS
@@ -51,7 +51,14 @@ def atlas_card(
     Raises:
         AtlasError: there is no such sheet, or nothing is on record for it.
     """
-    return AtlasCard(atlas.find(f"{data}/{net}"), out)
+    for name, value in (("data", data), ("net", net)):
+        if not isinstance(value, str):
+            raise AtlasError(
+                f"{name}={shown(value)} must be a name; the atlas has {', '.join(atlas.names())}."
+            )
+    if out is not None:
+        FileError.refuse_no_path(out)
+    return AtlasCard(atlas.find(f"{data}/{net}"), None if out is None else Path(out))
 
 
 class AtlasCard(Panel):

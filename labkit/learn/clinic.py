@@ -23,6 +23,7 @@ from labkit.insight import diagnosis, probes, sabotage
 from labkit.insight.sabotage import slips
 from labkit.learn import progress
 from labkit.learn.note import Note
+from labkit.tuning.plans import check_seed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -305,9 +306,11 @@ class Clinic:
     """Eight patients and the learner's book of diagnoses.
 
     `seed` draws the patients; without one, the learner's own is used, drawn anew the first time and kept.
+    Raises PlanError for what is no seed.
     """
 
     def __init__(self, seed: int | None = None) -> None:
+        seed = None if seed is None else check_seed(seed)
         with progress.entry("exercises", ENTRY) as kept:
             if seed is None:
                 seed = kept.get("seed", secrets.randbelow(2**31))

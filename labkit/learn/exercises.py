@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from labkit.errors import LabkitError
+from labkit.errors import LabkitError, shown
 from labkit.learn import progress
 from labkit.learn.note import Note
 
@@ -25,6 +25,7 @@ Test = Callable[[Any], Iterator[str]]
 _CELL = re.compile(r"ipykernel_\d|<ipython-input")  # the names IPython gives to cells
 _CHECKS = Path(__file__).parent / "checks"
 _MARK = re.compile(r'^@exercise\(\s*"([\w-]+)"', re.M)
+_LESSON = re.compile(r"\w{1,40}")
 _MOST_PROBLEMS = 3  # a longer list is a wall, and the rest often falls with the first
 _known: dict[str, Exercise] = {}
 
@@ -84,7 +85,15 @@ def ids(lesson: str) -> tuple[str, ...]:
 
 def find(id: str) -> Exercise:
     """The exercise of that id. Raises `LabkitError` where there is none."""
+    if not isinstance(id, str):
+        raise LabkitError(
+            f"{shown(id)} is not the id of an exercise. An id reads like '05-freeze'."
+        )
     lesson = id.partition("-")[0]
+    if not _LESSON.fullmatch(lesson):
+        raise LabkitError(
+            f"{shown(id)}: no lesson has this exercise. An id reads like '05-freeze'."
+        )
     try:
         import_module(f"labkit.learn.checks.lesson_{lesson}")
     except ModuleNotFoundError:

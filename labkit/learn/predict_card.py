@@ -21,7 +21,7 @@ import traitlets
 from torch import Tensor
 
 from labkit import insight, runtime
-from labkit.data.decode import SUFFIXES, read
+from labkit.data.decode import SUFFIXES, read, white_of
 from labkit.errors import DataError, StageError
 from labkit.insight.inside import looking_at
 from labkit.show.console_wire import answer_where_asked, in_words, sendable, sent_back
@@ -30,6 +30,7 @@ from labkit.show.panel import Panel, beside
 from labkit.show.picture import Picture, table_html
 from labkit.tuning import Run
 from labkit.tuning.evaluation import forward
+from labkit.tuning.given import a_count, a_path, a_run, takes
 from labkit.tuning.precision import laid_out
 
 MOST_BYTES = 8_000_000  # of a file from the page: Jupyter takes messages of up to 10 MB
@@ -62,6 +63,7 @@ class Seen:
         return f"<p>{html.escape(self.name)}</p>{image}{table_html(shown)}{remarks}"
 
 
+@takes(run=a_run, file=a_path, top=a_count())
 def classify(run: Run, file: Path | str | os.PathLike[str], top: int = TOP) -> Seen:
     """What a run's network, as it is now, makes of a picture file: the likeliest classes, and Grad-CAM for the first.
 
@@ -73,7 +75,9 @@ def classify(run: Run, file: Path | str | os.PathLike[str], top: int = TOP) -> S
 
 def _seen(run: Run, path: Path, name: str, top: int = TOP) -> Seen:
     """What the network makes of the file at `path`, which people know by `name`."""
-    reading = read(path, run.data.size) if _known(name) else None
+    # A deep file is judged by the white of the files that the network learned from, not by its own.
+    white = white_of(getattr(run.data, "report", None) or ())
+    reading = read(path, run.data.size, white) if _known(name) else None
     if reading is None or reading.pixels is None:
         why = (
             reading.problems[-1][0]
@@ -83,7 +87,7 @@ def _seen(run: Run, path: Path, name: str, top: int = TOP) -> Seen:
         raise DataError(f"{name!r} cannot be used: {why}. Choose a picture in another file.")
     pixels = torch.from_numpy(reading.pixels).float().div(255).unsqueeze(0)
     shares = _probabilities(run, pixels)
-    order = shares.argsort(descending=True, stable=True)[: max(1, top)].tolist()
+    order = shares.argsort(descending=True, stable=True)[: min(top, len(shares))].tolist()
     rows = [(str(run.data.classes[number]), float(shares[number])) for number in order]
     picture, remarks = _where(run, pixels, name)
     found = [f"The file is {told}." for told, action in reading.problems if action == "converted"]
@@ -186,6 +190,7 @@ class PredictCard(Panel):
         }, metadata
 
 
+@takes(run=a_run)
 def predict_panel(run: Run) -> PredictCard:
     """A panel that takes a picture from the learner's disk and shows what the network of a run makes of it.
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from numbers import Integral
 from typing import Any
 
 import traitlets
 
-from labkit.errors import LabkitError, shown
+from labkit.errors import LabkitError, clipped, shown
 from labkit.learn import kernels, progress
 from labkit.learn.note import Note
 from labkit.learn.scoring import score
+from labkit.runtime import real_number
 from labkit.show.console_wire import in_words
 from labkit.show.panel import Panel, beside
 
@@ -63,7 +65,7 @@ class Prediction(Panel):
         """
         if self.guess:
             return
-        if guess not in self.choices:
+        if not isinstance(guess, str) or guess not in self.choices:
             offered = ", ".join(self.choices)
             raise PredictionError(f"guess={shown(guess)} is not offered. Choose one of: {offered}.")
         whole = isinstance(confidence, Integral) and not isinstance(confidence, bool)
@@ -118,14 +120,25 @@ def predict(
     Raises:
         PredictionError: for a guess or a confidence that is not on offer.
     """
-    if len(choices) < 2 or len(set(choices)) != len(choices):
-        raise PredictionError(f"{id}: give at least two different choices, not {list(choices)}.")
+    for name, text in (("id", id), ("question", question)):
+        if not isinstance(text, str) or not text:
+            raise PredictionError(f"{name}={shown(text)} must be text, such as '04-raw-pixels'.")
+    if not _are_choices(choices):
+        raise PredictionError(
+            f"{clipped(id)}: give at least two different choices in a list, not {shown(choices)}."
+        )
     kernels.tell_once()  # every lesson begins with a guess, and has taken little memory by then
     card = Prediction(id, question, choices)
     _asked[id] = tuple(choices)
     if guess is not None:
         card.commit(guess, (card.chance + 100) // 2 if confidence is None else confidence)
     return card
+
+
+def _are_choices(choices: Any) -> bool:
+    listed = isinstance(choices, Sequence) and not isinstance(choices, str | bytes)
+    texts = listed and all(isinstance(choice, str) for choice in choices)
+    return texts and len(choices) >= 2 and len(set(choices)) == len(choices)
 
 
 def reveal(id: str, outcome: str | float, bounds: Sequence[float] = ()) -> Note:
@@ -139,6 +152,10 @@ def reveal(id: str, outcome: str | float, bounds: Sequence[float] = ()) -> Note:
     Raises:
         PredictionError: when the outcome is none of the choices of that question.
     """
+    if not isinstance(id, str):
+        raise PredictionError(
+            f"id={shown(id)} must be that of a prediction, such as '04-raw-pixels'."
+        )
     kept = progress.read("predictions").get(id)
     if kept is None or not _is_guess(kept):
         said = _choice(id, outcome, bounds, _asked[id]) if id in _asked else _plain(outcome)
@@ -158,15 +175,32 @@ def _is_guess(kept: Mapping[str, Any]) -> bool:
 
 
 def _plain(outcome: str | float) -> str:
-    return outcome if isinstance(outcome, str) else f"{outcome:.3g}"
+    return outcome if isinstance(outcome, str) else f"{_number(outcome):.3g}"
+
+
+def _number(outcome: Any) -> float:
+    """An outcome that is a number. Raises PredictionError for anything else."""
+    number = real_number(outcome)
+    if number is None or not isfinite(number):
+        raise PredictionError(
+            f"outcome={shown(outcome)} must be one of the choices, or a number that bounds sort into them."
+        )
+    return float(number)
 
 
 def _choice(id: str, outcome: str | float, bounds: Sequence[float], choices: Sequence[str]) -> str:
     if isinstance(outcome, str):
         if outcome in choices:
             return outcome
-        raise PredictionError(f"{id}: the outcome {outcome!r} is none of {', '.join(choices)}.")
-    if len(bounds) != len(choices) - 1 or list(bounds) != sorted(bounds):
-        limits = len(choices) - 1
-        raise PredictionError(f"{id}: {limits} ascending bounds are needed, not {list(bounds)}.")
-    return choices[bisect_right(list(bounds), outcome)]
+        raise PredictionError(
+            f"{id}: the outcome {shown(outcome)} is none of {', '.join(choices)}."
+        )
+    number, limits = _number(outcome), len(choices) - 1
+    listed = isinstance(bounds, Sequence) and not isinstance(bounds, str | bytes)
+    ends = [real_number(bound) for bound in bounds] if listed else []
+    known = [end for end in ends if end is not None]
+    if len(known) != limits or len(ends) != limits or known != sorted(known):
+        raise PredictionError(
+            f"{id}: {limits} ascending bounds are needed in a list, not {shown(bounds)}."
+        )
+    return choices[bisect_right(known, number)]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from labkit.errors import UNREADABLE, LabkitError
+from labkit.errors import UNREADABLE, LabkitError, shown
 
 LETTERS = "abcd"
 _HERE = Path(__file__).parent / "quizzes"
@@ -85,9 +85,9 @@ def load(lesson: str) -> tuple[Question, ...]:
     Raises:
         QuizError: no such quiz, or one that breaks a rule.
     """
-    if lesson not in lessons():
+    if not isinstance(lesson, str) or lesson not in lessons():
         there = ", ".join(lessons())
-        raise QuizError(f"There is no quiz {lesson!r}. There is one for each of {there}.")
+        raise QuizError(f"There is no quiz {shown(lesson)}. There is one for each of {there}.")
     try:
         return read((_HERE / f"lesson_{lesson}.toml").read_text("utf-8"))
     except QuizError as problem:

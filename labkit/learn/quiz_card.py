@@ -81,7 +81,7 @@ class Quiz(Panel):
             if not isinstance(answers, Sequence) or len(answers) != len(self.asked):
                 example = LETTERS[0] * len(self.asked)
                 raise QuizError(
-                    f"answers={answers!r} does not answer {len(self.asked)} questions. Give a letter for each, "
+                    f"answers={shown(answers)} does not answer {len(self.asked)} questions. Give a letter for each, "
                     f'as in answers="{example}", or name the question, as in answers={{1: "a"}}.'
                 )
             answers = dict(enumerate(answers, start=1))
@@ -91,11 +91,13 @@ class Quiz(Panel):
     def _places(self, number: Any, letter: Any) -> tuple[int, int]:
         """The places of a question and of an option, from how a learner names them."""
         if type(number) is not int or number not in range(1, len(self.asked) + 1):
-            raise QuizError(f"There is no question {number!r}. Count from 1 to {len(self.asked)}.")
+            raise QuizError(
+                f"There is no question {shown(number)}. Count from 1 to {len(self.asked)}."
+            )
         letters = LETTERS[: len(self.asked[number - 1].options)]
         if not isinstance(letter, str) or letter.lower() not in tuple(letters):
             raise QuizError(
-                f"Question {number} has the options {', '.join(letters)}, not {letter!r}."
+                f"Question {number} has the options {', '.join(letters)}, not {shown(letter)}."
             )
         return number - 1, letters.index(letter.lower())
 

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from labkit.errors import SealError, SplitError
+from labkit.data import ImageData
+from labkit.errors import DataError, SealError, SplitError, shown
 from labkit.learn import progress
+from labkit.tuning.given import refuse_no_run
 from labkit.tuning.prefix import fingerprint
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ class Sealed:
             SealError: another run was judged already; it says which, when, and how well it did.
             SplitError: the run tells other classes apart.
         """
+        refuse_no_run(run, "open")
         if tuple(run.data.classes) != tuple(self.data.classes):
             raise SplitError(
                 f"{run.name!r} tells {', '.join(run.data.classes[:4])} apart, and the sealed samples are of "
@@ -92,6 +95,10 @@ def seal(data: Any) -> Sealed:
 
     Raises SplitError where there is no test split.
     """
+    if not isinstance(data, ImageData):
+        raise DataError(
+            f"seal takes data, as labkit.load_data gives them, not {shown(data)}. Its test split is what it seals."
+        )
     if not len(data.test):
         raise SplitError(
             f"{data.name} has no test split to seal. Set some samples aside: load_data(..., test=0.2)."

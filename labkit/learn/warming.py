@@ -13,6 +13,7 @@ from importlib import import_module
 from threading import Thread
 from typing import Any
 
+from labkit.errors import ArgumentError, shown
 from labkit.learn import footprint
 from labkit.learn.note import Note
 
@@ -32,6 +33,11 @@ def warm_up(*modules: str) -> None:
 
     A module that cannot be imported is passed over here: the cell that needs it says what is wrong.
     """
+    wrong = [name for name in modules if not isinstance(name, str)]
+    if wrong:
+        raise ArgumentError(
+            f"warm_up takes names of modules as text, such as 'labkit.show.figures', not {shown(wrong[0])}."
+        )
     line = _Line()
     thread = Thread(target=_load, args=((*USUAL, *modules), line.take_away), name="labkit-warm-up")
     _after_this_cell(thread.start)

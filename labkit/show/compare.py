@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from torch import nn
 
-from labkit.errors import EvidenceError
 from labkit.runtime import wilson
 from labkit.show import figures
-from labkit.show.given import refuse_no_run
 from labkit.show.picture import Picture, table_html
 from labkit.tuning.card import training_seconds
+from labkit.tuning.given import as_runs
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
@@ -58,12 +56,7 @@ def compare(runs: Sequence[Run]) -> Comparison:
     with its 95 % Wilson interval and at best (in per cent), seconds, and how many parameters were
     trained.
     """
-    listed = isinstance(runs, Iterable) and not isinstance(runs, str | Mapping | nn.Module)
-    several: list[Any] = list(runs) if listed else [runs]
-    if not several:
-        raise EvidenceError("There is nothing to compare; give labkit.compare() a list of runs.")
-    for run in several:
-        refuse_no_run(run, "labkit.compare", "a list of runs")
+    several = as_runs("labkit.compare", runs)
     table = pd.DataFrame([_row(run) for run in several])
     return Comparison(table, figures.history(several), _note(several))
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from labkit.errors import CommandError
+from labkit.errors import CommandError, LabkitError
 from labkit.show.console_session import Session
 from labkit.show.console_wire import answer_loudly, answer_quietly, answer_where_asked
 from labkit.show.panel import Panel, beside, shown_here
 from labkit.tuning import Run
 from labkit.tuning.engine import Engine
+from labkit.tuning.given import a_flag, as_runs, takes
 
 
+@takes(autostart=a_flag)
 def console(run: Engine | Sequence[Engine], autostart: bool = False) -> Console:
     """The live panel for a run, or for several runs in one picture; training starts when the learner says so.
 
@@ -25,13 +27,12 @@ def console(run: Engine | Sequence[Engine], autostart: bool = False) -> Console:
         autostart: start training in the background at once.
 
     Raises:
-        CommandError: what was given is not a run.
+        CommandError: what was given is not a run, or there is none.
     """
-    runs: list[Any] = [run] if isinstance(run, Engine) else []
-    runs += run if isinstance(run, Sequence) else []
-    if not runs or not all(isinstance(each, Engine) for each in runs):
-        kind = type(run).__name__
-        raise CommandError(f"console() shows a labkit.Run or a list of them, not {kind}.")
+    try:
+        runs = as_runs("console", run)
+    except LabkitError as refusal:
+        raise CommandError(f"console() shows a labkit.Run or a list of them. {refusal}") from None
     panel = Console(Session(runs))
     if autostart:
         runs[0].start()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from matplotlib.axes import Axes
 
+from labkit.errors import StageError, shown
 from labkit.insight.cost import (
     Cost,
     StepCost,
@@ -47,6 +48,8 @@ def step_bars(
     marked; `seconds`, as `insight.cost.seconds_so_far` gives them, get a panel of their own.
     """
     table = step_table(steps)
+    if now is not None and now not in table.index:
+        raise StageError(f"now={shown(now)} is none of these depths: {', '.join(table.index)}.")
     picture = Picture(9, 1.5 + 0.42 * len(table))
     panels = picture.subplots(1, 2 if seconds is None else 3, sharey=True)
     entries = _stacked(panels[0], table, "GFLOP", "operations of a step (GFLOP)")

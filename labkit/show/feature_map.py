@@ -17,9 +17,9 @@ from torch import Tensor
 from labkit import insight
 from labkit.insight.feature_map import FeatureMap, Frame
 from labkit.insight.inside import split_of
-from labkit.show.given import refuse_no_run
 from labkit.show.picture import FAINT, INK, Marked, Picture, dress, folded, legend, look, shorten
 from labkit.show.strip import has_images
+from labkit.tuning.given import a, a_run, maybe, takes
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
@@ -66,6 +66,7 @@ class FramesPicture(Picture):
         )
 
 
+@takes(run=a_run, found=maybe(a(FeatureMap, source="insight.feature_map(run)")))
 def feature_map(run: Run, found: FeatureMap | None = None, **how: Any) -> FramesPicture:
     """Small frames of a stage's features as training goes on, then the last one again, large and with thumbnails.
 
@@ -73,8 +74,7 @@ def feature_map(run: Run, found: FeatureMap | None = None, **how: Any) -> Frames
     `insight.feature_map`: stage, steps, fitted_at, count, split, seed. A map that was made already is drawn with
     `found`; the run then only gives the pictures.
     """
-    refuse_no_run(run, "labkit.feature_map")
-    found = found or insight.feature_map(run, **how)
+    found = insight.feature_map(run, **how) if found is None else found
     several = found.frames if len(found.frames) > 1 else ()
     rows = -(-len(several) // ABREAST)
     picture = FramesPicture(WIDTH, LARGE + SMALL * rows)
@@ -83,13 +83,14 @@ def feature_map(run: Run, found: FeatureMap | None = None, **how: Any) -> Frames
     for number, frame in enumerate(several):
         axes = picture.add_subplot(layout[divmod(number, ABREAST)])
         _points(_small_axes(axes, frame, limits), found, frame, 12)
-    split = split_of(run, found.split)
+    split = split_of(run, how.get("split", "valid") if found.split == "sample" else found.split)
     _large(picture.add_subplot(layout[rows, :]), found, found.frames[-1], split, limits)
     legend(picture, _entries(found), columns=6)
     picture.frames = [_alone(found, frame, split, limits) for frame in several]
     return picture.told(_words(found), found.table)
 
 
+@takes(run=a_run)
 def feature_map_now(run: Run) -> Picture:
     """Where the samples lie now, large, on the axes of step 0: those hold for every later look and every branch."""
     with run.frozen_world():

@@ -17,10 +17,10 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 from torch import Tensor
 
+from labkit.errors import ArgumentError, SplitError, shown
 from labkit.insight.drift import drift_table
 from labkit.insight.metrics import Estimate, mean_interval
 from labkit.insight.worst import Guess
-from labkit.show.given import refuse_no_run
 from labkit.show.picture import (
     CARD,
     COLOURS,
@@ -36,10 +36,21 @@ from labkit.show.picture import (
     look,
     shorten,
 )
+from labkit.tuning.given import (
+    MOST_DRAWN,
+    a,
+    a_count,
+    a_run,
+    as_runs,
+    refuse_no_columns,
+    some,
+    takes,
+)
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
 
+MOST_ABREAST = 24  # images side by side
 MAX_COMMANDS = 8  # markers explained below a figure; more would bury the curves
 WORDS = {
     "lr": "learning rate",
@@ -86,10 +97,7 @@ def epochs_table(runs: Run | Sequence[Run]) -> pd.DataFrame:
 
 
 def _as_runs(runs: Run | Sequence[Run]) -> list[Run]:
-    several = list(runs) if isinstance(runs, list | tuple) else [runs]
-    for run in several:
-        refuse_no_run(run, "This figure", "a list of runs")
-    return several  # type: ignore[return-value]
+    return as_runs("This figure", runs)
 
 
 def _curves(panels: dict[str, Axes], run: Run, number: int, alone: bool) -> list[Marked]:
@@ -224,9 +232,9 @@ def _rows(run: Run, split: str) -> pd.DataFrame:
 # ---------------------------------------------------------------- stages
 
 
+@takes(run=a_run)
 def drift(run: Run) -> Picture:
     """How far each stage has moved from where it began: one bar a stage, input at the top."""
-    refuse_no_run(run, "This figure")
     table = drift_table(run)
     picture = Picture(7, 0.9 + 0.36 * len(table))
     axes = dress(picture.subplots(), "distance moved (% of the length at the start)", "stage")
@@ -244,9 +252,9 @@ def drift(run: Run) -> Picture:
     return picture.told(f"Distance of each stage from its initial weights: {said}.", table)
 
 
+@takes(run=a_run)
 def audit(run: Run) -> Picture:
     """The audit of a run: which stages train, which moved, in parameters and in buffers."""
-    refuse_no_run(run, "This figure")
     result = run.audit()
     table = drift_table(run)
     columns = ["stage", "trains now", "tensors changed", "buffers changed", "moved"]
@@ -291,6 +299,11 @@ def _stage_axis(axes: Axes, stages: Sequence[str]) -> None:
 # ---------------------------------------------------------------- images
 
 
+@takes(
+    guesses=some(Guess, source="insight.worst", at_least=0),
+    classes=some(str, source="data.classes"),
+    columns=a_count(1, MOST_ABREAST),
+)
 def images(
     split: Any, guesses: Sequence[Guess], classes: Sequence[str], columns: int = 6, title: str = ""
 ) -> Picture:
@@ -298,6 +311,8 @@ def images(
 
     A wrong guess has a cross and a thick frame, a right one a tick.
     """
+    _refuse_other_samples(split, guesses)
+    classes = _named(classes, guesses)
     rows = max(1, -(-len(guesses) // columns))
     picture = Picture(1.55 * columns, 1.95 * rows + (0.4 if title else 0))
     grid = list(picture.subplots(rows, columns, squeeze=False).flat)
@@ -316,8 +331,38 @@ def images(
     return picture.told(f"{said}.", table)
 
 
+def _refuse_other_samples(split: Any, guesses: Sequence[Guess]) -> None:
+    """Guesses of one split say nothing of the images of another."""
+    if isinstance(split, str) or not hasattr(split, "batch") or isinstance(split, type):
+        raise SplitError(f"split={shown(split)} is not a split. Give samples, such as data.valid.")
+    last = max((guess.index for guess in guesses), default=-1)
+    if last >= len(split):
+        raise SplitError(
+            f"There is no sample {last} among these {len(split)}: give the split that the guesses are of."
+        )
+    if len(guesses) > MOST_DRAWN:
+        raise ArgumentError(
+            f"{len(guesses)} images do not fit in one figure. Take at most {MOST_DRAWN}."
+        )
+
+
+def _named(classes: Sequence[str], guesses: Sequence[Guess]) -> Sequence[str]:
+    """The names of the classes, if there is one for each class that was guessed."""
+    last = max((max(guess.predicted, guess.true) for guess in guesses), default=-1)
+    if last >= len(classes):
+        raise ArgumentError(
+            f"{len(classes)} names were given for {last + 1} classes or more. Give one a class: data.classes."
+        )
+    return classes
+
+
+@takes(
+    guesses=some(Guess, source="insight.worst", at_least=0),
+    classes=some(str, source="data.classes"),
+)
 def guess_table(guesses: Sequence[Guess], classes: Sequence[str]) -> pd.DataFrame:
     """One row an image: index in the split, predicted class, its probability, true class."""
+    classes = _named(classes, guesses)
     return pd.DataFrame(
         [
             {
@@ -349,6 +394,7 @@ def _photograph(axes: Axes, image: Tensor, guess: Guess, classes: Sequence[str])
 # ---------------------------------------------------------------- evidence
 
 
+@takes(table=a(pd.DataFrame, source="labkit.insight.evidence.rows"))
 def evidence(
     table: pd.DataFrame,
     value: str,
@@ -363,6 +409,7 @@ def evidence(
     `unit` is "%"), `by` the column of the groups, `panel` an optional column that gives each of its
     values a panel of its own.
     """
+    refuse_no_columns("evidence", table, value, by, *([] if panel is None else [panel]))
     parts = list(table.groupby(panel, sort=False)) if panel else [(title, table)]
     groups = list(dict.fromkeys(table[by]))
     columns, rows = min(2, len(parts)), -(-len(parts) // 2)

@@ -12,7 +12,6 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from labkit import tuning
-from labkit.show.given import refuse_no_run
 from labkit.show.picture import (
     CARD,
     COLOURS,
@@ -26,6 +25,7 @@ from labkit.show.picture import (
 )
 from labkit.tuning import LearningRates
 from labkit.tuning.finder import number
+from labkit.tuning.given import a, a_run, takes
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
@@ -56,6 +56,7 @@ class RangeTest(LearningRates):
         return {**picture, "text/plain": str(self), "text/html": text}, metadata
 
 
+@takes(run=a_run)
 def find_lr(
     run: Run,
     low: float = 1e-6,
@@ -71,11 +72,11 @@ def find_lr(
 
     Raises LearningRateError for rates that cannot be, CommandError for a run that has failed.
     """
-    refuse_no_run(run, "labkit.find_lr")
     seen = tuning.find_lr(run, low, high, steps, seconds)
     return RangeTest(**{field.name: getattr(seen, field.name) for field in fields(seen)})
 
 
+@takes(test=a(LearningRates, source="labkit.find_lr(run)"))
 def learning_rates(test: LearningRates) -> Picture:
     """The loss after each step against the rate of that step, single and smoothed.
 

@@ -12,9 +12,10 @@ from matplotlib.lines import Line2D
 from labkit.insight import Diary, OldTask, old_task
 from labkit.insight import between as line_of
 from labkit.insight import forgetting as story_of
-from labkit.insight.forgetting import ASKED
+from labkit.insight.forgetting import ASKED, asked
 from labkit.insight.moments import spread_out
 from labkit.show.picture import INK, Look, Marked, Picture, dress, legend, look, shorten
+from labkit.tuning.given import a, as_runs, refuse_no_columns
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
@@ -31,8 +32,8 @@ def forgetting(
     The band is the 95 % Wilson interval over the old questions: what other questions would change, not other seeds.
     `task` is by default the old task of the first run's backbone. Raises as `insight.remembered` does.
     """
-    several = list(runs) if isinstance(runs, Sequence) else [runs]
-    task = task or old_task(several[0].net)
+    several = as_runs("forgetting", runs)
+    task = asked(several[0], task)
     picture = Picture(9, 3.8)
     old, new = picture.subplots(1, 2, sharey=True)
     dress(old, "epoch", "accuracy (%)", f"The old task: {task.name}")
@@ -133,8 +134,8 @@ def between(
     The old task is asked with the old head, the new one on validation with the new head; the rest is a mixture.
     `task` is by default the old task of the first run's backbone. Raises as `insight.between` does.
     """
-    several = list(runs) if isinstance(runs, Sequence) else [runs]
-    task = task or old_task(several[0].net)
+    several = as_runs("between", runs)
+    task = asked(several[0], task)
     names = {"old": task.name, "new": several[0].data.name}
     picture = Picture(max(5, 4.5 * len(several)), 3.8)
     panels = picture.subplots(1, len(several), sharey=True, squeeze=False)[0]
@@ -175,6 +176,9 @@ def frontier(ways: pd.DataFrame | Mapping[str, pd.DataFrame], by: str = "way") -
     so they must have the same names in the same order. Up and to the right is good.
     """
     tables = ways if isinstance(ways, Mapping) else {"": ways}
+    for table in tables.values() or [None]:
+        a(pd.DataFrame, source="a record of ways")("frontier", "ways", table)
+        refuse_no_columns("frontier", table, by, "old", "new")
     picture = Picture(7 if len(tables) == 1 else 4.5 * len(tables), 4.6)
     panels = picture.subplots(1, len(tables), squeeze=False)[0]
     for axes, (title, table) in zip(panels, tables.items(), strict=True):

@@ -19,6 +19,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from labkit.show.picture import CARD, FAINT, INK, SHADES, Picture, cell, dress, headline
+from labkit.tuning.given import a, takes
 from labkit.tuning.sweeps import Sweep
 from labkit.tuning.sweeps import sweep as quiet_sweep
 
@@ -63,6 +64,7 @@ def sweep(
     return made
 
 
+@takes(made=a(Sweep, source="labkit.sweep(run, ...)"))
 def show_live(made: Sweep) -> threading.Thread:
     """Show the heat map of a sweep here and redraw it as rows arrive; returns the thread that does."""
     from IPython.display import display
@@ -99,6 +101,7 @@ def _in_notebook() -> bool:
 # ---------------------------------------------------------------- the picture
 
 
+@takes(made=a(Sweep, source="labkit.sweep(run, ...)"))
 def heat_map(made: Sweep) -> Picture:
     """Mean validation accuracy over the finished seeds, learning rate to the right, frozen depth upward.
 

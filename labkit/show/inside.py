@@ -14,7 +14,6 @@ from torch import Tensor
 from labkit import insight
 from labkit.insight.inside import first, split_of
 from labkit.insight.looking import Activations, Filters, GradCam
-from labkit.show.given import refuse_no_run
 from labkit.show.picture import (
     CARD,
     EDGE,
@@ -25,6 +24,7 @@ from labkit.show.picture import (
     headline,
     shorten,
 )
+from labkit.tuning.given import MOST_DRAWN, a_count, a_run_or, takes
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
@@ -33,13 +33,12 @@ MOST_FILTERS = 64
 ACROSS = 6  # panels side by side
 
 
+@takes(seen=a_run_or(Filters, "what insight.filters gave"))
 def filters(seen: Run | Filters) -> Picture:
     """The filters of the first convolution as colours, the longest first; grey is zero.
 
     Each is scaled to its own largest weight, so that faint ones can be seen too; lengths are in the table.
     """
-    if not isinstance(seen, Filters):
-        refuse_no_run(seen, "labkit.filters")
     found = seen if isinstance(seen, Filters) else insight.filters(seen)
     order = found.weights.flatten(1).norm(dim=1).argsort(descending=True, stable=True)
     shown = order[:MOST_FILTERS].tolist()
@@ -65,6 +64,7 @@ def filters(seen: Run | Filters) -> Picture:
     return picture.told(alt, found.table)
 
 
+@takes(seen=a_run_or(Activations, "what insight.activations gave"), count=a_count(1, MOST_DRAWN))
 def activations(
     seen: Run | Activations,
     image: int | Tensor = 0,
@@ -73,11 +73,11 @@ def activations(
     count: int = 11,
 ) -> Picture:
     """A picture and what a stage makes of it: the channels that tell its places apart most, on one scale."""
-    if isinstance(seen, Activations):
-        found = seen
-    else:
-        refuse_no_run(seen, "labkit.activations")
-        found = insight.activations(seen, image, stage, split=split)
+    found = (
+        seen
+        if isinstance(seen, Activations)
+        else insight.activations(seen, image, stage, split=split)
+    )
     channels = found.strongest(count)
     maps = found.maps[channels].numpy()
     rows = -(-(len(channels) + 1) // ACROSS)
@@ -102,6 +102,7 @@ def activations(
     return picture.told(alt, found.table.loc[channels])
 
 
+@takes(seen=a_run_or(GradCam, "what insight.grad_cam gave"))
 def grad_cam(
     seen: Run | GradCam,
     images: int | Sequence[int] | Tensor | None = None,
@@ -117,7 +118,6 @@ def grad_cam(
     if isinstance(seen, GradCam):
         found = seen
     else:
-        refuse_no_run(seen, "labkit.grad_cam")
         chosen = first(split_of(seen, split), ACROSS) if images is None else images
         found = insight.grad_cam(seen, chosen, stage, target, split=split)
     count = len(found.targets)

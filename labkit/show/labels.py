@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from labkit import insight
+from labkit.insight.inside import split_of
 from labkit.insight.labels import Suspect, SuspectLabels
-from labkit.show.given import refuse_no_run
 from labkit.show.picture import COLOURS, FAINT, INK, Picture, headline, shorten
+from labkit.tuning.given import MOST_DRAWN, a, a_count, a_run, maybe, takes
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 ACROSS = 6  # examples side by side
 
 
+@takes(
+    run=a_run,
+    count=a_count(1, MOST_DRAWN),
+    seen=maybe(a(SuspectLabels, source="insight.suspect_labels(run)")),
+)
 def suspect_labels(
     run: Run, count: int = 12, split: str = "train", seen: SuspectLabels | None = None
 ) -> Picture:
@@ -26,15 +32,15 @@ def suspect_labels(
 
     A thick frame means that confident learning takes the label for wrong. `seen` is a judgement that is at hand.
     """
-    refuse_no_run(run, "labkit.suspect_labels")
-    found = seen or insight.suspect_labels(run, split)
+    found = insight.suspect_labels(run, split) if seen is None else seen
+    part = split if found.split == "sample" else found.split
     shown = found.worst(count)
     rows = max(1, -(-len(shown) // ACROSS))
     picture = Picture(1.55 * ACROSS, 2.1 * rows + 0.5)
     grid = list(picture.subplots(rows, ACROSS, squeeze=False).flat)
     for axes in grid:
         axes.set_axis_off()
-    pixels, _ = getattr(run.data, found.split).batch(
+    pixels, _ = split_of(run, part).batch(
         torch.tensor([one.index for one in shown], dtype=torch.int64)
     )
     for axes, image, one in zip(grid, pixels, shown, strict=False):

@@ -10,12 +10,12 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from labkit import insight
-from labkit.errors import StageError
+from labkit.errors import DataError, StageError
 from labkit.insight.inside import first, split_of
 from labkit.insight.looking import Activations
 from labkit.insight.neighbours import Neighbours
-from labkit.show.given import refuse_no_run
 from labkit.show.picture import COLOURS, EDGE, INK, Picture, shorten
+from labkit.tuning.given import MOST_DRAWN, a_count, a_run, a_run_or, takes
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 # ---------------------------------------------------------------- through the stages
 
 
+@takes(run=a_run)
 def journey(run: Run, image: int | Tensor = 0, split: Any = "valid") -> Picture:
     """A picture and what each stage makes of it: how strong the stage answers at every place, over all its channels.
 
     Each panel has a scale of its own, from its weakest place to its strongest. Below stand the numbers of channels and
     of places. A stage that knows no places any more is left out.
     """
-    refuse_no_run(run, "labkit.journey")
     seen = _stages(run, image, split)
     asked = next(iter(seen.values()))
     picture = Picture(1.55 * (len(seen) + 1), 2.35)
@@ -67,6 +67,7 @@ def _stages(run: Run, image: int | Tensor, split: Any) -> dict[str, Activations]
 # ---------------------------------------------------------------- found alike
 
 
+@takes(seen=a_run_or(Neighbours, "what insight.neighbours gave"))
 def neighbours(seen: Run | Neighbours, data: Any = None, **how: Any) -> Picture:
     """A row for each picture asked about: the picture, then its nearest neighbours, the nearest first.
 
@@ -75,13 +76,16 @@ def neighbours(seen: Run | Neighbours, data: Any = None, **how: Any) -> Picture:
     were found already are drawn with the `data` they were found in.
     """
     if isinstance(seen, Neighbours):
-        found, part, name = seen, getattr(data, seen.split, data), seen.stage
+        found, name = seen, seen.stage
+        part = _found_in(data, found)
     else:
-        refuse_no_run(seen, "labkit.neighbours")
         part = split_of(seen, how.get("split", "valid"))
-        found = insight.neighbours(seen, **{"images": first(part, 6), **how})
+        if how.get("images") is None:
+            how["images"] = first(part, 6)
+        found = insight.neighbours(seen, **how)
         name = f"{seen.name}, {found.stage}"
     rows, columns = found.found.shape[0], found.found.shape[1] + 1
+    a_count(1, MOST_DRAWN)("neighbours", "rows times columns", rows * columns)
     picture = Picture(0.4 + 1.2 * columns, 0.6 + 1.5 * rows)
     grid = picture.subplots(rows, columns, squeeze=False)
     for line, asked, near, cosines in zip(grid, found.asked, found.found, found.alike, strict=True):
@@ -93,6 +97,17 @@ def neighbours(seen: Run | Neighbours, data: Any = None, **how: Any) -> Picture:
             _near(axes, pixels[number], names[number], float(alike), same)
     _headline(picture, f"{name}: a picture (left) and its nearest neighbours (cosine)")
     return picture.told(_words(found, name), found.table)
+
+
+def _found_in(data: Any, found: Neighbours) -> Any:
+    """The split that neighbours were found in. Raises DataError where these are other data."""
+    part = getattr(data, found.split, data)
+    if not hasattr(part, "batch") or len(part) != len(found.labels):
+        raise DataError(
+            f"These neighbours were found among {len(found.labels)} samples of {found.split}. Give the data they were "
+            "found in: labkit.neighbours(found, data)."
+        )
+    return part
 
 
 def _asked(axes: Axes, image: Tensor, name: str) -> None:

@@ -13,8 +13,8 @@ from matplotlib.container import BarContainer
 from labkit import insight
 from labkit.insight.calibration import Calibration, Temperature
 from labkit.insight.confusion import Confusion
+from labkit.insight.inside import split_of
 from labkit.show import figures
-from labkit.show.given import refuse_no_run
 from labkit.show.picture import (
     CARD,
     COLOURS,
@@ -30,6 +30,16 @@ from labkit.show.picture import (
     look,
     shorten,
 )
+from labkit.tuning.given import (
+    MOST_DRAWN,
+    a,
+    a_count,
+    a_run,
+    a_run_or,
+    maybe,
+    refuse_no_run,
+    takes,
+)
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
@@ -40,13 +50,12 @@ LABELLED = 20  # classes whose names and numbers find room
 # ---------------------------------------------------------------- confusion
 
 
+@takes(seen=a_run_or(Confusion, "what insight.confusion gave"))
 def confusion(seen: Run | Confusion, split: str = "valid") -> Picture:
     """Which class is taken for which: counts, and the share of each true class, row by row.
 
     Rates and their 95 % Wilson intervals are in the table. Of more than 20 classes only the colours are drawn.
     """
-    if not isinstance(seen, Confusion):
-        refuse_no_run(seen, "labkit.confusion")
     found = seen if isinstance(seen, Confusion) else insight.confusion(seen, split)
     few = len(found.classes) <= LABELLED
     side = 1.1 + (max(2.6, 0.55 * len(found.classes)) if few else 6.0)
@@ -95,6 +104,7 @@ def _confusion_alt(found: Confusion) -> str:
 # ---------------------------------------------------------------- calibration
 
 
+@takes(temperature=maybe(a(Temperature, source="insight.fit_temperature(run)")))
 def calibration(
     *seen: Run | Calibration, split: str = "valid", temperature: Temperature | None = None
 ) -> Picture:
@@ -191,20 +201,22 @@ def _calibration_table(several: list[Calibration]) -> Any:
 # ---------------------------------------------------------------- single images
 
 
+@takes(run=a_run, count=a_count(1, MOST_DRAWN))
 def worst_images(run: Run, count: int = 12, split: str = "valid") -> Picture:
     """The images a run is most wrong about: those whose true class got the least probability, worst first."""
-    refuse_no_run(run, "labkit.worst_images")
-    found = insight.worst(run.evaluate(split), count)
-    title = f"Most wrong of {split}: least probability for the true class"
-    return figures.images(getattr(run.data, split), found, run.data.classes, title=title)
+    judged = run.evaluate(split)
+    found = insight.worst(judged, count)
+    title = f"Most wrong of {judged.split}: least probability for the true class"
+    return figures.images(split_of(run, split), found, run.data.classes, title=title)
 
 
+@takes(run=a_run, count=a_count(1, MOST_DRAWN))
 def uncertain_images(run: Run, count: int = 12, split: str = "valid") -> Picture:
     """The images a run is least sure about: those with the largest entropy, whether it is right or not."""
-    refuse_no_run(run, "labkit.uncertain_images")
-    found = insight.uncertain(run.evaluate(split), count)
-    title = f"Most uncertain of {split}: largest entropy of the probabilities"
-    return figures.images(getattr(run.data, split), found, run.data.classes, title=title)
+    judged = run.evaluate(split)
+    found = insight.uncertain(judged, count)
+    title = f"Most uncertain of {judged.split}: largest entropy of the probabilities"
+    return figures.images(split_of(run, split), found, run.data.classes, title=title)
 
 
 def _in_per_cent(table: Any, columns: tuple[str, ...]) -> Any:

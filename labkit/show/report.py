@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from labkit import insight, runtime
-from labkit.errors import FileError
+from labkit.errors import ArgumentError, FileError
 from labkit.hosts import version_of
 from labkit.runtime import write_atomic
 from labkit.show import figures, predicted
-from labkit.show.given import refuse_no_run
 from labkit.show.picture import Picture, table_html
 from labkit.tuning.card import model_card, training_seconds
+from labkit.tuning.given import a_path, a_run, a_text, an_evaluation, maybe, takes
 
 if TYPE_CHECKING:
     from labkit.tuning import Evaluation, Plan, Run
@@ -53,6 +53,7 @@ class Report:
         )
 
 
+@takes(run=a_run, path=a_path, test=maybe(an_evaluation), title=maybe(a_text))
 def report(
     run: Run,
     path: Path | str | os.PathLike[str],
@@ -72,7 +73,7 @@ def report(
         RunError: something else than a run.
         FileError: a path that is a folder, or where nothing can be written.
     """
-    refuse_no_run(run, "labkit.report")
+    _refuse_other_classes(run, test)
     place = _place(path)
     with run.frozen_world():  # all of it of the same step, should it train meanwhile
         card = model_card(run, test)
@@ -90,9 +91,17 @@ def report(
         raise FileError.of(place, trouble) from trouble
 
 
+def _refuse_other_classes(run: Run, test: Evaluation | None) -> None:
+    found = len(run.data.classes) if test is None else test.probabilities.shape[1]
+    if found != len(run.data.classes):
+        raise ArgumentError(
+            f"test is an evaluation of {found} classes, and this run tells {len(run.data.classes)} apart. Give what "
+            "run.evaluate('test') gave."
+        )
+
+
 def _place(path: Any) -> Path:
     """Fail at the door, before all that a report judges and draws."""
-    FileError.refuse_no_path(path)
     place = Path(path).expanduser()
     if os.path.isdir(place):  # False, where Path.is_dir raises: for a name that is too long
         raise FileError(

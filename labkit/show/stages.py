@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from labkit import insight
+from labkit.insight.gradients import COLUMNS
 from labkit.insight.similarity import Similarity
-from labkit.show.given import refuse_no_run
 from labkit.show.picture import (
     CARD,
     COLOURS,
@@ -23,20 +23,26 @@ from labkit.show.picture import (
     look,
     shorten,
 )
+from labkit.tuning.given import (
+    a_count,
+    a_flag,
+    a_run,
+    a_run_or,
+    maybe,
+    refuse_no_columns,
+    takes,
+)
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
 
 
+@takes(seen=a_run_or(Similarity, "what insight.similarity gave"), other=maybe(a_run))
 def similarity(seen: Run | Similarity, other: Run | None = None, **how: Any) -> Picture:
     """How alike two networks see (linear CKA): stage against the same stage, and every stage against every other.
 
     Of a run alone: now against its start. `how` is passed on to `insight.similarity`: stages, count, split, seed.
     """
-    if not isinstance(seen, Similarity):
-        refuse_no_run(seen, "labkit.similarity")
-    if other is not None:
-        refuse_no_run(other, "labkit.similarity")
     found = seen if isinstance(seen, Similarity) else insight.similarity(seen, other, **how)
     size = max(found.matrix.shape)
     picture = Picture(9.6, 1.5 + 0.42 * size)
@@ -87,15 +93,19 @@ def _all_pairs(axes: Axes, found: Similarity) -> None:
     axes.tick_params(length=0)
 
 
+@takes(
+    seen=a_run_or(pd.DataFrame, "what insight.gradient_norms gave"),
+    relative=a_flag,
+    count=a_count(),
+)
 def gradient_norms(seen: Run | pd.DataFrame, relative: bool = False, count: int = 20) -> Picture:
     """The length of the gradient of every stage over a run, on a log scale; a frozen stage has none.
 
     With `relative`, as a share of the length of the stage's weights. `seen` is a run, of which `count` steps are taken
     again on a twin, or the table that `insight.gradient_norms` gave.
     """
-    if not isinstance(seen, pd.DataFrame):
-        refuse_no_run(seen, "labkit.gradient_norms")
     table = seen if isinstance(seen, pd.DataFrame) else insight.gradient_norms(seen, count=count)
+    refuse_no_columns("gradient_norms", table, *COLUMNS)
     column = "relative" if relative else "norm"
     unit = "over the length of the weights" if relative else "L2 norm"
     picture = Picture(8.5, 4.6)

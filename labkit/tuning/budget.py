@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 
-from labkit.errors import PlanError
+from labkit.errors import PlanError, shown
 from labkit.runtime import real_number
 
 LARGEST = 1e7  # seconds: four months
@@ -32,8 +32,8 @@ class Budget:
         number = real_number(seconds)
         if number is None or not 0 < number <= LARGEST:
             raise PlanError(
-                f"budget={seconds!r} must be a number of processor seconds above 0 and up to {LARGEST:.0f}, such as "
-                "60, or a labkit.Budget that several runs share."
+                f"budget={shown(seconds)} must be a number of processor seconds above 0 and up to {LARGEST:.0f}, such "
+                "as 60, or a labkit.Budget that several runs share."
             )
         self.seconds = float(number)
         self._spent, self._since, self._working = 0.0, 0.0, 0

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
-from labkit.errors import CommandError
+from labkit.errors import CommandError, shown
 from labkit.runtime import whole_number
 from labkit.tuning.commands import Ticket
 from labkit.tuning.events import (
@@ -336,7 +336,7 @@ def _check_epochs(epochs: object) -> int:
     whole = whole_number(epochs)
     if whole is None or whole < 1:
         raise CommandError(
-            f"epochs={epochs!r} must be a whole number from 1 on: how many epochs to train now. fit() alone trains to "
-            "the end of the plan; step() does a single step."
+            f"epochs={shown(epochs)} must be a whole number from 1 on: how many epochs to train now. fit() alone "
+            "trains to the end of the plan; step() does a single step."
         )
     return whole

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labkit import runtime
-from labkit.errors import BackboneError
+from labkit.errors import BackboneError, DataError, SplitError, shown
 
 Inputs = Tensor | tuple[Any, ...] | dict[str, Any]
 EVALUATION_BATCH = 256  # samples, where a split does not say how many may go together
@@ -53,12 +53,16 @@ class Evaluation:
 
 
 def evaluate(split: Any, name: str, scores: Callable[[Tensor], Tensor]) -> Evaluation:
-    """Count over the whole split; `scores` gives (n, C) for samples (n,), without gradients."""
+    """Count over the whole split; `scores` gives (n, C) for samples (n,), without gradients.
+
+    Raises DataError where the labels are of classes that have no score.
+    """
     at_once = getattr(split, "at_once", EVALUATION_BATCH)
     rows = torch.arange(len(split), device="cpu").split(at_once)
     with torch.no_grad():
         logits = torch.cat([scores(some).float().cpu() for some in rows])
     targets, predictions = torch.as_tensor(split.labels, device="cpu"), logits.argmax(1)
+    _refuse_other_classes(name, targets, logits.shape[1])
     return Evaluation(
         split=name,
         loss=F.cross_entropy(logits, targets).item(),
@@ -77,10 +81,48 @@ def forward(model: nn.Module, inputs: Inputs) -> Tensor:
     return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
 
 
-def scores_of(made: Any) -> Tensor:
+def _refuse_other_classes(name: str, targets: Tensor, classes: int) -> None:
+    """torch would raise an IndexError of its own, and on a GPU spoil the whole process."""
+    low, high = (int(end) for end in targets.aminmax())
+    if low < 0 or high >= classes:
+        raise DataError(
+            f"The labels of {name} go from {low} to {high}, and the network gives {classes} scores a sample, for "
+            f"classes from 0 to {classes - 1}. Ask it about samples of the classes it was trained on."
+        )
+
+
+def split_of(data: Any, split: Any, labelled: bool = True) -> Any:
+    """A split by its name, or whatever stands in for one: anything with `batch()`, a length and, if need be, `labels`.
+
+    Raises SplitError for a name that the data do not have, for an empty split and for anything else.
+    """
+    names = [name for name in ("train", "valid", "test") if len(getattr(data, name, ()))]
+    told = f"{getattr(data, 'name', 'the data')} has {', '.join(names) or 'no names for them'}"
+    if isinstance(split, str):
+        if split not in names:
+            raise SplitError(f"There are no {shown(split)} samples: {told}.")
+        return getattr(data, split)
+    parts = ("batch", "__len__", "labels")[: 3 if labelled else 2]
+    if isinstance(split, type) or not all(hasattr(split, part) for part in parts):
+        raise SplitError(
+            f"split={shown(split)} is neither the name of a split nor a split. Give a name ({told}), or samples "
+            "themselves, such as data.valid."
+        )
+    if not len(split):
+        raise SplitError(f"This split is empty. Give one with samples: {told}.")
+    return split
+
+
+def scores_of(made: Any, classes: int) -> Tensor:
     """What a whole network gave, if it is scores (n, classes). Raises BackboneError for anything else."""
-    if isinstance(made, Tensor) and made.ndim == 2:
+    if isinstance(made, Tensor) and made.ndim == 2 and made.shape[1] == classes:
         return made
+    if isinstance(made, Tensor) and made.ndim == 2:
+        raise BackboneError(
+            f"The network gives {made.shape[1]} scores a sample, and the data have {classes} classes: it needs one "
+            "score a class. Make the head of the size that the builder is given, as in "
+            "Backbone.from_module(lambda classes: nn.Sequential(..., nn.Linear(512, classes)), ...)."
+        )
     kind = (
         f"a tensor of shape {tuple(made.shape)}"
         if isinstance(made, Tensor)

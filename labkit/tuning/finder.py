@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from labkit.errors import CommandError, LearningRateError
+from labkit.errors import CommandError, LearningRateError, shown
 from labkit.runtime import real_number, whole_number
 from labkit.tuning.plans import check_lr
 from labkit.tuning.run import Run
@@ -449,7 +449,7 @@ def _check_range(low: object, high: object) -> tuple[float, float]:
 def _check_steps(steps: object) -> int:
     whole = whole_number(steps)
     if whole is None or not FEWEST <= whole <= MOST:
-        raise CommandError(f"steps={steps!r} must be a whole number from {FEWEST} to {MOST}.")
+        raise CommandError(f"steps={shown(steps)} must be a whole number from {FEWEST} to {MOST}.")
     return whole
 
 
@@ -458,7 +458,9 @@ def _check_seconds(seconds: object) -> float | None:
         return None
     number = real_number(seconds)
     if number is None or not 0 < number < math.inf:
-        raise CommandError(f"seconds={seconds!r} must be a number above 0, or None for no limit.")
+        raise CommandError(
+            f"seconds={shown(seconds)} must be a number above 0, or None for no limit."
+        )
     return float(number)
 
 

@@ -8,7 +8,7 @@ them needs no run.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
@@ -165,7 +165,8 @@ def feature_extraction(lr: float = 1e-3, epochs: int = 5, **plan: Any) -> Plan:
 
 def partial(trainable_from: str | int, lr: float = 1e-3, epochs: int = 5, **plan: Any) -> Plan:
     """The stages from `trainable_from` up to the head learn; those below stay frozen."""
-    return _single(f"partial from {trainable_from}", trainable_from, lr, epochs, plan)
+    told = trainable_from if isinstance(trainable_from, str) else shown(trainable_from)
+    return _single(f"partial from {told}", trainable_from, lr, epochs, plan)
 
 
 def full(lr: float = 3e-4, epochs: int = 5, **plan: Any) -> Plan:
@@ -187,10 +188,12 @@ def gradual(
 ) -> Plan:
     """One phase a stage from the head downward (Howard and Ruder, 2018); `epochs` is the length of each phase."""
     count = whole_number(stages)
-    if count is None and (isinstance(stages, str) or not isinstance(stages, Iterable)):
+    if count is None and (
+        isinstance(stages, str | bytes | Mapping) or not isinstance(stages, Iterable)
+    ):
         raise PlanError(
-            f"stages={stages!r} is neither a number of stages nor a list of them. Use 3 for the last three, or name "
-            "them from the head downward, as in ['head', 'layer4']."
+            f"stages={shown(stages)} is neither a number of stages nor a list of them. Use 3 for the last three, or "
+            "name them from the head downward, as in ['head', 'layer4']."
         )
     if count is not None and count > MAX_EPOCHS:  # as many phases, and each takes an epoch
         raise PlanError(f"stages={shown(count)} is more than a network has. Use a few, such as 3.")
@@ -242,12 +245,10 @@ def resolve_depth(trainable_from: str | int, stages: Sequence[str]) -> str:
     if count is not None:
         if 1 <= count <= len(stages):
             return stages[-count]
-    elif trainable_from == "head":
-        return stages[-1]
-    elif trainable_from == "all":
-        return stages[0]
-    elif isinstance(trainable_from, str) and trainable_from in stages:
-        return trainable_from
+    elif isinstance(trainable_from, str):  # an array, say, would answer == with an array
+        named = {"head": stages[-1], "all": stages[0]} | {stage: stage for stage in stages}
+        if trainable_from in named:
+            return named[trainable_from]
     raise StageError(
         f"trainable_from={shown(trainable_from)}: this network has no such stage. It has {', '.join(stages)}; "
         f"'head', 'all' and numbers from 1 to {len(stages)} (stages counted from the head) work too."

@@ -14,6 +14,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import PurePath
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from labkit import runtime
@@ -30,7 +31,7 @@ from labkit.tuning.commands import (
     check_rehearsal,
     check_settings,
 )
-from labkit.tuning.evaluation import Evaluation
+from labkit.tuning.evaluation import Evaluation, split_of
 from labkit.tuning.events import (
     CommandApplied,
     EndReason,
@@ -79,6 +80,10 @@ class Run(Watched):
         budget: Budget | float | None = None,
     ) -> None:
         super().__init__()
+        if name is not None and not isinstance(name, str):
+            raise PlanError(
+                f"name={shown(name)} must be text: what figures and tables call the run."
+            )
         seed = _check_parts(net, data, plan, seed, precision)
         self.budget = Budget.of(budget)
         self.net, self.data, self.plan, self.seed = net, data, plan, seed
@@ -92,6 +97,7 @@ class Run(Watched):
         self._script: deque[LoggedCommand] = deque()  # commands to give again when their step comes
         self._checkpoints = CheckpointStore()
         self._trained_for = self._save_cost = 0.0  # seconds: since the last checkpoint, to make one
+        self._given_up = False
         self._laid: resting.Rest | None = None  # what lies on disk while nobody trains
         self.last_used = time.monotonic()
         self._save()
@@ -183,6 +189,7 @@ class Run(Watched):
             raise
 
     def _make_whole(self) -> None:
+        self._refuse_if_given_up()
         if self._trainer.half_done:
             self._go_back_to(self.step_number)
 
@@ -267,6 +274,7 @@ class Run(Watched):
     def branch(self, step: int | None = None, name: str | None = None, **settings: Any) -> Run:
         """A new run that shares the first `step` steps with this one, by default all, then goes its own way."""
         changes = check_settings(settings, self) if settings else {}
+        self._refuse_if_given_up()
         with self._lock:
             at = self._check_past(self.step_number if step is None else step)
             twin = self._twin(name or _branch_name(self.name, at, changes))
@@ -413,6 +421,7 @@ class Run(Watched):
 
     def _train_again(self, step: int, log: Sequence[LoggedCommand]) -> None:
         """The last checkpoint before `step`, then the steps since again, silently, with their commands."""
+        self._refuse_if_given_up()
         self._get_up()
         trainer = self._trainer
         trainer.restore(self._checkpoints.latest(step))
@@ -464,10 +473,17 @@ class Run(Watched):
         Letting go of a run is enough for the memory to come back in the end. But what drew it may have left a ring of
         objects around it, which Python only finds when it looks for them.
         """
-        self._checkpoints = CheckpointStore()
+        self._given_up, self._checkpoints = True, CheckpointStore()
         for tensor in self._trainer.held():
             tensor.data = tensor.data.new_empty(0)
         self._trainer.optimizer.state.clear()
+
+    def _refuse_if_given_up(self) -> None:
+        if self._given_up:
+            raise CommandError(
+                f"{self.name!r} was discarded, and its weights are gone. Its history can still be read; run.replay() "
+                "trains it again."
+            )
 
     def _get_up(self) -> None:
         self.last_used = time.monotonic()
@@ -498,16 +514,11 @@ class Run(Watched):
             split: the name of a split, or anything with `labels`, `batch()` and a length, such as a sample of one.
 
         Raises:
-            SplitError: the data has no such split, or it is empty.
+            SplitError: the data has no such split, it is empty, or this is no split.
+            DataError: samples of classes that the network does not tell apart.
         """
-        if not isinstance(split, str):
-            return self._evaluate(split, "sample")
-        names = [name for name in ("train", "valid", "test") if len(getattr(self.data, name, ()))]
-        if split not in names:
-            raise SplitError(
-                f"{self.data.name} has no {split!r} samples to evaluate on. It has {', '.join(names)}."
-            )
-        return self._evaluate(getattr(self.data, split), split)
+        name = split if isinstance(split, str) else "sample"
+        return self._evaluate(split_of(self.data, split), name)
 
     def _evaluate(self, split: Any, name: str) -> Evaluation:
         with self.frozen_world():
@@ -565,7 +576,7 @@ def _check_parts(net: Any, data: Any, plan: Plan, seed: int, precision: object =
         )
     if not isinstance(plan, Plan):
         raise PlanError(
-            f"plan={plan!r} is not a Plan. Use labkit.full(), labkit.partial('layer4') or the like."
+            f"plan={shown(plan)} is not a Plan. Use labkit.full(), labkit.partial('layer4') or the like."
         )
     whole = check_seed(seed)
     _check_precision(precision)
@@ -594,15 +605,38 @@ def _check_data(data: Any) -> None:
             f"data is a {type(data).__name__}, which a run cannot train on: it has no {', '.join(missing)}. Use "
             "labkit.load_data, with the name of a data set or a folder of images."
         )
+    for name in ("train", "valid"):
+        _check_labels(data, name)
+
+
+def _check_labels(data: Any, name: str) -> None:
+    """A label that is no class would only show in the first batch that holds it, as an error of torch's."""
+    split, classes = getattr(data, name), len(data.classes)
+    if not len(split):
+        return
+    labels = torch.as_tensor(split.labels)
+    whole = not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool)
+    if not whole or labels.shape != (len(split),):
+        raise DataError(
+            f"The labels of {name} are {labels.dtype} of shape {tuple(labels.shape)}. Give a whole number a sample, "
+            f"({len(split)},): its place in classes."
+        )
+    low, high = (int(end) for end in labels.aminmax())
+    if low < 0 or high >= classes:
+        raise DataError(
+            f"The labels of {name} go from {low} to {high}, and data.classes names {classes} classes. Count the "
+            f"classes from 0 to {classes - 1}."
+        )
 
 
 def _check_precision(precision: object) -> None:
-    if precision != "auto" and precision not in runtime.PRECISIONS:
+    ours = isinstance(precision, runtime.Precision) and precision in runtime.PRECISIONS
+    if not ours and not (isinstance(precision, str) and precision == "auto"):
         known = ", ".join(
             f"Precision({p.dtype!r}, {p.memory_format!r})" for p in runtime.PRECISIONS
         )
         raise PlanError(
-            f"precision={precision!r} is not known. Use 'auto', or from labkit.runtime one of {known}."
+            f"precision={shown(precision)} is not known. Use 'auto', or from labkit.runtime one of {known}."
         )
 
 

@@ -86,9 +86,10 @@ class Trainer:
         self.stages: tuple[str, ...] = tuple(net.stages)
         self.train_split, self.plan, self.seed = data.train, plan, seed
         self._net: Any = net
+        self._classes = len(data.classes)
         self._old: Any = getattr(data, "old", None)
         self.device = runtime.device()
-        self.model: nn.Module = net.build(len(data.classes), seed=seed, pretrained=plan.pretrained)
+        self.model: nn.Module = net.build(self._classes, seed=seed, pretrained=plan.pretrained)
         self.precision = precision or usual(self.model, data.train)
         self.initial = freezing.snapshot(self.model, self.stages)
         lay_out(self.model.to(self.device), self.precision)
@@ -128,9 +129,12 @@ class Trainer:
 
     def forward(self, inputs: Any) -> Tensor:
         """Through the whole model, or, where a part of it is frozen, through what lies above that part."""
-        if self._prefix is None:
-            return scores_of(forward(self.model, inputs))
-        return pass_on(self._prefix.tail, inputs)[0]
+        made = (
+            forward(self.model, inputs)
+            if self._prefix is None
+            else pass_on(self._prefix.tail, inputs)[0]
+        )
+        return scores_of(made, self._classes)
 
     def _rehearse(self) -> None:
         """Add the gradients of the old task: a batch of it, through the layers below the head, under the old head.

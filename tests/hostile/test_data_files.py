@@ -14,7 +14,9 @@ import torch
 from PIL import Image
 
 import labkit
+from labkit import learn
 from labkit.errors import LabkitError
+from labkit.runtime import Precision
 from tests.bounds import held
 
 
@@ -276,6 +278,46 @@ def test_cameras_that_use_fewer_than_16_bits_come_out_as_bright_as_they_are(albu
         32,
         32,
     ]  # as its neighbours are, not its own white
+
+
+def test_one_bright_deep_file_keeps_the_others_comparable_and_is_named_as_the_reason(album):
+    for name, value in (("dim", 3000), ("dimmer", 1500), ("bright", 60000)):
+        Image.fromarray(np.full((20, 30), value, np.uint16)).save(album / "cats" / f"{name}.png")
+    data, pictures = load(album)
+    dim, dimmer = (colours(pictures[f"cats/{name}.png"])[0] for name in ("dim", "dimmer"))
+    assert (dim, dimmer) == (12, 6)  # twice as bright, as the files say
+    told = {finding.file: finding.problem for finding in data.report if "black" in finding.problem}
+    assert told.keys() == {"cats/dim.png", "cats/dimmer.png"}
+    assert "65535 is white in all grey files of more than 8 bits here" in told["cats/dim.png"]
+
+
+def test_dark_deep_colours_are_told_with_what_to_do(album):
+    (album / "cats" / "deep.png").write_bytes(png(8, 16, (b"\0" + b"\x0f\xff" * 24) * 8))
+    data, pictures = load(album)
+    assert colours(pictures["cats/deep.png"]) == [15, 15, 15]
+    told = [finding.problem for finding in data.report]
+    assert told[0] == "16 bits a channel, brought to 8"
+    assert "only the upper 8 bits are read, so save it with 8" in told[1]
+
+
+def test_a_deep_file_of_ones_own_is_judged_by_the_white_that_was_learned_from(album, tmp_path):
+    for name, value in (("dim", 500), ("bright", 4000)):
+        Image.fromarray(np.full((20, 30), value, np.uint16)).save(album / "cats" / f"{name}.png")
+    data, pictures = load(album)
+    run = labkit.Run(
+        labkit.load_backbone("resnet10"),
+        data,
+        labkit.feature_extraction(epochs=1),
+        precision=Precision(),
+    )
+    Image.fromarray(np.full((20, 30), 500, np.uint16)).save(tmp_path / "own.png")
+    seen = learn.classify(run, tmp_path / "own.png")
+    with torch.no_grad():
+        given = pictures["cats/dim.png"].float().div(255).unsqueeze(0)
+        wanted = run.model(given).float().softmax(1)[0]
+    shares = seen.table.set_index("class")["probability"]
+    assert [shares[name] for name in data.classes] == pytest.approx(wanted.tolist(), abs=1e-5)
+    assert seen.remarks[0].endswith("16 bits a channel, of which 12 are used, brought to 8.")
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from torch import Tensor
 from labkit import runtime
 from labkit.bridges.fastai.recipes import Fit, Recipe, depth_of, fits, head_rate
 from labkit.bridges.fastai.views import Loaders, Side, stage_names, staged
-from labkit.errors import CommandError, SplitError
+from labkit.errors import CommandError
 from labkit.tuning import (
     EpochDone,
     Evaluation,
@@ -42,7 +42,7 @@ from labkit.tuning import (
     freezing,
 )
 from labkit.tuning.commands import check_command
-from labkit.tuning.evaluation import eval_mode, evaluate
+from labkit.tuning.evaluation import eval_mode, evaluate, split_of
 from labkit.tuning.watched import Watched
 
 LOOP = "fastai holds the loop"
@@ -434,13 +434,8 @@ class Steered(Watched):
             SplitError: there is no such split, or it is empty.
         """
         name = split if isinstance(split, str) else "sample"
-        if isinstance(split, str):
-            names = [
-                part for part in ("train", "valid", "test") if len(getattr(self.data, part, ()))
-            ]
-            if split not in names:
-                raise SplitError(f"There are no {split!r} samples. There are {', '.join(names)}.")
-            split = getattr(self.data, split)
+        if not isinstance(split, Side):
+            split = split_of(self.data, split)
         with self._lock, eval_mode(self.learn.model):
             if isinstance(split, Side):
                 scores, split = split.answers(self.learn.model)

@@ -13,7 +13,7 @@ from math import ceil, floor, isnan, log
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from labkit.errors import AtlasError
+from labkit.errors import AtlasError, shown
 from labkit.insight.atlas import record
 from labkit.insight.atlas.record import RECORDS, Recorded, half_widths
 from labkit.insight.atlas.sheets import SHEETS, Sheet, find
@@ -68,7 +68,7 @@ class Expectation:
         """What to expect after an epoch; raises AtlasError beyond the last on record."""
         if not 0 <= epoch < len(self.curve):
             raise AtlasError(
-                f"epoch={epoch!r} is not on record: {self.sheet.name} has {_epochs(self)} here."
+                f"epoch={shown(epoch)} is not on record: {self.sheet.name} has {_epochs(self)} here."
             )
         return self.curve[epoch]
 
@@ -218,7 +218,7 @@ def _depth(sheet: Sheet, asked: str | int, notes: list[str]) -> str:
 
 def _labels(sheet: Sheet, asked: int, notes: list[str]) -> int:
     if isinstance(asked, bool) or not isinstance(asked, int) or asked < 1:
-        raise AtlasError(f"per_class={asked!r} must be a whole number from 1 on.")
+        raise AtlasError(f"per_class={shown(asked)} must be a whole number from 1 on.")
     nearest = min(sheet.per_class, key=lambda labels: abs(log(labels / asked)))
     known = _listed(sheet.per_class)
     if not 1 / NEAR <= nearest / asked <= NEAR:

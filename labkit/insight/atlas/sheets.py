@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from labkit.errors import AtlasError
+from labkit.errors import AtlasError, shown
 
 if TYPE_CHECKING:
     from labkit.tuning import Plan
@@ -70,8 +70,8 @@ def find(name: str | Sheet) -> Sheet:
     if isinstance(name, Sheet):
         return name
     known = {sheet.name: sheet for sheet in SHEETS}
-    if name in known:
+    if isinstance(name, str) and name in known:
         return known[name]
-    near = get_close_matches(str(name), known, n=1)
+    near = get_close_matches(shown(name), known, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
-    raise AtlasError(f"The atlas has no sheet {name!r}.{hint} It has {', '.join(known)}.")
+    raise AtlasError(f"The atlas has no sheet {shown(name)}.{hint} It has {', '.join(known)}.")

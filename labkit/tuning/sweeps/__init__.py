@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from labkit.errors import PlanError
+from labkit.errors import FileError, PlanError, shown
 from labkit.tuning.run import Run
 from labkit.tuning.sweeps.driver import Sweep, default_folder
 from labkit.tuning.sweeps.jobs import Job, Row, jobs_of
@@ -53,6 +53,12 @@ def sweep(
             f"base={type(base).__name__} is not a Run. Build one, as in labkit.sweep(labkit.Run(net, data, plan), "
             "lr=[1e-4, 1e-3]); the sweep takes its network, data and plan, and does not train it."
         )
+    if not isinstance(test, bool):
+        raise PlanError(
+            f"test={shown(test)} must be True or False: whether to count on the test split as well."
+        )
+    if out is not None:
+        FileError.refuse_no_path(out)
     jobs = jobs_of(base, axes, test)
     parts = hand_luggage(base)
     if client is None:

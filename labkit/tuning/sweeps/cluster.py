@@ -15,7 +15,7 @@ from itertools import cycle
 from typing import Any
 from uuid import uuid4
 
-from labkit.errors import SweepError
+from labkit.errors import SweepError, shown
 from labkit.hosts import how_to_install
 from labkit.tuning.sweeps.jobs import Job, Row
 from labkit.tuning.sweeps.parts import hand_over
@@ -49,7 +49,7 @@ class Cluster:
     def __init__(self, client: Any, luggage: bytes, do: Callable[[Job], Row] = work) -> None:
         if not hasattr(client, "submit") or getattr(client, "asynchronous", False):
             raise SweepError(
-                f"client={client!r} is not a dask client that answers at once. "
+                f"client={shown(client)} is not a dask client that answers at once. "
                 "Make one with distributed.Client(address), without asynchronous=True."
             )
         self._client, self._luggage, self._do = client, luggage, do

@@ -16,9 +16,9 @@ from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
 
-from labkit.errors import LabkitError, PlanError, SplitError
-from labkit.runtime import Precision
-from labkit.tuning.plans import Phase, Plan, resolve_depth
+from labkit.errors import LabkitError, PlanError, SplitError, shown
+from labkit.runtime import Precision, real_number, whole_number
+from labkit.tuning.plans import LARGEST_SEED, Phase, Plan, resolve_depth
 from labkit.tuning.sweeps.parts import Part, part_of_data, part_of_net
 
 if TYPE_CHECKING:
@@ -174,34 +174,37 @@ def _values(base: Run, axes: Mapping[str, Any]) -> dict[str, list[Value]]:
 
 def _listed(given: Any) -> list[Any]:
     """An axis may be one value, a list, a range or an array."""
-    if isinstance(given, str) or not isinstance(given, Iterable):
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         return [given]
     return list(given)
 
 
 def _plain(base: Run, name: str, value: Any) -> Any:
     """A value of an axis as plain Python; what cannot be understood is left for the checks to name."""
-    value = value.item() if hasattr(value, "item") else value
+    value = value.item() if getattr(value, "shape", None) == () else value
     if name == "trainable_from":
         try:
             return resolve_depth(value, base.stages)
         except LabkitError:
-            return str(value)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if name in REALS and is_number:
-        return float(value)
-    return value if isinstance(value, str | int | float | bool) else repr(value)
+            return shown(value)
+    number = real_number(value)  # infinite where no float can hold it: the checks refuse that
+    if number is not None:
+        return float(number) if name in REALS else number
+    return value if isinstance(value, str | bool) else shown(value)
 
 
 def _is_seed(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    whole = whole_number(value)
+    return whole is not None and 0 <= whole <= LARGEST_SEED
 
 
 def _plans(base: Run, cells: Sequence[Any], bad_seeds: Sequence[Any]) -> list[Plan]:
     """A plan for each combination; raises PlanError that names all that cannot be carried out."""
     plans, problems = [], defaultdict(list)
     for seed in bad_seeds:
-        problems[f"seed={seed!r} must be a whole number from 0 on."].append("every one of them")
+        problems[f"seed={shown(seed)} must be a whole number from 0 to 2**63 - 1."].append(
+            "every one of them"
+        )
     smaller = _Subsets(base.data)
     for cell in cells:
         try:
@@ -243,7 +246,7 @@ class _Subsets:
         if per_class is None:
             return self.whole
         if isinstance(per_class, bool) or not isinstance(per_class, int) or per_class < 1:
-            raise PlanError(f"per_class={per_class!r} must be a whole number from 1 on.")
+            raise PlanError(f"per_class={shown(per_class)} must be a whole number from 1 on.")
         if not hasattr(self.whole, "subset"):
             raise SplitError(
                 f"{self.whole.name} has no subset(): leave per_class out of the sweep."

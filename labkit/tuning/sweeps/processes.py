@@ -21,7 +21,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from labkit import runtime
-from labkit.errors import PlanError, SweepError
+from labkit.errors import PlanError, SweepError, shown
 from labkit.tuning.sweeps.jobs import Job, Row
 from labkit.tuning.sweeps.parts import hand_over
 from labkit.tuning.sweeps.work import work
@@ -38,7 +38,7 @@ def lanes_for(workers: int | None, jobs: int) -> int:
     if workers is None:
         workers = runtime.threads() if runtime.device().type == "cpu" else 1
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise PlanError(f"workers={workers!r} must be a whole number from 1 on.")
+        raise PlanError(f"workers={shown(workers)} must be a whole number from 1 on.")
     return max(1, min(workers, jobs))
 
 
