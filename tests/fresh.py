@@ -23,6 +23,7 @@ from pathlib import Path
 from tests import bounds
 
 ROOT = Path(__file__).resolve().parents[1]
+PHOTOGRAPHS = Path("shared/data")  # beside a checkout, as the Makefile knows
 INSTALLING = 3600  # seconds for `make lab` until it prints its address; most of them it downloads
 TESTING = 3 * 3600  # and for `make test`
 CLOSING = 30  # for a lab that was asked to end
@@ -58,8 +59,13 @@ def stranger(environment: Mapping[str, str], home: Path) -> dict[str, str]:
 
 
 def clone(source: Path, folder: Path) -> Path:
-    """A clone of the commit that is checked out in `source`, as over a network: with nothing that git ignores."""
+    """A clone of the commit that is checked out in `source`, as over a network: with nothing that git ignores.
+
+    Photographs that lie beside the checkout lie beside the clone, too: with them lessons take the most memory.
+    """
     target = folder / "labkit"
+    if (source.resolve().parent / PHOTOGRAPHS).is_dir():
+        (folder / PHOTOGRAPHS.parent).symlink_to(source.resolve().parent / PHOTOGRAPHS.parent)
     commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=source, text=True).strip()
     address = source.resolve().as_uri()
     subprocess.run(["git", "clone", "--quiet", address, str(target)], check=True)

@@ -81,6 +81,19 @@ def test_a_clone_is_of_the_commit_that_is_checked_out(tmp_path) -> None:
     assert "installing" in (clone(source, tmp_path) / "Makefile").read_text()
 
 
+def test_photographs_beside_the_checkout_lie_beside_the_clone(tmp_path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    ours = checkout(tmp_path / "ours", "")
+    clone(ours, theirs)
+    assert not (theirs / "shared").exists()
+    (tmp_path / "shared" / "data").mkdir(parents=True)
+    (tmp_path / "shared" / "data" / "ant.jpg").touch()
+    (tmp_path / "again").mkdir()
+    clone(ours, tmp_path / "again")
+    assert (tmp_path / "again" / "shared" / "data" / "ant.jpg").exists()
+
+
 def test_a_stranger_keeps_where_packages_come_from_and_nothing_else(tmp_path) -> None:
     (tmp_path / ".config/pip").mkdir(parents=True)
     (tmp_path / ".config/pip/pip.conf").touch()
