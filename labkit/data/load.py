@@ -133,7 +133,7 @@ def _list_pair(pair: Any) -> tuple[Card, Listing]:
     paths = isinstance(pair, (tuple, list)) and all(isinstance(p, (str, os.PathLike)) for p in pair)
     if not paths or len(pair) != 2:
         raise DataError(
-            f"cannot load data from {pair!r}; give a name, the path of a folder, or a pair of paths (train, valid)"
+            f"cannot load data from {shown(pair)}; give a name, the path of a folder, or a pair of paths (train, valid)"
         )
     train, valid = map(_path, pair)
     if train.resolve() == valid.resolve():

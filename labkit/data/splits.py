@@ -12,14 +12,17 @@ from torch import Tensor
 from labkit.errors import DataError, SplitError, shown
 from labkit.runtime import generator, whole_number
 
+LARGEST_SEED = 2**63 - 1  # as for runs
 EXAMINERS = ("test", "valid", "train")  # of two copies the one that examines stays
 
 
 def check_seed(seed: Any) -> int:
     """The seed as a plain int, if numbers can be drawn from it; else raise `DataError`."""
     number = whole_number(seed)
-    if number is None:
-        raise DataError(f"seed={shown(seed)} is no seed; choose a whole number, such as 0")
+    if number is None or abs(number) > LARGEST_SEED:
+        raise DataError(
+            f"seed={shown(seed)} is no seed; choose a whole number, such as 0, and none beyond 2**63 - 1"
+        )
     return number
 
 

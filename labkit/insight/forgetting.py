@@ -67,7 +67,7 @@ class OldTask:
             raise DataError(
                 f"images={_shape(images)} must be a tensor of images: (n, 1, h, w) or (n, 3, h, w), uint8 or float32."
             )
-        if not isinstance(labels, Tensor) or labels.shape != images.shape[:1] or not len(labels):
+        if not isinstance(labels, Tensor) or labels.shape != images.shape[:1]:
             raise DataError(
                 f"labels={_shape(labels)} must be a tensor with the number of a class for each of {len(images)} images."
             )

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from labkit import runtime
-from labkit.errors import BackboneError, WeightsError
+from labkit.errors import BackboneError, WeightsError, shown
 from labkit.models import published
 from labkit.models.card import Card
 from labkit.models.files import (
@@ -183,8 +183,8 @@ def load_backbone(name: str, weights: Weights = "pretrained") -> Backbone:
     """
     if not isinstance(name, str):
         raise BackboneError(
-            f"load_backbone takes the name of a network, such as 'resnet10', not {name!r}. labkit.backbones() lists "
-            "the names; a module of your own comes in by labkit.Backbone.from_module."
+            f"load_backbone takes the name of a network, such as 'resnet10', not {shown(name)}. labkit.backbones() "
+            "lists the names; a module of your own comes in by labkit.Backbone.from_module."
         )
     name = ALIASES.get(name, name)
     factory = _factory(name, weights)
@@ -212,8 +212,9 @@ def _given(weights: Any, name: str, net: nn.Module) -> tuple[State, Card | None,
         state = _copied(plain_state(weights, "The state dict", known))
         card, source = None, "state dict"
     else:
+        given = shown(weights) if isinstance(weights, bool | int) else type(weights).__name__
         raise WeightsError(
-            f"weights={weights if isinstance(weights, bool | int) else type(weights).__name__} cannot be used. Give "
+            f"weights={given} cannot be used. Give "
             '"pretrained", None for random ones, the path of a file, or a state dict (model.state_dict()).'
         )
     if published.knows(name):

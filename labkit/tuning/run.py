@@ -614,7 +614,7 @@ def _check_labels(data: Any, name: str) -> None:
     split, classes = getattr(data, name), len(data.classes)
     if not len(split):
         return
-    labels = torch.as_tensor(split.labels)
+    labels = torch.as_tensor(split.labels, device="cpu")  # somebody may have set another default
     whole = not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool)
     if not whole or labels.shape != (len(split),):
         raise DataError(

@@ -129,12 +129,12 @@ class Trainer:
 
     def forward(self, inputs: Any) -> Tensor:
         """Through the whole model, or, where a part of it is frozen, through what lies above that part."""
-        made = (
-            forward(self.model, inputs)
-            if self._prefix is None
-            else pass_on(self._prefix.tail, inputs)[0]
-        )
-        return scores_of(made, self._classes)
+        return scores_of(self._through(inputs), self._classes)
+
+    def _through(self, inputs: Any) -> Any:
+        if self._prefix is None:
+            return forward(self.model, inputs)
+        return pass_on(self._prefix.tail, inputs)[0]
 
     def _rehearse(self) -> None:
         """Add the gradients of the old task: a batch of it, through the layers below the head, under the old head.
@@ -150,7 +150,7 @@ class Trainer:
         order = torch.randperm(len(self._old), generator=chance, device="cpu")
         rows = order[: self.at.settings.batch_size]
         with self.autocast(), eval_mode(self.model), self._under_the_old_head():
-            scores = self._scores(self._old, rows)
+            scores = self._given(self._old, rows)  # of the old task's classes
         loss = F.cross_entropy(scores.float(), self._old.labels[rows].to(self.device))
         if not math.isfinite(loss.item()):
             raise DivergedError(f"the old task's loss is {loss.item()} at step {self.at.step + 1}")
@@ -276,10 +276,13 @@ class Trainer:
 
     def _scores(self, split: Any, rows: Tensor) -> Tensor:
         """What the model says of the samples at `rows` (n,) as they are."""
+        return scores_of(self._given(split, rows), self._classes)
+
+    def _given(self, split: Any, rows: Tensor) -> Any:
         if self._prefix is not None:
-            return self.forward(self._prefix.features(split, rows))
+            return self._through(self._prefix.features(split, rows))
         inputs, _ = split.batch(rows)
-        return self.forward(self._laid_out(inputs))
+        return self._through(self._laid_out(inputs))
 
     # ------------------------------------------------------------ epochs and phases
 

@@ -297,7 +297,7 @@ DOORS: dict[str, Door] = {
             "name": "plain",
             "size": "plain?",
             "seed": "whole",
-            "test": "plain?",
+            "test": "part?",
             "per_class": "depth?",
             "subset_seed": "whole",
             "mislabelled": "part?",

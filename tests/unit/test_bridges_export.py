@@ -481,8 +481,8 @@ def test_an_image_at_hand_is_opened_as_its_file_is(tmp_path: Path) -> None:
 
 @needs_fastai
 def test_a_learner_sees_deep_images_as_bright_as_their_folder_made_them(tmp_path: Path) -> None:
-    from labkit.bridges.export import _white
     from labkit.bridges.fastai.opening import opening
+    from labkit.data.decode import white_of
 
     chance = np.random.default_rng(0)
     for name in ("cells", "dust"):
@@ -491,7 +491,7 @@ def test_a_learner_sees_deep_images_as_bright_as_their_folder_made_them(tmp_path
             grey = chance.integers(0, top, (24, 20)).astype(np.uint16)
             Image.fromarray(grey).save(tmp_path / name / f"{number}.png")
     data = labkit.load_data(tmp_path, size=16)
-    opens = pickle.loads(pickle.dumps(opening(16, _white(data))))
+    opens = pickle.loads(pickle.dumps(opening(16, white_of(data.report))))
     for split in (data.train, data.valid):
         for name, image in zip(split.names, split.images, strict=True):
             seen = torch.from_numpy(np.array(opens.open(tmp_path / name))).permute(2, 0, 1)

@@ -48,7 +48,7 @@ import json, shutil, sys, torch, labkit
 from dataclasses import replace
 from pathlib import Path
 from labkit.models import published
-from labkit.models.files import sha256
+from labkit.models.shipped import sha256
 
 folder, given, plan, *heavy = sys.argv[1:]
 file = Path(folder, "net.pth")
