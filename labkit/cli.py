@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from labkit.errors import FileError, LabkitError
+from labkit.errors import BenchError, FileError, LabkitError
 from labkit.hosts import how_to_install
 
 if TYPE_CHECKING:
@@ -767,6 +767,10 @@ def _bench_readme(record: Any, as_json: bool) -> None:
     from labkit import bench as room
 
     path = Path(__file__).resolve().parents[1] / "README.md"
+    if not path.exists():
+        raise BenchError(
+            "There is no README here to write: labkit was installed without one. In a clone of the course there is."
+        )
     section = room.readme_section(record, room.read_scaling(room.RECORDS / "scaling.json"))
     path.write_text(room.with_section(path.read_text("utf-8"), section), "utf-8")
     _tell({"readme": str(path)}, f"Written: {path.name}", as_json)

@@ -64,7 +64,7 @@ def load_data(
     size, seed, test = _checked(size, seed, test)  # before anything is fetched
     check_seed(subset_seed), check_seed(mislabel_seed)
     _check_memory(memory)
-    flip = None if flip is None else bool(flip)
+    flip = _check_flip(flip)
     about, listing = _list(name)
     size = about.size if size is None else size
     about = about if flip is None else replace(about, flip=flip)
@@ -101,6 +101,15 @@ def _check_memory(memory: Any) -> None:
         raise DataError(
             f"memory={shown(memory)} is no number of bytes; choose a whole number, such as 500_000_000"
         )
+
+
+def _check_flip(flip: Any) -> bool | None:
+    plain = flip.item() if getattr(flip, "shape", None) == () else flip  # numpy's True is one, too
+    if plain is None or isinstance(plain, bool):
+        return plain
+    raise DataError(
+        f"flip={shown(flip)} must be True or False: whether augmentation may mirror pictures"
+    )
 
 
 def _list(name: Location) -> tuple[Card, Listing]:

@@ -126,3 +126,13 @@ def test_a_record_that_may_only_be_read_can_be_shown(
     bench.write(bench.read(bench.RECORDS / "bench.json"), path)
     path.parent.chmod(0o500)
     assert said(capsys, "bench", "--show", "--out", str(path))[0] == 0
+
+
+def test_where_no_readme_is_there_none_is_written_and_it_says_so(
+    capsys: pytest.CaptureFixture[str], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "__file__", str(here / "site-packages" / "labkit" / "cli.py"))
+    code, _, told = said(capsys, "bench", "--readme")
+    assert code != 0
+    assert "no README here" in told
+    assert "Traceback" not in told

@@ -298,6 +298,7 @@ DOORS: dict[str, Door] = {
             "size": "plain?",
             "seed": "whole",
             "test": "part?",
+            "flip": "flag?",
             "per_class": "depth?",
             "subset_seed": "whole",
             "mislabelled": "part?",
