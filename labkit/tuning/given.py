@@ -11,7 +11,7 @@ is called, not here: commands that only print come by this file too.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -193,10 +193,10 @@ def a(*kinds: type, source: str) -> Check:
 
 
 def some(kind: type, source: str, at_least: int = 1) -> Check:
-    """A list of things of one type."""
+    """A list of things of one type, or the values of a dict."""
 
     def check(function: str, argument: str, value: Any) -> None:
-        listed = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+        listed = isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping)
         if not listed or len(value) < at_least or not all(isinstance(one, kind) for one in value):
             raise ArgumentError(
                 f"{function}: {argument} must be a list of {kind.__name__}, each as {source} gives it, not "

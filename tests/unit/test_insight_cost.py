@@ -192,7 +192,7 @@ def test_seconds_are_those_of_the_run_and_none_before(net, data):
 def test_a_table_has_units_and_the_money_of_the_machine(net, data):
     run = a_run(net, data, labkit.feature_extraction(epochs=1, batch_size=10)).fit()
     machine = insight.machines()["laptop"]
-    row = insight.cost_table([insight.cost(run)], machine).iloc[0]
+    row = insight.cost_table({"mine": insight.cost(run)}.values(), machine).iloc[0]
     seconds = insight.cost(run).seconds
     assert row["money (EUR)"] == pytest.approx(seconds / 3600 * machine.price_per_hour)
     assert row["energy (Wh)"] == pytest.approx(seconds / 3600 * machine.watts)
