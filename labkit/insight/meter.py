@@ -7,6 +7,7 @@ else the processor's rated power times the share of it that this process used. N
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from labkit.tuning import resting
 from labkit.tuning.given import a_flag, takes
 
 KIBI = 1024
@@ -106,7 +108,12 @@ COUNTERS = ("intel_rapl", "windows_emi", "intel_power_gadget")
 
 
 def _begin_peak() -> int | None:
-    """Kilobytes held now, with the peak set back to that; None where the system knows no peak that can be set back."""
+    """Kilobytes held now, with the peak set back to that; None where the system knows no peak that can be set back.
+
+    What is garbage, or freed and not yet given back, goes first: if it went meanwhile it would hide what is taken.
+    """
+    gc.collect()
+    resting.trim()
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
         return _kilobytes("VmRSS")

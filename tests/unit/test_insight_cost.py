@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import time
@@ -218,6 +219,19 @@ def test_every_depth_is_timed_in_every_turn_both_ways_and_the_median_is_told(run
     assert timed == [*there, *back, *there]
     assert table.loc["layer4", "again"] == 7  # of 1, 7 and 9
     assert table.loc["head", "kept"] == 6  # of 4, 6 and 12
+
+
+def test_what_was_garbage_before_hides_nothing_of_what_is_taken():
+    gc.disable()  # until it is asked for, as it may be at any moment
+    ring = [torch.ones(40_000_000)]  # 160 MB
+    ring.append(ring)
+    del ring
+    with insight.meter(energy=False) as spent:
+        gc.enable()
+        gc.collect()
+        block = torch.ones(20_000_000)
+        del block
+    assert spent.peak is None or spent.peak >= 0.85 * 80e6
 
 
 def test_a_meter_tells_time_memory_and_how_energy_is_known(no_network):
