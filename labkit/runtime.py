@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 MemoryFormat = Literal["contiguous", "channels_last"]
 Dtype = Literal["fp32", "bf16"]
 
+LARGEST_SEED = 2**63 - 1  # what 64 bits hold
 ROOT = Path("/")  # below which the system describes itself; another one in tests
 
 
@@ -287,7 +288,7 @@ def whole_number(value: Any) -> int | None:
     numpy's and torch's whole numbers are accepted, because counts often come out of an array. True and False are not:
     `epochs=True` is a mistake. The plain int is what goes into cards, shared lines and JSON.
     """
-    value = _unwrapped(value)
+    value = plain_scalar(value)
     if isinstance(value, bool):
         return None
     try:
@@ -302,7 +303,7 @@ def real_number(value: Any) -> int | float | None:
     numpy's and torch's numbers are accepted, True and False are not. What no float can hold, such as 10**400, is an
     infinity of the same sign: every range check refuses it, and no arithmetic later overflows. NaN stays NaN.
     """
-    value = _unwrapped(value)
+    value = plain_scalar(value)
     if isinstance(value, bool) or not issubclass(type(value), numbers.Real):
         return None
     try:
@@ -313,7 +314,7 @@ def real_number(value: Any) -> int | float | None:
     return as_float if whole is None else whole
 
 
-def _unwrapped(value: Any) -> Any:
+def plain_scalar(value: Any) -> Any:
     """Python's own number out of a numpy scalar, or out of an array or tensor without dimensions."""
     return value.item() if getattr(value, "shape", None) == () else value
 

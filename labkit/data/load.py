@@ -21,7 +21,7 @@ from labkit.data.sources import Listing, Picture
 from labkit.data.splits import check_seed, copies, stratified
 from labkit.data.store import Note, decode
 from labkit.errors import DataError, SplitError, shown
-from labkit.runtime import real_number, whole_number
+from labkit.runtime import plain_scalar, real_number, whole_number
 
 SIZES = range(8, 513)
 PARTS = ("train", "valid", "test")
@@ -104,7 +104,7 @@ def _check_memory(memory: Any) -> None:
 
 
 def _check_flip(flip: Any) -> bool | None:
-    plain = flip.item() if getattr(flip, "shape", None) == () else flip  # numpy's True is one, too
+    plain = plain_scalar(flip)  # numpy's True is one, too
     if plain is None or isinstance(plain, bool):
         return plain
     raise DataError(

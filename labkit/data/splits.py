@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from labkit.errors import DataError, SplitError, shown
-from labkit.runtime import generator, whole_number
+from labkit.runtime import LARGEST_SEED, generator, whole_number
 
-LARGEST_SEED = 2**63 - 1  # as for runs
 EXAMINERS = ("test", "valid", "train")  # of two copies the one that examines stays
 
 

@@ -16,7 +16,7 @@ import torch
 
 COMPILER = "torch._dynamo"
 SPARED = "labkit_spared"  # marks a method that was done
-WRAPPED = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+WRAPPED = ("add_param_group", "zero_grad", "state_dict", "load_state_dict", "step")
 
 
 def new_optimizer(
@@ -37,9 +37,13 @@ def without_compiler(kind: type[torch.optim.Optimizer]) -> Any:
     The wrappers do two things: they keep the compiler away, and in `step` they switch gradients off. The second is
     done here. A method that a version of torch does not wrap is taken as it is.
     """
-    methods = {name: inspect.unwrap(getattr(kind, name)) for name in WRAPPED}
-    step = torch.no_grad()(inspect.unwrap(kind.step))
-    return type(kind.__name__, (kind,), {**methods, "step": step, "__module__": __name__})
+    methods = {name: _unwrapped(getattr(kind, name)) for name in WRAPPED}
+    return type(kind.__name__, (kind,), {**methods, "__module__": __name__})
+
+
+def _unwrapped(method: Callable[..., Any]) -> Callable[..., Any]:
+    plain = inspect.unwrap(method)
+    return torch.no_grad()(plain) if method.__name__ == "step" else plain
 
 
 def spare_the_compiler() -> None:
@@ -52,16 +56,14 @@ def spare_the_compiler() -> None:
         return
     optimizers = [kind for kind in vars(torch.optim).values() if inspect.isclass(kind)]
     for kind in optimizers:
-        for name in (*WRAPPED, "step"):
+        for name in WRAPPED:
             method: Any = vars(kind).get(name)
             if hasattr(method, "__wrapped__") and not hasattr(method, SPARED):
                 setattr(kind, name, _without_compiler_until_it_is_there(method))
 
 
 def _without_compiler_until_it_is_there(method: Callable[..., Any]) -> Callable[..., Any]:
-    plain = inspect.unwrap(method)
-    if method.__name__ == "step":
-        plain = torch.no_grad()(plain)
+    plain = _unwrapped(method)
 
     @wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:

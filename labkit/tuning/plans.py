@@ -13,13 +13,12 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from labkit.errors import LearningRateError, PlanError, StageError, shown
-from labkit.runtime import real_number, whole_number
+from labkit.runtime import LARGEST_SEED, real_number, whole_number
 
 Schedule = Literal["constant", "cosine", "linear"]
 OptimizerName = Literal["adamw", "sgd"]
 FrozenStatistics = Literal["fixed", "running"]
 MAX_EPOCHS = 1000
-LARGEST_SEED = 2**63 - 1  # what 64 bits hold
 REMEDIES = ("hold", "rehearse")  # for forgetting; both are off at 0
 
 

@@ -17,8 +17,8 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
 
 from labkit.errors import LabkitError, PlanError, SplitError, shown
-from labkit.runtime import Precision, real_number, whole_number
-from labkit.tuning.plans import LARGEST_SEED, Phase, Plan, resolve_depth
+from labkit.runtime import LARGEST_SEED, Precision, real_number, whole_number
+from labkit.tuning.plans import Phase, Plan, resolve_depth
 from labkit.tuning.sweeps.parts import Part, part_of_data, part_of_net
 
 if TYPE_CHECKING:
