@@ -12,7 +12,9 @@ import binascii
 import json
 import zlib
 from collections import deque
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from labkit import runtime
 from labkit.data import load_data
@@ -128,7 +130,22 @@ def _parts(net: dict[str, Any], data: dict[str, Any]) -> tuple[dict[str, Any], d
 def _built(net: dict[str, Any], data: dict[str, Any], plan: Plan, seed: int, name: str) -> Run:
     from labkit.tuning.run import Run
 
-    return Run(load_backbone(**net), load_data(**data), plan, seed, name)
+    return Run(_loaded(load_backbone, net), _loaded(load_data, data), plan, seed, name)
+
+
+_known: WeakValueDictionary[str, Any] = WeakValueDictionary()
+
+
+def _loaded(load: Callable[..., Any], spec: Mapping[str, Any]) -> Any:
+    """What a line describes; the same for every line that describes it, as long as one of their runs is there.
+
+    Lines pasted one after the other mostly differ in their commands, and network and data take many megabytes.
+    """
+    key = json.dumps([load.__name__, spec], sort_keys=True)
+    found = _known.get(key)
+    if found is None:
+        _known[key] = found = load(**spec)
+    return found
 
 
 # ---------------------------------------------------------------- what would be downloaded

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -155,6 +157,21 @@ def test_a_shared_line_brings_the_same_run(digit_run: Callable[..., Run]) -> Non
     assert line.isprintable()
     again = Run.from_line(line).fit()
     assert same_weights(run, again)
+
+
+def test_lines_pasted_one_after_the_other_hold_their_network_and_data_once(
+    digit_run: Callable[..., Run],
+) -> None:
+    """A learner pastes many lines in an hour, and each copy of the digits and the weights takes 15 MB."""
+    line = digit_run(labkit.full(lr=1e-3, epochs=1)).to_line()
+    first, second = Run.from_line(line), Run.from_line(line)
+    assert second.data is first.data
+    assert second.net is first.net
+    assert second.model is not first.model
+    gone = weakref.ref(first.data)
+    del first, second
+    gc.collect()
+    assert gone() is None
 
 
 def test_a_run_that_went_back_and_on_another_way_knows_nothing_of_the_first_way(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import os
+import platform
 import stat
 import subprocess
 import sys
@@ -48,6 +49,49 @@ def test_what_was_made_before_the_first_run_goes_when_somebody_asks_for_it() -> 
     done = subprocess.run([sys.executable, "-c", OLD], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     assert not done.stderr, "nothing is said to be left behind"
+
+
+FREED = """
+import ctypes, sys, threading
+from labkit import runtime
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+def resident():
+    lines = open("/proc/self/status").read().splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1000
+def block(megabytes):
+    place = libc.malloc(megabytes << 20)
+    ctypes.memset(place, 1, megabytes << 20)
+    return place
+libc.free(block(30))  # from now on glibc keeps blocks up to this size in its heaps
+if sys.argv[1] == "bounded":
+    runtime.bound_free_memory()
+here, done = threading.Barrier(5), threading.Event()
+def work():
+    for place in reversed([block(1) for _ in range(40)]):  # 40 MB, then none
+        libc.free(place)
+    here.wait()
+    done.wait()
+before = resident()
+workers = [threading.Thread(target=work) for _ in range(4)]
+[worker.start() for worker in workers]
+here.wait()
+libc.malloc_trim(0)
+print(resident() - before)
+done.set()
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="what glibc does")
+def test_what_a_thread_has_freed_goes_back_to_the_system() -> None:
+    def kept(how: str, **env: str) -> float:
+        command = [sys.executable, "-c", FREED, how]
+        plain = {name: value for name, value in os.environ.items() if "MALLOC" not in name}
+        return float(subprocess.check_output(command, env=plain | env, timeout=60))
+
+    assert kept("bounded") < 0.85 * 4 * 16
+    assert kept("as it is") > 1.15 * 4 * 16
+    assert kept("bounded", MALLOC_ARENA_TEST="8") > 1.15 * 4 * 16  # tuned by hand
 
 
 def test_a_generator_is_on_the_cpu_whatever_the_default_device() -> None:
