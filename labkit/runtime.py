@@ -258,13 +258,24 @@ def plain_torch() -> Iterator[None]:
     """
     import torch
 
-    elsewhere = torch.get_default_device().type != "cpu"
     with (
         torch.inference_mode(False),
         torch.enable_grad(),
-        torch.device("cpu") if elsewhere else nullcontext(),
+        torch.device("cpu") if _makes_tensors_elsewhere() else nullcontext(),
     ):
         yield
+
+
+def _makes_tensors_elsewhere() -> bool:
+    """Whether a tensor is not made on the CPU where its maker does not say."""
+    import torch
+
+    try:
+        return torch.get_default_device().type != "cpu"
+    except (
+        AttributeError
+    ):  # torch 2.4 cannot tell when `torch.set_default_device(None)` took a default back
+        return False
 
 
 def wilson(correct: int, count: int, z: float = 1.959964) -> tuple[float, float]:

@@ -117,7 +117,9 @@ def test_names_that_a_code_page_cannot_write_do_not_end_a_command(tmp_path):
     assert b"??.txt" in done.stdout
     wrong = in_code_page("cp1252:strict", "data", "report", str(tmp_path / "蜜蜂"))
     assert wrong.returncode == 2
-    assert wrong.stderr.startswith(b"labkit: ")
+    assert any(
+        line.startswith(b"labkit: ") for line in wrong.stderr.splitlines()
+    )  # torch may warn first
     assert b"Traceback" not in wrong.stderr
 
 

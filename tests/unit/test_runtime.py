@@ -51,6 +51,14 @@ def test_what_was_made_before_the_first_run_goes_when_somebody_asks_for_it() -> 
     assert not done.stderr, "nothing is said to be left behind"
 
 
+def test_a_default_device_may_be_taken_back() -> None:
+    """In torch 2.4 nobody could ask for the default then."""
+    torch.set_default_device("meta")
+    torch.set_default_device(None)
+    with runtime.plain_torch():
+        assert torch.ones(2).sum() == 2
+
+
 FREED = """
 import ctypes, sys, threading
 from labkit import runtime
@@ -217,7 +225,7 @@ def test_global_chance_is_seeded_inside_and_untouched_outside() -> None:
 def test_student_reaches_as_far_as_scipy_says() -> None:
     freedoms = [*range(1, 60), 100, 999, 5000]
     said = [runtime.student(freedom) for freedom in freedoms]
-    assert said == pytest.approx(stdtrit(freedoms, 0.975), rel=1e-12)
+    assert said == pytest.approx(list(stdtrit(freedoms, 0.975)), rel=1e-9)  # as exact as old scipys
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
