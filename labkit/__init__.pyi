@@ -7,6 +7,7 @@ from labkit import learn as learn
 from labkit import models as models
 from labkit import runtime as runtime
 from labkit import show as show
+from labkit import testing as testing
 from labkit import tuning as tuning
 from labkit.bridges.export import export
 from labkit.data import load_data

@@ -92,6 +92,10 @@ class BackboneError(LabkitError, ValueError):
     """A backbone that labkit does not know or cannot use."""
 
 
+class ContractError(LabkitError):
+    """A network, data or a task does not keep what the engine relies on (`labkit.testing`)."""
+
+
 class WeightsError(LabkitError):
     """Weights that are missing, damaged or made for another network."""
 

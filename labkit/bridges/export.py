@@ -23,6 +23,7 @@ from labkit.models.files import weights_file
 from labkit.runtime import write_together
 from labkit.tuning import Evaluation, Run
 from labkit.tuning.card import model_card
+from labkit.tuning.contracts import Split
 from labkit.tuning.given import an_evaluation, maybe
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ def _checked(run: Run, where: Any, formats: Sequence[str], test: Any, name: str)
 
 def _real_pictures(run: Run) -> Tensor:
     """Pictures of the validation split, spread over it, or of the training split where there is none: (n, 3, H, W)."""
-    split: Any = run.data.valid if len(run.data.valid) else run.data.train
+    split: Split = run.data.valid if len(run.data.valid) else run.data.train
     rows = torch.linspace(0, len(split) - 1, min(CHECKED, len(split))).long()
     pictures, _ = split.batch(rows)
     if not isinstance(pictures, Tensor) or pictures.ndim != 4:

@@ -22,9 +22,11 @@ from labkit import runtime
 from labkit.errors import BackboneError, DataError
 from labkit.insight.inside import drawn, looking_at, split_of
 from labkit.models import Backbone
-from labkit.tuning.evaluation import evaluate, forward
+from labkit.tuning.contracts import Split
+from labkit.tuning.evaluation import forward
 from labkit.tuning.given import a_count, a_number, a_run, a_run_or, a_seed, takes
 from labkit.tuning.precision import autocast, laid_out
+from labkit.tuning.task import evaluate
 
 if TYPE_CHECKING:
     from labkit.tuning import Evaluation, Run
@@ -49,7 +51,7 @@ class Adapted:
     prior: float
     table: pd.DataFrame = field(repr=False)
 
-    def evaluate(self, split: Any = "valid") -> Evaluation:
+    def evaluate(self, split: Split | str = "valid") -> Evaluation:
         """Exact counts on a whole split, by its name or itself, as `run.evaluate` gives them."""
         name = split if isinstance(split, str) else "sample"
         questions = split_of(self.run, split)
@@ -67,7 +69,7 @@ class Adapted:
     seed=a_seed,
 )
 def adapt(
-    run: Run, split: Any = "valid", count: int = MOST, prior: float = 0, seed: int = 0
+    run: Run, split: Split | str = "valid", count: int = MOST, prior: float = 0, seed: int = 0
 ) -> Adapted:
     """A copy of a run's network whose BatchNorm statistics are those of other images. No weight moves.
 
@@ -95,7 +97,7 @@ def adapt(
     run=a_run_or(Adapted, "what insight.adapt gave"), count=a_count(2, error=DataError), seed=a_seed
 )
 def statistics_gap(
-    run: Run | Adapted, split: Any = "valid", count: int = MOST, seed: int = 0
+    run: Run | Adapted, split: Split | str = "valid", count: int = MOST, seed: int = 0
 ) -> pd.DataFrame:
     """How far what the BatchNorm layers are given by a split lies from what they have stored: a row a stage.
 
@@ -125,7 +127,7 @@ def carried_on(run: Run) -> Backbone:
 
 
 @torch.no_grad()
-def _answers(model: nn.Module, run: Run, split: Any, rows: Tensor) -> Tensor:
+def _answers(model: nn.Module, run: Run, split: Split, rows: Tensor) -> Tensor:
     inputs, _ = split.batch(rows)
     device = runtime.device()
     with autocast(run.precision, device):

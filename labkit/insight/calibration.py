@@ -117,8 +117,7 @@ def calibration(
     """
     found, _ = evaluated(seen, split)
     found = temperature.apply(found) if temperature else found
-    sure = found.probabilities.gather(1, found.predictions.unsqueeze(1)).squeeze(1).double()
-    right = (found.predictions == found.targets).double()
+    sure, right = found.confidence.double(), found.right.double()
     place = (sure * bins).long().clamp(max=bins - 1)
     member = F.one_hot(place, bins).double()
     error = float(_errors(torch.ones(1, len(sure)).double(), right - sure, member))
@@ -159,7 +158,15 @@ def fit_temperature(seen: Run | Evaluation, split: str = "valid") -> Temperature
 
 
 def _scores(evaluation: Evaluation) -> Tensor:
-    """Scores (N, C) float64 whose softmax is the probabilities: the network's own, up to a constant a row."""
+    """Scores (N, C) float64 whose softmax is the probabilities: the network's own, up to a constant a row.
+
+    Raises EvidenceError where only the probability of each prediction was kept, as of tokens.
+    """
+    if evaluation.probabilities.ndim != 2:
+        raise EvidenceError(
+            f"A temperature needs the probabilities of all classes, and of {evaluation.split} only those of the "
+            "predictions were kept. Look at insight.calibration(run) without one."
+        )
     smallest = torch.finfo(torch.float32).tiny
     return evaluation.probabilities.double().clamp(min=smallest).log()
 

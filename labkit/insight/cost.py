@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils import flop_counter
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -31,12 +30,14 @@ from labkit.insight.inside import built_again
 from labkit.insight.prices import Machine
 from labkit.tuning import EpochDone, Plan, freezing
 from labkit.tuning.cache import Values, shared
-from labkit.tuning.evaluation import Inputs, forward
+from labkit.tuning.contracts import Inputs
+from labkit.tuning.evaluation import forward, to_device
 from labkit.tuning.given import a, a_clock, a_count, a_run, maybe, refuse_no_list, some, takes
 from labkit.tuning.optimizer import new_optimizer
 from labkit.tuning.plans import resolve_depth
 from labkit.tuning.precision import autocast, laid_out, lay_out
 from labkit.tuning.prefix import Prefix, pass_on
+from labkit.tuning.task import task_of
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
@@ -264,9 +265,11 @@ class Copy:
         self.model: nn.Module = built_again(run)
         lay_out(self.model.to(self.device), self.precision)
         rows = torch.arange(min(run.settings.batch_size, len(run.data.train)))
-        inputs, targets = run.data.train.batch(rows)
+        inputs, _ = run.data.train.batch(rows)
         self.inputs: Inputs = laid_out(inputs, self.precision, self.device)
-        self.targets: Tensor = targets.to(self.device)
+        self.task, self.samples = task_of(run.data), len(rows)
+        self.head_size = self.task.head_size(run.data)
+        self.targets = to_device(self.task.targets(run.data.train, rows), self.device)
         self._optimisers: dict[str, torch.optim.Optimizer] = {}
         self.freeze_below(self.stages[0])
 
@@ -295,7 +298,7 @@ class Copy:
         self.model.zero_grad()  # else what is frozen next would keep its gradients
         return StepCost(
             self.depth,
-            len(self.targets),
+            self.samples,
             frozen=below.get_total_flops(),
             forward=ahead.get_total_flops(),
             backward=back.get_total_flops(),
@@ -336,12 +339,13 @@ class Copy:
                 scores = forward(self.model, self.inputs)
             else:
                 scores = pass_on(self._prefix.tail, values)[0]
-        return F.cross_entropy(scores.float(), self.targets)
+        outputs = self.task.outputs(scores, self.head_size)
+        return self.task.loss(outputs, self.targets) / max(1, self.task.count(self.targets))
 
     def _memory(self, saved: dict[int, int], values: Values | None) -> Memory:
         trained = [p for p in self.model.parameters() if p.grad is not None]
         states = self._optimisers[self.depth].state.values()
-        sample = sum(value.nbytes for value in values or ()) // len(self.targets)
+        sample = sum(value.nbytes for value in values or ()) // self.samples
         return Memory(
             weights=sum(t.nbytes for t in _numbers(self.model)),
             gradients=sum(p.grad.nbytes for p in trained if p.grad is not None),

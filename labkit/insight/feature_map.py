@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 from labkit.errors import DataError, StageError
 from labkit.insight.inside import check_stage, drawn, features, looking_at, split_of
 from labkit.insight.moments import chosen_steps, epoch_ends, epochs_done, moments, spread_out
+from labkit.tuning.contracts import Split
 from labkit.tuning.given import a_count, a_run, a_seed, takes
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def feature_map(
     steps: Sequence[int] | None = None,
     fitted_at: int | None = None,
     count: int = 200,
-    split: Any = "valid",
+    split: Split | str = "valid",
     seed: int = 0,
 ) -> FeatureMap:
     """Follow the features of a stage through a run, on two axes that are fitted once.

@@ -22,10 +22,12 @@ from torch import Tensor, nn
 from labkit import runtime
 from labkit.errors import ArgumentError, BackboneError, DataError, shown
 from labkit.insight.inside import given_to, looking_at, split_of, start_of
+from labkit.insight.kinds import backbone_of
 from labkit.insight.moments import epoch_ends, epochs_done, moments, spread_out
 from labkit.models import Backbone
 from labkit.models.origin import TINY_IMAGENET, tiny_imagenet
-from labkit.tuning.evaluation import evaluate, forward
+from labkit.tuning.contracts import Split
+from labkit.tuning.evaluation import forward
 from labkit.tuning.given import (
     a,
     a_count,
@@ -38,6 +40,7 @@ from labkit.tuning.given import (
     takes,
 )
 from labkit.tuning.precision import laid_out
+from labkit.tuning.task import evaluate
 
 if TYPE_CHECKING:
     from labkit.models.pretrain.letters import Letters
@@ -75,8 +78,10 @@ class OldTask:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (n, 3, h, w) as float32 in [0, 1], and labels (n,)."""
+    def batch(
+        self, rows: Tensor, augment: str = "none", generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Images (n, 3, h, w) as float32 in [0, 1], and labels (n,). They are never augmented."""
         images = self.images[rows]
         if images.dtype == torch.uint8:
             images = images.float() / 255
@@ -229,7 +234,7 @@ class Diary:
         Wilson interval), and new, new_low and new_high (on validation; nan where there is nothing to validate on).
         The run is not changed. Raises as `remembered` and `old_task` do.
         """
-        head, task = _old_head(run), old_task(run.net, ASKED)
+        head, task = _old_head(run), old_task(backbone_of(run), ASKED)
         if not self._knows(run, 0):
             self._note(run, 0, start_of(run), task, head)
         with looking_at(run) as model:
@@ -256,7 +261,7 @@ def _past(run: Run, step: int) -> tuple[Any, ...]:
     return run.net, run.data, run.plan, run.seed, run.precision, told
 
 
-def _right(questions: Any, answers: Callable[[Tensor], Tensor]) -> Count:
+def _right(questions: Split, answers: Callable[[Tensor], Tensor]) -> Count:
     found = evaluate(questions, "asked", answers)
     return found.correct, found.count
 
@@ -275,7 +280,7 @@ def asked(run: Run, task: Any) -> Any:
     """The questions that were given, or those of the run's backbone. Raises ArgumentError for what are none."""
     if task is None:
         _old_head(run)
-        return old_task(run.net)
+        return old_task(backbone_of(run))
     if not isinstance(task, OldTask):
         raise ArgumentError(
             f"task={shown(task)} is not an OldTask, as insight.old_task(net) gives it. Leave it out to ask that."
@@ -304,7 +309,7 @@ def _mixed(first: Tensor, now: Tensor, share: float) -> Tensor:
 
 
 def _answers(
-    model: nn.Module, run: Run, questions: Any, head: nn.Module | None = None
+    model: nn.Module, run: Run, questions: Split, head: nn.Module | None = None
 ) -> Callable[[Tensor], Tensor]:
     """What a network in eval mode says of the questions at some rows, with a head of one's choice."""
 
@@ -323,7 +328,7 @@ def _validated_now(run: Run) -> float:
 
 
 def _old_head(run: Run) -> nn.Module:
-    head = run.net.head if run.net is not None else None
+    head = getattr(run.net, "head", None)
     if head is None or not run.plan.pretrained:
         name = run.name if run.net is None else run.net.name
         raise BackboneError(

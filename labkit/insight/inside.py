@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from labkit import runtime
 from labkit.errors import BackboneError, DataError, SplitError, StageError, shown
 from labkit.tuning import evaluation
+from labkit.tuning.contracts import Split
 from labkit.tuning.evaluation import eval_mode, forward
 from labkit.tuning.plans import check_seed
 from labkit.tuning.precision import laid_out, lay_out
@@ -103,17 +104,17 @@ def check_stages(run: Run, stages: Any) -> list[str]:
 # ---------------------------------------------------------------- samples
 
 
-def split_of(run: Run, split: Any, labelled: bool = True) -> Any:
+def split_of(run: Run, split: Split | str, labelled: bool = True) -> Split:
     """A split of a run's data by name, or whatever stands in for one. Raises SplitError for anything else."""
     return evaluation.split_of(run.data, split, labelled)
 
 
-def first(split: Any, count: int) -> range:
+def first(split: Split, count: int) -> range:
     """The positions of the first `count` samples of a split, or of all where there are fewer."""
     return range(min(count, len(split)))
 
 
-def drawn(split: Any, count: int, seed: int) -> Tensor:
+def drawn(split: Split, count: int, seed: int) -> Tensor:
     """The positions of `count` samples of a split, or of all of them, drawn by seed; int64, sorted."""
     whole = runtime.whole_number(count)
     if whole is None or whole < 2:
@@ -133,7 +134,9 @@ class Pictures:
     labels: tuple[int, ...] | None
 
 
-def pictures(run: Run, images: int | Sequence[int] | Tensor, split: Any = "valid") -> Pictures:
+def pictures(
+    run: Run, images: int | Sequence[int] | Tensor, split: Split | str = "valid"
+) -> Pictures:
     """Pictures by their position in a split, or a tensor of pictures that belong to none.
 
     Raises SplitError for a split or position that is not there, DataError for what is no picture.
@@ -150,7 +153,7 @@ def pictures(run: Run, images: int | Sequence[int] | Tensor, split: Any = "valid
     return Pictures(_checked(pixels), names, tuple(labels.tolist()))
 
 
-def positions(split: Any, images: Any) -> Tensor:
+def positions(split: Split, images: Any) -> Tensor:
     """Positions in a split, one or several, as int64 (n,). Raises SplitError for what is none."""
     one = runtime.whole_number(images) is not None
     listed = [images] if one else images
@@ -179,7 +182,7 @@ def _checked(pixels: Any) -> Tensor:
 
 @torch.no_grad()
 def features(
-    model: nn.Module, run: Run, split: Any, indices: Tensor, stages: Sequence[str]
+    model: nn.Module, run: Run, split: Split, indices: Tensor, stages: Sequence[str]
 ) -> dict[str, Tensor]:
     """What each stage makes of the samples at `indices` (n,), as float64 (n, channels) on the CPU.
 

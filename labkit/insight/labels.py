@@ -10,7 +10,7 @@ Learning: Estimating Uncertainty in Dataset Labels", JAIR 70, 2021).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from labkit.errors import DataError
 from labkit.insight.inside import features, split_of, start_of
+from labkit.tuning.contracts import Split
 from labkit.tuning.given import a_count, a_run, a_seed, takes
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class SuspectLabels:
 
 @takes(run=a_run, folds=a_count(2, error=DataError), seed=a_seed)
 def suspect_labels(
-    run: Run, split: Any = "train", folds: int = FOLDS, seed: int = 0
+    run: Run, split: Split | str = "train", folds: int = FOLDS, seed: int = 0
 ) -> SuspectLabels:
     """Judge the labels of a run's data, by default those that it trains on. The run is neither trained nor changed.
 

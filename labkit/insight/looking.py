@@ -25,6 +25,7 @@ from labkit.insight.inside import (
     pictures,
     start_of,
 )
+from labkit.tuning.contracts import Split
 from labkit.tuning.evaluation import forward
 from labkit.tuning.given import a_count, a_run, takes
 from labkit.tuning.precision import laid_out
@@ -106,7 +107,7 @@ class Activations:
 
 @takes(run=a_run)
 def activations(
-    run: Run, image: int | Tensor = 0, stage: str | None = None, split: Any = "valid"
+    run: Run, image: int | Tensor = 0, stage: str | None = None, split: Split | str = "valid"
 ) -> Activations:
     """What a stage makes of one picture: by its position in a split, or float (3, H, W) in [0, 1].
 
@@ -183,7 +184,7 @@ def grad_cam(
     images: int | Sequence[int] | Tensor,
     stage: str | None = None,
     target: str | int | None = None,
-    split: Any = "valid",
+    split: Split | str = "valid",
 ) -> GradCam:
     """What in each picture speaks for a class: Grad-CAM (Selvaraju et al., "Grad-CAM", 2017).
 

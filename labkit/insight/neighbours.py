@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from labkit.errors import DataError, shown
 from labkit.insight.inside import check_stage, features, looking_at, positions, split_of
 from labkit.runtime import wilson
+from labkit.tuning.contracts import Split
 from labkit.tuning.given import a_count, a_run, maybe, takes
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def neighbours(
     stage: str | None = None,
     images: Sequence[int] | None = None,
     count: int | None = None,
-    split: Any = "valid",
+    split: Split | str = "valid",
 ) -> Neighbours:
     """The `count` samples of a split whose features at a stage are most like those of each sample asked about.
 

@@ -20,6 +20,7 @@ from labkit import runtime
 from labkit.insight.coach import trace_of
 from labkit.insight.inside import given_to, start_of
 from labkit.tuning import EpochDone, StepDone
+from labkit.tuning.contracts import Split
 from labkit.tuning.precision import laid_out
 
 if TYPE_CHECKING:
@@ -231,7 +232,7 @@ def twins(run: Run) -> Twins | None:
     return Twins(len(valid), tuple(copies), tuple(nearest.tolist()))
 
 
-def _pictures(split: Any, most: int) -> Tensor | None:
+def _pictures(split: Split, most: int) -> Tensor | None:
     """Pictures (n, C, H, W), shrunk; None where the split is empty or its batches are no pictures."""
     if not len(split):
         return None
@@ -306,7 +307,7 @@ def scales(run: Run) -> Scales | None:
     return Scales(train, valid, learned)
 
 
-def _sample(split: Any) -> Any:
+def _sample(split: Split) -> Any:
     """A sample from the whole length of a split, as it is validated: not augmented."""
     rows = torch.linspace(0, len(split) - 1, min(SAMPLE, len(split))).long()
     return split.batch(rows)[0]

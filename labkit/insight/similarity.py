@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import nan, sqrt
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from labkit.errors import DataError, StageError
 from labkit.insight.inside import check_stages, drawn, features, looking_at, split_of, start_of
+from labkit.tuning.contracts import Split
 from labkit.tuning.given import a_count, a_run, a_seed, maybe, takes
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def similarity(
     other: Run | None = None,
     stages: Sequence[str] | None = None,
     count: int = 256,
-    split: Any = None,
+    split: Split | str | None = None,
     seed: int = 0,
 ) -> Similarity:
     """How much of its beginning a run still sees as it did, stage by stage; with `other`, how alike two runs see.

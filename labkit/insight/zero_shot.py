@@ -14,8 +14,10 @@ from torch import Tensor
 
 from labkit.errors import BackboneError, DataError, SplitError, shown
 from labkit.models import Backbone
-from labkit.tuning.evaluation import Evaluation, evaluate, forward, split_of
+from labkit.tuning.contracts import Split
+from labkit.tuning.evaluation import Evaluation, forward, split_of
 from labkit.tuning.given import a, a_text, takes
+from labkit.tuning.task import evaluate
 
 Meanings = Mapping[str, Sequence[str]]  # new class -> the old classes that mean it
 
@@ -45,7 +47,7 @@ BY_HAND = {"digits": LETTERS_FOR_DIGITS, "ants-bees": THINGS_FOR_INSECTS}
 
 
 @takes(net=a(Backbone, source="labkit.load_backbone"), name=a_text)
-def zero_shot(net: Backbone, split: Any, meanings: Meanings, name: str = "valid") -> Evaluation:
+def zero_shot(net: Backbone, split: Split, meanings: Meanings, name: str = "valid") -> Evaluation:
     """How often the old head is right on a new task: the probabilities of old classes are added up into new ones.
 
     Args:

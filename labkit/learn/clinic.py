@@ -20,6 +20,7 @@ import torch
 from labkit import runtime
 from labkit.errors import LabkitError, shown
 from labkit.insight import diagnosis, probes, sabotage
+from labkit.insight.kinds import images_of
 from labkit.insight.sabotage import slips
 from labkit.learn import progress
 from labkit.learn.note import Note
@@ -259,7 +260,7 @@ def _sheet(patient: Patient, name: str) -> Sheet:
     if not isinstance(shown, probes.Twins):
         table = table.reset_index()
     elif shown.copies:
-        picture = clinic_charts.pairs(patient.run.data, shown.copies)
+        picture = clinic_charts.pairs(images_of(patient.run), shown.copies)
     return Sheet(patient.number, name, examination.question, table.head(MOST_ROWS), picture, remark)
 
 

@@ -77,7 +77,7 @@ def _seen(run: Run, path: Path, name: str, top: int = TOP) -> Seen:
     """What the network makes of the file at `path`, which people know by `name`."""
     # A deep file is judged by the white of the files that the network learned from, not by its own.
     white = white_of(getattr(run.data, "report", None) or ())
-    reading = read(path, run.data.size, white) if _known(name) else None
+    reading = read(path, _size(run), white) if _known(name) else None
     if reading is None or reading.pixels is None:
         why = (
             reading.problems[-1][0]
@@ -97,9 +97,16 @@ def _seen(run: Run, path: Path, name: str, top: int = TOP) -> Seen:
 
 
 def _checked(run: Run) -> Run:
-    if not isinstance(getattr(run.data, "size", None), int):
-        raise DataError(f"{run.data.name} holds no pictures, and nothing else can be looked at.")
+    _size(run)
     return run
+
+
+def _size(run: Run) -> int:
+    """Pixels a side of the images that the network learned from. Raises DataError where it learned from none."""
+    size = getattr(run.data, "size", None)
+    if not isinstance(size, int):
+        raise DataError(f"{run.data.name} holds no pictures, and nothing else can be looked at.")
+    return size
 
 
 def _known(name: str) -> bool:
@@ -133,7 +140,7 @@ class PredictCard(Panel):
             task={
                 "network": f"{run.net.name}, trained on {run.data.name}",
                 "classes": [str(name) for name in run.data.classes],
-                "size": run.data.size,
+                "size": _size(run),
                 "endings": sorted(SUFFIXES),
                 "most_bytes": MOST_BYTES,
             }

@@ -19,6 +19,7 @@ import torch
 from labkit.data import ImageData
 from labkit.errors import DataError, SealError, SplitError, shown
 from labkit.learn import progress
+from labkit.tuning.contracts import Data, spec_of
 from labkit.tuning.given import refuse_no_run
 from labkit.tuning.prefix import fingerprint
 
@@ -32,7 +33,7 @@ KEPT = ("when", "run", "correct", "count")
 class Sealed:
     """Data whose test split opens once. `data` is all the rest: train and choose with it."""
 
-    data: Any
+    data: Data
     key: str
     _test: Any = field(repr=False)
 
@@ -88,7 +89,7 @@ class Sealed:
         return f"{len(self)} test samples of {self.data.name}: {state}"
 
 
-def seal(data: Any) -> Sealed:
+def seal(data: Data) -> Sealed:
     """Put the test split of `data`, as `labkit.load_data` gives it, behind a seal.
 
     Whatever is trained on `seal(data).data` has no test split to look at; `open(run)` judges the one that was chosen.
@@ -121,8 +122,8 @@ def _is_whole(kept: Mapping[str, Any]) -> bool:
 def _recipe(run: Run) -> str:
     """A digest of what a run is. Not of its weights, which another machine computes otherwise in the last digits."""
     content = {
-        "net": run.net.spec(),
-        "data": run.data.spec(),
+        "net": spec_of(run.net),
+        "data": spec_of(run.data),
         "plan": run.plan.to_dict() | {"name": ""},
         "seed": run.seed,
         "log": [[command.step, command.kind, dict(command.args)] for command in run.log],

@@ -18,6 +18,7 @@ from labkit.errors import LabkitError
 from labkit.show.console_looks import Looks
 from labkit.show.strip import SHOWN, Sample, has_images
 from labkit.tuning import Run, resting
+from labkit.tuning.contracts import name_of
 
 SHARE = 0.01  # of training time that looking may cost
 PAUSE = 1.0  # seconds between two looks, at least; a run that begins, pauses or ends is looked at at once
@@ -140,11 +141,11 @@ class Prober:
         return self._samples[run.data.valid]
 
     def _strip(self, run: Run, owner: str, sample: Sample) -> list[dict[str, Any]]:
-        classes, names = run.data.classes, run.data.valid.names
+        classes, valid = run.data.classes, run.data.valid
         return [
             {
                 "key": f"{owner}:{guess.index}",
-                "file": str(names[guess.index])[-40:],
+                "file": name_of(valid, guess.index)[-40:],
                 "says": classes[guess.predicted][:40],
                 "probability": round(guess.probability, 3),
                 "truth": classes[guess.true][:40],

@@ -350,9 +350,10 @@ class Session:
     def _picture(self, key: str) -> str:
         if key not in self._pictures:
             owner, _, number = key.partition(":")
-            split: Any = self._members[owner].run.data.valid if owner in self._members else ()
-            place = int(number) if number.isdecimal() and len(number) < 10 else len(split)
-            image = image_at(split, place) if place < len(split) else None
+            split = self._members[owner].run.data.valid if owner in self._members else None
+            place = int(number) if number.isdecimal() and len(number) < 10 else -1
+            there = split is not None and 0 <= place < len(split)
+            image = image_at(split, place) if split is not None and there else None
             if image is None:
                 raise CommandError(f"There is no picture {clip(key)!r}.")
             self._pictures[key] = thumbnail(image)
@@ -522,6 +523,9 @@ def preset(name: str, run: Run) -> Plan:
         "augment": now.augment,
         "hold": now.hold,
         "rehearse": now.rehearse,
+        "clip_norm": now.clip_norm,
+        "accumulate": now.accumulate,
+        "decay_all": run.plan.decay_all,
     }
     anew = {**kept, "rehearse": 0.0}  # random weights have no old task
     stages = min(3, len(run.stages))

@@ -19,6 +19,7 @@ from labkit.insight.feature_map import FeatureMap, Frame
 from labkit.insight.inside import split_of
 from labkit.show.picture import FAINT, INK, Marked, Picture, dress, folded, legend, look, shorten
 from labkit.show.strip import has_images
+from labkit.tuning.contracts import Split
 from labkit.tuning.given import a, a_run, maybe, takes
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def feature_map_now(run: Run) -> Picture:
     return drawn.frames[-1] if drawn.frames else drawn
 
 
-def _alone(found: FeatureMap, frame: Frame, split: Any, limits: Tensor) -> Picture:
+def _alone(found: FeatureMap, frame: Frame, split: Split, limits: Tensor) -> Picture:
     picture = Picture(WIDTH, LARGE)
     _large(picture.subplots(), found, frame, split, limits)
     legend(picture, _entries(found), columns=12)
@@ -107,7 +108,7 @@ def _alone(found: FeatureMap, frame: Frame, split: Any, limits: Tensor) -> Pictu
     return picture.told(alt, found.table)
 
 
-def _large(axes: Axes, found: FeatureMap, frame: Frame, split: Any, limits: Tensor) -> None:
+def _large(axes: Axes, found: FeatureMap, frame: Frame, split: Split, limits: Tensor) -> None:
     """A frame with numbers on its axes, and with thumbnails where the samples are pictures."""
     title = f"Step {frame.step}: {100 * frame.apart:.0f} % of the variance lies between the classes"
     dress(axes, "first axis (feature units)", "second axis (feature units)", title)
@@ -165,7 +166,7 @@ def _limits(found: FeatureMap) -> Tensor:
     return torch.stack([low - room, high + room])
 
 
-def _thumbnails(axes: Axes, found: FeatureMap, frame: Frame, split: Any, limits: Tensor) -> None:
+def _thumbnails(axes: Axes, found: FeatureMap, frame: Frame, split: Split, limits: Tensor) -> None:
     """Pictures in place of some points: in every frame of the same samples, so that they can be followed."""
     room = torch.tensor([WIDTH, LARGE]) * 72 * 0.8 / (1.25 * THUMBNAIL)
     places = (found.frames[-1].points - limits[0]) / (limits[1] - limits[0]) * room

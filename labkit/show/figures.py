@@ -36,6 +36,7 @@ from labkit.show.picture import (
     look,
     shorten,
 )
+from labkit.tuning.contracts import Split
 from labkit.tuning.given import (
     MOST_DRAWN,
     a,
@@ -60,6 +61,8 @@ WORDS = {
     "weight_decay": "weight decay",
     "hold": "pull to the start",
     "rehearse": "rehearsal",
+    "clip_norm": "longest gradient",
+    "accumulate": "parts of a batch",
     "augment": "augmentation",
     "epochs": "epochs",
 }
@@ -305,7 +308,11 @@ def _stage_axis(axes: Axes, stages: Sequence[str]) -> None:
     columns=a_count(1, MOST_ABREAST),
 )
 def images(
-    split: Any, guesses: Sequence[Guess], classes: Sequence[str], columns: int = 6, title: str = ""
+    split: Split,
+    guesses: Sequence[Guess],
+    classes: Sequence[str],
+    columns: int = 6,
+    title: str = "",
 ) -> Picture:
     """Images of a split with the predicted class, its probability, and the truth where wrong.
 
@@ -331,7 +338,7 @@ def images(
     return picture.told(f"{said}.", table)
 
 
-def _refuse_other_samples(split: Any, guesses: Sequence[Guess]) -> None:
+def _refuse_other_samples(split: Split, guesses: Sequence[Guess]) -> None:
     """Guesses of one split say nothing of the images of another."""
     if isinstance(split, str) or not hasattr(split, "batch") or isinstance(split, type):
         raise SplitError(f"split={shown(split)} is not a split. Give samples, such as data.valid.")

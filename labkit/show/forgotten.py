@@ -13,6 +13,7 @@ from labkit.insight import Diary, OldTask, old_task
 from labkit.insight import between as line_of
 from labkit.insight import forgetting as story_of
 from labkit.insight.forgetting import ASKED, asked
+from labkit.insight.kinds import backbone_of
 from labkit.insight.moments import spread_out
 from labkit.show.picture import INK, Look, Marked, Picture, dress, legend, look, shorten
 from labkit.tuning.given import a, as_runs, refuse_no_columns
@@ -82,7 +83,7 @@ class ForgettingSoFar:
         rows = self._diary.ask(run)
         shown = rows[rows["step"].isin(spread_out(list(rows["step"]), DRAWN))]
         names = {
-            "old": f"old task, old head: {old_task(run.net, ASKED).name}",
+            "old": f"old task, old head: {old_task(backbone_of(run), ASKED).name}",
             "new": f"new task, validation: {run.data.name}",
         }
         picture = Picture(8, 4)

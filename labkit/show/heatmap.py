@@ -38,6 +38,8 @@ WORDS = {
     "weight_decay": "weight decay",
     "hold": "pull to the start",
     "rehearse": "weight of the old task",
+    "clip_norm": "longest gradient (0: any)",
+    "accumulate": "parts of a batch",
     "augment": "augmentation",
 }
 

@@ -24,6 +24,7 @@ from labkit.show.picture import (
     headline,
     shorten,
 )
+from labkit.tuning.contracts import Split
 from labkit.tuning.given import MOST_DRAWN, a_count, a_run_or, takes
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def activations(
     seen: Run | Activations,
     image: int | Tensor = 0,
     stage: str | None = None,
-    split: Any = "valid",
+    split: Split | str = "valid",
     count: int = 11,
 ) -> Picture:
     """A picture and what a stage makes of it: the channels that tell its places apart most, on one scale."""
@@ -108,7 +109,7 @@ def grad_cam(
     images: int | Sequence[int] | Tensor | None = None,
     stage: str | None = None,
     target: str | int | None = None,
-    split: Any = "valid",
+    split: Split | str = "valid",
 ) -> Picture:
     """Each picture, and below it where it speaks for the class: the brighter the more.
 

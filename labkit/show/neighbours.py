@@ -15,6 +15,7 @@ from labkit.insight.inside import first, split_of
 from labkit.insight.looking import Activations
 from labkit.insight.neighbours import Neighbours
 from labkit.show.picture import COLOURS, EDGE, INK, Picture, shorten
+from labkit.tuning.contracts import Data, Split
 from labkit.tuning.given import MOST_DRAWN, a_count, a_run, a_run_or, takes
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @takes(run=a_run)
-def journey(run: Run, image: int | Tensor = 0, split: Any = "valid") -> Picture:
+def journey(run: Run, image: int | Tensor = 0, split: Split | str = "valid") -> Picture:
     """A picture and what each stage makes of it: how strong the stage answers at every place, over all its channels.
 
     Each panel has a scale of its own, from its weakest place to its strongest. Below stand the numbers of channels and
@@ -49,7 +50,7 @@ def journey(run: Run, image: int | Tensor = 0, split: Any = "valid") -> Picture:
     return picture.told(f"{asked.name} on its way through {run.name}: {said}.", table)
 
 
-def _stages(run: Run, image: int | Tensor, split: Any) -> dict[str, Activations]:
+def _stages(run: Run, image: int | Tensor, split: Split | str) -> dict[str, Activations]:
     """What every stage with places makes of the picture, input to output."""
     seen = {}
     for stage in run.stages[:-1]:
@@ -68,7 +69,7 @@ def _stages(run: Run, image: int | Tensor, split: Any) -> dict[str, Activations]
 
 
 @takes(seen=a_run_or(Neighbours, "what insight.neighbours gave"))
-def neighbours(seen: Run | Neighbours, data: Any = None, **how: Any) -> Picture:
+def neighbours(seen: Run | Neighbours, data: Data | Split | None = None, **how: Any) -> Picture:
     """A row for each picture asked about: the picture, then its nearest neighbours, the nearest first.
 
     A tick and a thin frame mean the same class, a cross and a thick frame another. `how` is passed on to
@@ -77,7 +78,7 @@ def neighbours(seen: Run | Neighbours, data: Any = None, **how: Any) -> Picture:
     """
     if isinstance(seen, Neighbours):
         found, name = seen, seen.stage
-        part = _found_in(data, found)
+        part: Split = _found_in(data, found)
     else:
         part = split_of(seen, how.get("split", "valid"))
         if how.get("images") is None:
@@ -99,9 +100,9 @@ def neighbours(seen: Run | Neighbours, data: Any = None, **how: Any) -> Picture:
     return picture.told(_words(found, name), found.table)
 
 
-def _found_in(data: Any, found: Neighbours) -> Any:
+def _found_in(data: Data | Split | None, found: Neighbours) -> Split:
     """The split that neighbours were found in. Raises DataError where these are other data."""
-    part = getattr(data, found.split, data)
+    part: Any = getattr(data, found.split, data)
     if not hasattr(part, "batch") or len(part) != len(found.labels):
         raise DataError(
             f"These neighbours were found among {len(found.labels)} samples of {found.split}. Give the data they were "

@@ -196,8 +196,16 @@ def _plan_words(run: Run) -> str:
         f"{run.net.name} from {'pre-trained' if plan.pretrained else 'random'} weights by the plan {plan.name!r}, seed "
         f"{run.seed}: {run.step_number} steps, {run.epoch} whole epochs, {ended.get(run.ended_by or '', 'so far')}. At "
         f"the end {trained[0]:,} of {trained[1]:,} parameters trained. Batches of {plan.batch_size}, weight decay "
-        f"{plan.weight_decay:g}, augmentation {plan.augment}, optimiser {plan.optimizer}.{_remedies(plan)}"
+        f"{plan.weight_decay:g}, augmentation {plan.augment}, optimiser {plan.optimizer}."
+        f"{_steps(plan)}{_remedies(plan)}"
     )
+
+
+def _steps(plan: Plan) -> str:
+    """What a step does beside the usual, if anything."""
+    told = f" Gradients clipped to a length of {plan.clip_norm:g}." if plan.clip_norm else ""
+    told += f" Batches in {plan.accumulate} parts." if plan.accumulate > 1 else ""
+    return told + ("" if plan.decay_all else " No weight decay of biases and norms.")
 
 
 def _remedies(plan: Plan) -> str:

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from labkit import runtime
-from labkit.data import Split
+from labkit.data import Split as ImageSplit
+from labkit.tuning.contracts import Split
 
 if TYPE_CHECKING:
     from labkit.insight import Guess
@@ -28,7 +29,7 @@ EDGE = 64  # pixels: a thumbnail is never larger
 class Sample:
     """Up to `SAMPLE` images of a validation split, drawn by seed; a split itself, as far as evaluating goes."""
 
-    def __init__(self, split: Any, size: int = SAMPLE, seed: int = 0) -> None:
+    def __init__(self, split: Split, size: int = SAMPLE, seed: int = 0) -> None:
         order = torch.randperm(len(split), generator=runtime.generator(seed, "strip"))
         self.split = split
         self.indices: Tensor = order[:size].sort().values
@@ -58,17 +59,17 @@ class Sample:
         )
 
 
-def has_images(split: Any) -> bool:
+def has_images(split: Split) -> bool:
     """Whether a split holds pictures that can be shown: uint8 of shape (N, 3, H, W)."""
     return len(split) > 0 and image_at(split, 0) is not None
 
 
-def image_at(split: Any, place: int) -> Tensor | None:
+def image_at(split: Split, place: int) -> Tensor | None:
     """The picture at a place of a split, uint8 (3, H, W); None where the split holds none that can be shown.
 
     A split of ours is asked for that picture alone, because all its `images` may be a copy of the whole split.
     """
-    if isinstance(split, Split):
+    if isinstance(split, ImageSplit):
         split, place = split.take(torch.tensor([place], device="cpu")), 0
     images = getattr(split, "images", None)
     return images[place] if images is not None and getattr(images, "ndim", 0) == 4 else None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from labkit import runtime
 from labkit.hosts import version_of
 from labkit.models import Card, Measure
@@ -25,7 +27,7 @@ def model_card(run: Run, test: Evaluation | None = None) -> Card:
     """
     found = [test] if test is not None else []
     found += [run.evaluate("valid")] if len(run.data.valid) else []
-    base = run.net.card
+    base = getattr(run.net, "card", None)
     return Card(
         name=run.name,
         title=f"{run.net.name} fine-tuned on {run.data.name} ({run.plan.name})",
@@ -58,7 +60,7 @@ def _measures(found: Sequence[Evaluation]) -> tuple[Measure, ...]:
 
 def _recipe(run: Run) -> dict[str, Any]:
     """All that made the run, as plain values."""
-    base = run.net.card
+    base = getattr(run.net, "card", None)
     return {
         "backbone": run.net.name,
         "started_from": base.title if base and run.plan.pretrained else "random weights",
@@ -77,7 +79,7 @@ def _recipe(run: Run) -> dict[str, Any]:
 
 def _input(run: Run) -> str:
     """What the network takes, in words."""
-    inputs, _ = run.data.train.batch([0])
+    inputs, _ = run.data.train.batch(torch.tensor([0]))
     shape = getattr(inputs, "shape", None)
     if shape is None or len(shape) != 4:
         return "as the batches of the data"

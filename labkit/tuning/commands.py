@@ -14,11 +14,15 @@ from typing import Any
 
 from labkit.errors import CommandError, PlanError, clipped, shown
 from labkit.runtime import whole_number
+from labkit.tuning.contracts import Data, Net, augmentations_of, old_examples_of, old_head_of
+from labkit.tuning.freezing import refuse_if_nothing_trains
 from labkit.tuning.plans import (
     Phase,
     Plan,
     Schedule,
+    check_accumulate,
     check_batch_size,
+    check_clip_norm,
     check_epochs,
     check_hold,
     check_lr,
@@ -38,6 +42,8 @@ SETTABLE: dict[str, Callable[[Any], Any]] = {
     "weight_decay": check_weight_decay,
     "hold": check_hold,
     "rehearse": check_rehearse,
+    "clip_norm": check_clip_norm,
+    "accumulate": check_accumulate,
     "augment": lambda level: level,
     "epochs": check_epochs,
 }
@@ -102,6 +108,8 @@ class Settings:
     epochs: int
     hold: float = 0.0
     rehearse: float = 0.0
+    clip_norm: float = 0.0
+    accumulate: int = 1
 
     @classmethod
     def of(cls, plan: Plan, phase: int, stages: Sequence[str]) -> Settings:
@@ -118,6 +126,8 @@ class Settings:
             epochs=plan.epochs,
             hold=plan.hold,
             rehearse=plan.rehearse,
+            clip_norm=plan.clip_norm,
+            accumulate=plan.accumulate,
         )
         return first.in_phase(plan.phases[phase], stages)
 
@@ -153,14 +163,21 @@ def check_command(kind: str, args: Mapping[str, Any], run: Any) -> dict[str, Any
 
 def check_settings(args: Mapping[str, Any], run: Any) -> dict[str, Any]:
     """Settings by name, each checked against the network, data and plan of a run."""
-    values, stages, data = check_values(args), run.stages, run.data
+    values, data = check_values(args), run.data
     fits: dict[str, Callable[[Any], Any]] = {
-        "trainable_from": lambda depth: resolve_depth(depth, stages),
+        "trainable_from": lambda depth: _check_depth(depth, run),
         "batch_size": lambda size: min(size, max(2, len(data.train))),
         "rehearse": lambda weight: check_rehearsal(weight, run.net, data, run.plan),
         "augment": lambda level: check_augment(level, data),
     }
     return {name: fits.get(name, lambda it: it)(value) for name, value in values.items()}
+
+
+def _check_depth(depth: str | int, run: Any) -> str:
+    """The name of a stage from which something can train."""
+    name = resolve_depth(depth, run.stages)
+    refuse_if_nothing_trains(run.model, run.stages, name)
+    return name
 
 
 def check_values(args: object) -> dict[str, Any]:
@@ -178,9 +195,9 @@ def check_values(args: object) -> dict[str, Any]:
     return {name: SETTABLE[name](value) for name, value in args.items()}
 
 
-def check_augment(level: object, data: Any) -> str:
+def check_augment(level: object, data: Data) -> str:
     """A level of augmentation that the data offers."""
-    offered = tuple(getattr(data, "augmentations", ("none",)))
+    offered = augmentations_of(data)
     if not isinstance(level, str) or level not in offered:
         raise CommandError(
             f"augment={shown(level)} is not offered by this data. It offers {', '.join(offered)}."
@@ -188,9 +205,9 @@ def check_augment(level: object, data: Any) -> str:
     return level
 
 
-def check_rehearsal(weight: object, net: Any, data: Any, plan: Plan) -> float:
+def check_rehearsal(weight: object, net: Net, data: Data, plan: Plan) -> float:
     """The weight of the old task's loss, where there are old examples and an old head to rehearse with."""
-    weight, old = check_rehearse(weight), getattr(data, "old", None)
+    weight, old = check_rehearse(weight), old_examples_of(data)
     if not weight:
         return weight
     if old is None:
@@ -198,7 +215,7 @@ def check_rehearsal(weight: object, net: Any, data: Any, plan: Plan) -> float:
             f"rehearse={weight:g} needs examples of the old task, and {data.name} brings none. Give it some, as in "
             "data.with_old(labkit.insight.old_examples(net)), or leave rehearse at 0."
         )
-    head = getattr(net, "head", None) if plan.pretrained else None
+    head = old_head_of(net) if plan.pretrained else None
     if head is None:
         raise PlanError(
             f"rehearse={weight:g} needs the head that the weights were trained with, and there is none here. Take a "

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from labkit import runtime
-from labkit.errors import BackboneError, DataError, SplitError, shown
-
-Inputs = Tensor | tuple[Any, ...] | dict[str, Any]
-EVALUATION_BATCH = 256  # samples, where a split does not say how many may go together
+from labkit.errors import SplitError, shown
+from labkit.tuning.contracts import Inputs, Split
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Predictions on a whole split of N samples and C classes.
+    """Predictions on a whole split.
 
-    `predictions` and `targets` are int64 of shape (N,), `probabilities` is float32 of shape (N, C); `loss` is the
-    mean cross-entropy in nats.
+    Of N samples and C classes, `predictions` and `targets` are int64 of shape (N,), `probabilities` is float32 of shape
+    (N, C); `loss` is the mean cross-entropy in nats. Where the task is another, `count` is how many answers were asked
+    for, `predictions` and `targets` hold them in their order, and `probabilities` (count,) is what the network gave
+    each of its predictions.
     """
 
     split: str
@@ -40,6 +39,19 @@ class Evaluation:
         return self.correct / self.count
 
     @property
+    def right(self) -> Tensor:
+        """Which of the answers are right, bool (count,)."""
+        hits = self.predictions == self.targets
+        return hits if hits.ndim == 1 else hits.flatten(1).all(1)
+
+    @property
+    def confidence(self) -> Tensor:
+        """How likely the network found each of its predictions, float32 (count,)."""
+        if self.probabilities.ndim == 1:
+            return self.probabilities
+        return self.probabilities.gather(1, self.predictions.unsqueeze(1)).squeeze(1)
+
+    @property
     def interval(self) -> tuple[float, float]:
         """The 95 % Wilson interval of the accuracy."""
         return runtime.wilson(self.correct, self.count)
@@ -52,28 +64,6 @@ class Evaluation:
         )
 
 
-def evaluate(split: Any, name: str, scores: Callable[[Tensor], Tensor]) -> Evaluation:
-    """Count over the whole split; `scores` gives (n, C) for samples (n,), without gradients.
-
-    Raises DataError where the labels are of classes that have no score.
-    """
-    at_once = getattr(split, "at_once", EVALUATION_BATCH)
-    rows = torch.arange(len(split), device="cpu").split(at_once)
-    with torch.no_grad():
-        logits = torch.cat([scores(some).float().cpu() for some in rows])
-    targets, predictions = torch.as_tensor(split.labels, device="cpu"), logits.argmax(1)
-    _refuse_other_classes(name, targets, logits.shape[1])
-    return Evaluation(
-        split=name,
-        loss=F.cross_entropy(logits, targets).item(),
-        correct=int((predictions == targets).sum()),
-        count=len(targets),
-        predictions=predictions,
-        probabilities=logits.softmax(1),
-        targets=targets,
-    )
-
-
 def forward(model: nn.Module, inputs: Inputs) -> Tensor:
     """Call the model with whatever a batch is: a tensor, a tuple of arguments or a dict of named ones."""
     if isinstance(inputs, dict):
@@ -81,17 +71,7 @@ def forward(model: nn.Module, inputs: Inputs) -> Tensor:
     return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
 
 
-def _refuse_other_classes(name: str, targets: Tensor, classes: int) -> None:
-    """torch would raise an IndexError of its own, and on a GPU spoil the whole process."""
-    low, high = (int(end) for end in targets.aminmax())
-    if low < 0 or high >= classes:
-        raise DataError(
-            f"The labels of {name} go from {low} to {high}, and the network gives {classes} scores a sample, for "
-            f"classes from 0 to {classes - 1}. Ask it about samples of the classes it was trained on."
-        )
-
-
-def split_of(data: Any, split: Any, labelled: bool = True) -> Any:
+def split_of(data: object, split: Split | str, labelled: bool = True) -> Split:
     """A split by its name, or whatever stands in for one: anything with `batch()`, a length and, if need be, `labels`.
 
     Raises SplitError for a name that the data do not have, for an empty split and for anything else.
@@ -101,7 +81,8 @@ def split_of(data: Any, split: Any, labelled: bool = True) -> Any:
     if isinstance(split, str):
         if split not in names:
             raise SplitError(f"There are no {shown(split)} samples: {told}.")
-        return getattr(data, split)
+        named: Split = getattr(data, split)
+        return named
     parts = ("batch", "__len__", "labels")[: 3 if labelled else 2]
     if isinstance(split, type) or not all(hasattr(split, part) for part in parts):
         raise SplitError(
@@ -113,30 +94,8 @@ def split_of(data: Any, split: Any, labelled: bool = True) -> Any:
     return split
 
 
-def scores_of(made: Any, classes: int) -> Tensor:
-    """What a whole network gave, if it is scores (n, classes). Raises BackboneError for anything else."""
-    if isinstance(made, Tensor) and made.ndim == 2 and made.shape[1] == classes:
-        return made
-    if isinstance(made, Tensor) and made.ndim == 2:
-        raise BackboneError(
-            f"The network gives {made.shape[1]} scores a sample, and the data have {classes} classes: it needs one "
-            "score a class. Make the head of the size that the builder is given, as in "
-            "Backbone.from_module(lambda classes: nn.Sequential(..., nn.Linear(512, classes)), ...)."
-        )
-    kind = (
-        f"a tensor of shape {tuple(made.shape)}"
-        if isinstance(made, Tensor)
-        else type(made).__name__
-    )
-    raise BackboneError(
-        f"For a batch the network gave {kind}, and labkit needs scores: one tensor with a row a sample and a column a "
-        "class. Let its forward return the scores alone; torchvision's GoogLeNet and Inception do with "
-        "aux_logits=False."
-    )
-
-
-def to_device(inputs: Inputs, device: torch.device) -> Inputs:
-    """The batch on the device, whatever its shape."""
+def to_device(inputs: Any, device: torch.device) -> Any:
+    """The batch, or what is asked of it, on the device, whatever its shape."""
     if isinstance(inputs, dict):
         return {key: value.to(device) for key, value in inputs.items()}
     return (

@@ -2,7 +2,11 @@
 
 A stage is frozen when its parameters take no gradient **and** it stays in eval mode. The second half is the one that
 most code forgets: in train mode BatchNorm updates its running statistics on every forward pass, gradient or not, and
-a "frozen" network drifts (lesson 05). The audit compares every tensor with where it started and names what moved.
+a "frozen" network drifts (lesson 05); dropout goes on rolling its dice, and what the stage makes of a sample is no
+constant. The audit compares every tensor with where it started and names what moved, and what still rolls dice.
+
+What trains is decided for parts: the weights of a stage, which train from a depth on, and the adapters in it, which
+always train. A parameter that several stages share belongs to the first of them.
 """
 
 from __future__ import annotations
@@ -17,18 +21,80 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor, nn
 
+from labkit.errors import StageError, shown
 from labkit.tuning.evaluation import set_modes
 from labkit.tuning.plans import FrozenStatistics
 
 if TYPE_CHECKING:
     import pandas as pd
 
-StageTensors = Mapping[str, Mapping[str, Tensor]]  # stage -> name in the stage -> tensor
+StageTensors = Mapping[str, Mapping[str, Tensor]]  # part -> name in the stage -> tensor
 
 
 def stage(model: nn.Module, name: str) -> nn.Module:
     """The module of a stage: stages are the named children of the model."""
     return model.get_submodule(name)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What trains or stands still as one: the weights of a stage, or the adapters in it.
+
+    `tensors` are parameters and persistent buffers by their name in the stage, `parameters` those of them that can
+    train.
+    """
+
+    name: str
+    stage: str
+    adapters: bool
+    tensors: dict[str, Tensor]
+
+    @property
+    def parameters(self) -> dict[str, nn.Parameter]:
+        return {key: t for key, t in self.tensors.items() if isinstance(t, nn.Parameter)}
+
+    def trains(self, stages: Sequence[str], trainable_from: str) -> bool:
+        """Whether it trains where the stages from `trainable_from` up do. Adapters always do."""
+        return self.adapters or stages.index(self.stage) >= stages.index(trainable_from)
+
+
+def parts(model: nn.Module, stages: Sequence[str]) -> tuple[Part, ...]:
+    """All tensors of a model, each in one part: for every stage its weights, then its adapters if it has any."""
+    found, taken = [], set()
+    for name in stages:
+        module = stage(model, name)
+        weights: dict[str, Tensor] = {}
+        adapters: dict[str, Tensor] = {}
+        inside = tuple(prefix + "." for prefix, m in module.named_modules() if is_adapter(m))
+        for key, tensor in module.state_dict(keep_vars=True).items():
+            if id(tensor) in taken:  # tied: it stands where it came first
+                continue
+            taken.add(id(tensor))
+            (adapters if key.startswith(inside) else weights)[key] = tensor
+        found.append(Part(name, name, False, weights))
+        if adapters:
+            found.append(Part(f"{name} adapters", name, True, adapters))
+    return tuple(found)
+
+
+def is_adapter(module: nn.Module) -> bool:
+    """Whether a module was put into a network to train while what is around it stands still, as LoRA's are.
+
+    Such a module says so: `is_adapter = True`.
+    """
+    return bool(getattr(module, "is_adapter", False))
+
+
+def refuse_if_nothing_trains(model: nn.Module, stages: Sequence[str], trainable_from: str) -> None:
+    """Raise StageError where no parameter would train: all that the stages hold belongs to stages below."""
+    if not any(
+        part.parameters for part in parts(model, stages) if part.trains(stages, trainable_from)
+    ):
+        owner = next(part.stage for part in reversed(parts(model, stages)) if part.parameters)
+        raise StageError(
+            f"trainable_from={shown(trainable_from)} would train nothing: the weights of {trainable_from} are those "
+            f"of {owner} as well, and train with them. Use trainable_from={shown(owner)} or a stage below it."
+        )
 
 
 def freeze_below(
@@ -37,11 +103,17 @@ def freeze_below(
     trainable_from: str,
     statistics: FrozenStatistics = "fixed",
 ) -> None:
-    """Freeze the stages before `trainable_from` and thaw the others."""
+    """Freeze the stages before `trainable_from`, but for their adapters, and unfreeze the others."""
     first = stages.index(trainable_from)
     for depth, name in enumerate(stages):
-        thawed = depth >= first
-        stage(model, name).requires_grad_(thawed).train(thawed or statistics == "running")
+        module = stage(model, name).train(depth >= first or statistics == "running")
+        for inside in module.modules():
+            if is_adapter(inside):
+                inside.train()
+    for part in parts(model, stages):
+        trains = part.trains(stages, trainable_from)
+        for parameter in part.parameters.values():
+            parameter.requires_grad_(trains)
 
 
 class Stance:
@@ -71,21 +143,37 @@ class Stance:
         finally:
             set_modes(self._between)
 
+    def rolls_dice(self, module: nn.Module) -> tuple[str, ...]:
+        """The dropouts inside a module, by name, that are in train mode in a step, outside of adapters."""
+        adapters = {inner for m in module.modules() if is_adapter(m) for inner in m.modules()}
+        training = {inner for inner, trains in self._in_step if trains} - adapters
+        return tuple(name for name, m in module.named_modules() if m in training and _drops(m))
+
     def in_train_mode(self, module: nn.Module) -> bool:
         """Whether a module of the model is in train mode in a step."""
         return any(training for one, training in self._in_step if one is module)
 
 
+def _drops(module: nn.Module) -> bool:
+    """Whether a module drops a share of what goes through it when it is in train mode.
+
+    Attention and transformer layers of torch keep their share as a number, text models have modules of their own.
+    """
+    shares = (getattr(module, name, 0.0) for name in ("p", "dropout", "dropout_p"))
+    named = "dropout" in type(module).__name__.lower() or isinstance(module, nn.MultiheadAttention)
+    return named and any(isinstance(share, float) and share > 0 for share in shares)
+
+
 @torch.no_grad()
 def snapshot(model: nn.Module, stages: Sequence[str]) -> dict[str, dict[str, Tensor]]:
-    """Every parameter and buffer as it is now, stage by stage, on the CPU, never to be written to.
+    """Every parameter and buffer as it is now, part by part, on the CPU, never to be written to.
 
     What is the same to the bit as in a snapshot that somebody still holds is not copied again: runs that begin with the
     same weights hold them once.
     """
     return {
-        name: {key: _kept(value.detach()) for key, value in tensors(stage(model, name)).items()}
-        for name in stages
+        part.name: {key: _kept(value.detach()) for key, value in part.tensors.items()}
+        for part in parts(model, stages)
     }
 
 
@@ -104,14 +192,9 @@ def _kept(value: Tensor) -> Tensor:
     return copy
 
 
-def tensors(module: nn.Module) -> dict[str, Tensor]:
-    """All parameters and persistent buffers of a module by name."""
-    return module.state_dict(keep_vars=True)
-
-
 @dataclass(frozen=True)
 class StageAudit:
-    """What happened to one stage since the run began; `drift` is the distance moved over the length at the start."""
+    """What happened to one part since the run began; `drift` is the distance moved over the length at the start."""
 
     stage: str
     trainable: bool
@@ -159,46 +242,55 @@ def audit(
     start: StageTensors,
     trainable_from: str,
     ever_trained: Collection[str],
+    stance: Stance | None = None,
 ) -> Audit:
-    """Compare every stage with its tensors at the start of the run."""
+    """Compare every part with its tensors at the start of the run; `ever_trained` are names of stages.
+
+    With a `stance`, also say which dropouts roll dice in stages that are frozen now.
+    """
     rows, problems = [], []
-    first = stages.index(trainable_from)
-    for depth, name in enumerate(stages):
-        moved = _changed(stage(model, name), start[name])
-        learned = {key for key, _ in stage(model, name).named_parameters()}
-        buffers = sorted(moved - learned)
+    for part in parts(model, stages):
+        moved, learned = _changed(part, start[part.name]), set(part.parameters)
+        trains, weights = part.trains(stages, trainable_from), len(moved & learned)
+        trained = part.stage in ever_trained or (part.adapters and bool(ever_trained))
         rows.append(
             StageAudit(
-                stage=name,
-                trainable=depth >= first,
-                ever_trained=name in ever_trained,
-                parameters=sum(p.numel() for p in stage(model, name).parameters()),
-                tensors_changed=len(moved & learned),
-                buffers_changed=len(buffers),
-                drift=drift_of(stage(model, name), start[name]),
+                stage=part.name,
+                trainable=trains,
+                ever_trained=trained,
+                parameters=sum(p.numel() for p in part.parameters.values()),
+                tensors_changed=weights,
+                buffers_changed=len(moved - learned),
+                drift=drift_of(part, start[part.name]),
             )
         )
-        if moved and name not in ever_trained:
+        if moved and not trained:
             problems.append(
-                f"{name} was never trained, yet {len(moved & learned)} parameters and {len(buffers)} buffers "
+                f"{part.name} was never trained, yet {weights} parameters and {len(moved - learned)} buffers "
                 f"changed, first of all {min(moved)}."
+            )
+        dice = stance.rolls_dice(stage(model, part.stage)) if stance and not trains else ()
+        if dice:
+            problems.append(
+                f"{part.name} is frozen, yet {len(dice)} of its dropouts roll dice in every step, first of all "
+                f"{dice[0] or part.name}: what it makes of a sample is no constant."
             )
     return Audit(tuple(rows), tuple(problems))
 
 
-def _changed(module: nn.Module, start: Mapping[str, Tensor]) -> set[str]:
+def _changed(part: Part, start: Mapping[str, Tensor]) -> set[str]:
     return {
         key
-        for key, value in tensors(module).items()
+        for key, value in part.tensors.items()
         if not torch.equal(value.detach().cpu(), start[key])
     }
 
 
 @torch.no_grad()
-def drift_of(module: nn.Module, start: Mapping[str, Tensor]) -> float:
+def drift_of(part: Part, start: Mapping[str, Tensor]) -> float:
     """How far the parameters moved, as a share of their length at the start: ||w - w0|| / ||w0||."""
     moved = length = 0.0
-    for key, value in module.named_parameters():
+    for key, value in part.parameters.items():
         origin = start[key].to(value.device)
         moved += float((value - origin).square().sum())
         length += float(origin.square().sum())

@@ -19,7 +19,8 @@ Schedule = Literal["constant", "cosine", "linear"]
 OptimizerName = Literal["adamw", "sgd"]
 FrozenStatistics = Literal["fixed", "running"]
 MAX_EPOCHS = 1000
-REMEDIES = ("hold", "rehearse")  # for forgetting; both are off at 0
+# Fields that came later: at these values they are omitted from `to_dict`, so that digests of older plans stay.
+OMITTED = {"hold": 0.0, "rehearse": 0.0, "clip_norm": 0.0, "accumulate": 1, "decay_all": True}
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,11 @@ class Plan:
     each step by `hold` times the learning rate, as a share of the way (L2-SP; Li, Grandvalet and Davoine, 2018).
     `rehearse` is the weight of the loss on a batch of old examples under the old head, beside the new task's loss
     (Robins, 1995); the data bring them: `data.with_old(examples)`.
+
+    `clip_norm` is the longest that the gradient of a step may be, over all parameters (Pascanu et al., 2013); 0 leaves
+    it as it is. `accumulate` is in how many parts a batch goes through the network, one after the other, their
+    gradients added up: less memory, the same step (unlike elsewhere, `batch_size` is that of the whole step).
+    `decay_all=False` spares biases and the weights of normalisation from weight decay.
     """
 
     name: str
@@ -90,6 +96,9 @@ class Plan:
     frozen_statistics: FrozenStatistics = "fixed"
     hold: float = 0.0
     rehearse: float = 0.0
+    clip_norm: float = 0.0
+    accumulate: int = 1
+    decay_all: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "phases", tuple(self.phases))
@@ -103,6 +112,8 @@ class Plan:
         check_weight_decay(self.weight_decay)
         check_hold(self.hold)
         check_rehearse(self.rehearse)
+        check_clip_norm(self.clip_norm)
+        check_accumulate(self.accumulate)
         _check_choice("optimizer", self.optimizer, get_args(OptimizerName))
         _check_choice("frozen_statistics", self.frozen_statistics, get_args(FrozenStatistics))
         views = whole_number(self.views)
@@ -111,9 +122,11 @@ class Plan:
                 f"views={shown(self.views)} must be a whole number: how many augmented views of a sample there are, "
                 "or 0 for a new one in every epoch."
             )
-        if not isinstance(self.pretrained, bool):
-            raise PlanError(f"pretrained={shown(self.pretrained)} must be True or False.")
+        for name in ("pretrained", "decay_all"):
+            if not isinstance(getattr(self, name), bool):
+                raise PlanError(f"{name}={shown(getattr(self, name))} must be True or False.")
         _make_plain(self, "batch_size", "weight_decay", "views", "hold", "rehearse")
+        _make_plain(self, "clip_norm", "accumulate")
         check_epochs(self.epochs)
 
     @property
@@ -138,9 +151,10 @@ class Plan:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The plan as plain JSON-able data. A remedy that is off is left out, so that digests of plans without stay."""
-        off = [name for name in REMEDIES if not getattr(self, name)]
-        return {name: value for name, value in asdict(self).items() if name not in off}
+        """The plan as plain JSON-able data, without the fields that came later and are at their defaults."""
+        nothing = object()
+        every = asdict(self).items()
+        return {name: value for name, value in every if value != OMITTED.get(name, nothing)}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Plan:
@@ -303,6 +317,28 @@ def check_rehearse(value: object) -> float:
     """The weight of the old task's loss."""
     return _check_number(
         "rehearse", value, 0, 100, "the weight of the loss on old examples beside the new task's"
+    )
+
+
+def check_clip_norm(value: object) -> float:
+    """The longest that a gradient may be."""
+    return _check_number(
+        "clip_norm",
+        value,
+        0,
+        1000,
+        "the longest that the gradient of a step may be, or 0 for any length",
+    )
+
+
+def check_accumulate(value: object) -> int:
+    """In how many parts a batch is computed."""
+    return _check_integer(
+        "accumulate",
+        value,
+        1,
+        1024,
+        "in how many parts a batch goes through the network, one after the other",
     )
 
 

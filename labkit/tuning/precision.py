@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from labkit import runtime
 from labkit.runtime import Precision
-from labkit.tuning.evaluation import Inputs, to_device
+from labkit.tuning.contracts import Inputs, Split
+from labkit.tuning.evaluation import to_device
 
 MANY = 2_000_000  # parameters
 LARGE = 128  # pixels on the shorter side
@@ -34,7 +35,7 @@ def laid_out(inputs: Inputs, precision: Precision, device: torch.device) -> Inpu
     return inputs
 
 
-def usual(model: nn.Module, split: Any) -> Precision:
+def usual(model: nn.Module, split: Split) -> Precision:
     """The precision in which such a network trains fastest on such a machine, told without trying it.
 
     A trial of ResNet-18 at 224 px takes 12 seconds, more than the run it is for. What it would say follows a rule (two

@@ -9,6 +9,7 @@ head then starts from short vectors, not from maps.
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -21,7 +22,9 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from labkit import runtime
 from labkit.tuning.cache import Entry, Key, PrefixCache, Values
-from labkit.tuning.evaluation import Inputs, forward
+from labkit.tuning.contracts import Inputs, Split, lengths_of
+from labkit.tuning.evaluation import forward
+from labkit.tuning.freezing import is_adapter
 from labkit.tuning.precision import autocast, laid_out
 
 BATCH = 32  # samples that go through the frozen part together, always; see `Prefix._compute`
@@ -46,7 +49,7 @@ class View:
     def __str__(self) -> str:
         return "" if self.augment == "none" else f"{self.augment} {self.number} of seed {self.seed}"
 
-    def batch(self, split: Any, rows: Tensor) -> tuple[Inputs, Tensor]:
+    def batch(self, split: Split, rows: Tensor) -> tuple[Inputs, Tensor]:
         """The samples at `rows` (n,) in this view, and their labels."""
         if self.augment == "none":  # a split of old examples knows no views
             return split.batch(rows)
@@ -97,6 +100,9 @@ class Prefix:
     """What lies below the first layer that trains, as a function of samples with a memory.
 
     `layers` are frozen and in eval mode, `tail` is the rest. `features` gives what enters the tail.
+
+    Samples that differ in length go through it with those of their own length only, so that what one gives does not
+    depend on how far others would have padded it.
     """
 
     def __init__(
@@ -129,32 +135,48 @@ class Prefix:
 
     @torch.no_grad()
     def features(
-        self, split: Any, rows: Tensor, view: View = PLAIN, coming: Tensor | None = None
+        self, split: Split, rows: Tensor, view: View = PLAIN, coming: Tensor | None = None
     ) -> Values:
         """What enters the tail for the samples at `rows` (n,), in their order.
 
         `coming` are the rows that will be asked for next: they fill up a batch that some new rows leave short.
         """
+        lengths, coming = lengths_of(split), rows[:0] if coming is None else coming
+        if lengths is None:
+            return self._alike(split, rows, view, coming)
+        found, order = [], []
+        for length in lengths[rows].unique().tolist():
+            among = _of_length(split, length)
+            there = torch.nonzero(lengths[rows] == length).flatten()
+            soon = coming[lengths[coming] == length]
+            found.append(self._alike(among, among.places(rows[there]), view, among.places(soon)))
+            order.append(there)
+        back = torch.cat(order).argsort()
+        return tuple(_padded(part)[back.to(part[0].device)] for part in zip(*found, strict=True))
+
+    def _alike(self, split: Split, rows: Tensor, view: View, coming: Tensor) -> Values:
+        """The same for samples that are of one shape."""
         key = self._key(split, view)
         entry = self._cache.find(key)
         missing = rows if entry is None else entry.missing(rows)
         known = len(rows) - len(missing)
         if len(missing):
-            coming = rows[:0] if coming is None else coming
             fresh = self._learn(split, _together(missing, coming, entry), view, key, entry)
             entry = self._cache.find(key)
             if entry is None:  # no room: use what was just computed
                 if len(missing) < len(rows):
-                    return self.features(split, rows, view)
+                    return self._alike(split, rows, view, rows[:0])
                 return tuple(part[: len(rows)] for part in fresh)
         assert entry is not None
         self._saved += known * entry.seconds_a_row
         found = entry.get(rows)
         if found is None:  # the disk has lost them: compute again
-            return self.features(split, rows, view, coming)
+            return self._alike(split, rows, view, coming)
         return tuple(part.to(self._device) for part in found)
 
-    def _learn(self, split: Any, rows: Tensor, view: View, key: Key, entry: Entry | None) -> Values:
+    def _learn(
+        self, split: Split, rows: Tensor, view: View, key: Key, entry: Entry | None
+    ) -> Values:
         """Compute rows and keep them where there is room; gives the values of them all."""
         parts = []
         for some in rows.split(BATCH):
@@ -168,7 +190,7 @@ class Prefix:
             parts.append(values)
         return tuple(torch.cat(part) for part in zip(*parts, strict=True))
 
-    def _compute(self, split: Any, rows: Tensor, view: View) -> Values:
+    def _compute(self, split: Split, rows: Tensor, view: View) -> Values:
         """Run the frozen layers on at most BATCH samples, always in a batch of that size.
 
         A library may sum in another order for a batch of another size. With one size only, what a sample gives does
@@ -181,7 +203,7 @@ class Prefix:
             values = pass_on(self.layers[start:], values)
         return tuple(value[: len(rows)] for value in values)
 
-    def _begin(self, split: Any, rows: Tensor, view: View) -> tuple[int, Values]:
+    def _begin(self, split: Split, rows: Tensor, view: View) -> tuple[int, Values]:
         """Some first layers done: as many as an entry of a shallower cut has done already, else one."""
         for cut in range(self.cut - 1, 0, -1):
             entry = self._cache.find(self._key(split, view, cut))
@@ -200,7 +222,7 @@ class Prefix:
 
     # ------------------------------------------------------------ keys
 
-    def _key(self, split: Any, view: View, cut: int | None = None) -> Key:
+    def _key(self, split: Split, view: View, cut: int | None = None) -> Key:
         self._read_weights()
         digest = self._digests[self.cut if cut is None else cut]
         return Key(digest, fingerprint(split), str(view), str(self._precision))
@@ -219,8 +241,12 @@ class Prefix:
 
 
 def _cut(every: Sequence[tuple[str, nn.Module]], trainable_from: str) -> int:
-    """How many layers lie below the first one of `trainable_from` that can learn."""
-    cut = next(i for i, (name, _) in enumerate(every) if name == trainable_from)
+    """How many layers lie below the first one that can learn: of `trainable_from`, or with an adapter in it."""
+    cut = next(
+        place
+        for place, (name, layer) in enumerate(every)
+        if name == trainable_from or any(map(is_adapter, layer.modules()))
+    )
     if not cut:
         return 0
     while isinstance(every[cut][1], LEARNS_NOTHING) and cut + 1 < len(every):
@@ -253,10 +279,61 @@ def _digests(layers: Sequence[nn.Module]) -> list[str]:
     return found
 
 
+# ---------------------------------------------------------------- samples that differ in length
+
+
+class _OfLength:
+    """Those samples of a split that are padded to one length when they come alone, as a split of their own."""
+
+    def __init__(self, split: Split, length: int) -> None:
+        lengths = lengths_of(split)
+        assert lengths is not None
+        self.rows = torch.nonzero(lengths == length).flatten()
+        self._of: Split = weakref.proxy(split)  # which holds this one
+        self._place = torch.full((len(split),), -1, device="cpu")
+        self._place[self.rows] = torch.arange(len(self.rows), device="cpu")
+        self.fingerprint = f"{fingerprint(split)}, of length {length}"
+
+    def places(self, rows: Tensor) -> Tensor:
+        """Where the samples at `rows` of the whole split stand in this one."""
+        return self._place[rows]
+
+    @property
+    def labels(self) -> Tensor:
+        return self._of.labels[self.rows]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(self, indices: Tensor, *view: Any) -> tuple[Any, Any]:
+        return self._of.batch(self.rows[indices], *view)
+
+
+_by_length: Any = WeakIdKeyDictionary()
+
+
+def _of_length(split: Split, length: int) -> _OfLength:
+    known: dict[int, _OfLength] = _by_length.setdefault(split, {})
+    if length not in known:
+        known[length] = _OfLength(split, length)
+    return known[length]
+
+
+def _padded(parts: Sequence[Tensor]) -> Tensor:
+    """Values one under the other, padded with zeros (False in a mask) to the longest in every direction."""
+    sizes = [max(side) for side in zip(*(part.shape[1:] for part in parts), strict=True)]
+    whole = parts[0].new_zeros(sum(map(len, parts)), *sizes)
+    at = 0
+    for part in parts:
+        whole[(slice(at, at + len(part)), *map(slice, part.shape[1:]))] = part
+        at += len(part)
+    return whole
+
+
 _strangers: Any = WeakIdKeyDictionary()
 
 
-def fingerprint(split: Any) -> str:
+def fingerprint(split: Split) -> str:
     """What the samples of a split are, as a short text: its own word, or else a name for this very object."""
     own = getattr(split, "fingerprint", None)
     if isinstance(own, str):

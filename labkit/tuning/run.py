@@ -14,12 +14,11 @@ from contextlib import contextmanager, nullcontext
 from pathlib import PurePath
 from typing import Any, Literal
 
-import torch
 from torch import nn
 
 from labkit import runtime
 from labkit.errors import BackboneError, CommandError, DataError, PlanError, SplitError, shown
-from labkit.tuning import resting
+from labkit.tuning import freezing, resting
 from labkit.tuning.budget import Budget
 from labkit.tuning.checkpoints import CheckpointStore
 from labkit.tuning.commands import (
@@ -31,6 +30,7 @@ from labkit.tuning.commands import (
     check_rehearsal,
     check_settings,
 )
+from labkit.tuning.contracts import Data, Net, Split
 from labkit.tuning.evaluation import Evaluation, split_of
 from labkit.tuning.events import (
     CommandApplied,
@@ -44,6 +44,7 @@ from labkit.tuning.events import (
     StepDone,
 )
 from labkit.tuning.plans import Plan, check_seed
+from labkit.tuning.task import task_of
 from labkit.tuning.trainer import DivergedError, Trainer
 from labkit.tuning.watched import Watched
 
@@ -71,8 +72,8 @@ class Run(Watched):
 
     def __init__(
         self,
-        net: Any,
-        data: Any,
+        net: Net,
+        data: Data,
         plan: Plan,
         seed: int = 0,
         name: str | None = None,
@@ -244,6 +245,10 @@ class Run(Watched):
         """The torch optimiser, with one named parameter group a stage."""
         return self._trainer.optimizer
 
+    @property
+    def _stance(self) -> freezing.Stance:
+        return self._trainer.stance
+
     def in_train_mode(self, module: nn.Module) -> bool:
         """Whether a module of the model is in train mode while a step is done; between steps none is."""
         return self._trainer.stance.in_train_mode(module)
@@ -253,8 +258,8 @@ class Run(Watched):
     def set(self, **settings: Any) -> Ticket:
         """Change settings from the next step on.
 
-        They are lr, trainable_from, lr_decay, batch_size, weight_decay, hold, rehearse, augment and epochs (of the
-        whole plan).
+        They are lr, trainable_from, lr_decay, batch_size, weight_decay, hold, rehearse, clip_norm, accumulate, augment
+        and epochs (of the whole plan).
 
         Raises:
             LearningRateError, StageError, PlanError, CommandError: at once, and nothing is changed.
@@ -507,7 +512,7 @@ class Run(Watched):
         valid = self.evaluate("valid") if len(self.data.valid) else None
         self._tell(self._trainer.close_epoch(valid))
 
-    def evaluate(self, split: Any = "valid") -> Evaluation:
+    def evaluate(self, split: Split | str = "valid") -> Evaluation:
         """Exact counts on a whole split, in eval mode; the run is not changed.
 
         Args:
@@ -520,7 +525,7 @@ class Run(Watched):
         name = split if isinstance(split, str) else "sample"
         return self._evaluate(split_of(self.data, split), name)
 
-    def _evaluate(self, split: Any, name: str) -> Evaluation:
+    def _evaluate(self, split: Split, name: str) -> Evaluation:
         with self.frozen_world():
             self.last_used = time.monotonic()
             return self._trainer.evaluate(split, name)
@@ -567,7 +572,7 @@ def steps_for(samples: int, batch_size: int) -> int:
     return full + (rest > 1 or not full)
 
 
-def _check_parts(net: Any, data: Any, plan: Plan, seed: int, precision: object = "auto") -> int:
+def _check_parts(net: Net, data: Data, plan: Plan, seed: int, precision: object = "auto") -> int:
     """Fail at the door, before anything is built; the seed as a plain number."""
     if not hasattr(net, "build") or not hasattr(net, "stages"):
         raise BackboneError(
@@ -592,8 +597,8 @@ def _check_parts(net: Any, data: Any, plan: Plan, seed: int, precision: object =
     return whole
 
 
-def _check_data(data: Any) -> None:
-    """Splits to train and validate on, and the names of the classes."""
+def _check_data(data: Data) -> None:
+    """Splits to train and validate on, and what their task asks for."""
     if isinstance(data, str | PurePath):
         raise DataError(f"data={str(data)!r} is a name. Load it: labkit.load_data({str(data)!r}).")
     missing = [part for part in ("train", "valid", "classes") if not hasattr(data, part)]
@@ -605,28 +610,7 @@ def _check_data(data: Any) -> None:
             f"data is a {type(data).__name__}, which a run cannot train on: it has no {', '.join(missing)}. Use "
             "labkit.load_data, with the name of a data set or a folder of images."
         )
-    for name in ("train", "valid"):
-        _check_labels(data, name)
-
-
-def _check_labels(data: Any, name: str) -> None:
-    """A label that is no class would only show in the first batch that holds it, as an error of torch's."""
-    split, classes = getattr(data, name), len(data.classes)
-    if not len(split):
-        return
-    labels = torch.as_tensor(split.labels, device="cpu")  # somebody may have set another default
-    whole = not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool)
-    if not whole or labels.shape != (len(split),):
-        raise DataError(
-            f"The labels of {name} are {labels.dtype} of shape {tuple(labels.shape)}. Give a whole number a sample, "
-            f"({len(split)},): its place in classes."
-        )
-    low, high = (int(end) for end in labels.aminmax())
-    if low < 0 or high >= classes:
-        raise DataError(
-            f"The labels of {name} go from {low} to {high}, and data.classes names {classes} classes. Count the "
-            f"classes from 0 to {classes - 1}."
-        )
+    task_of(data).check(data)
 
 
 def _check_precision(precision: object) -> None:

@@ -32,6 +32,7 @@ from labkit.errors import (
 from labkit.models import load_backbone
 from labkit.models.shipped import ALIASES, SHIPPED
 from labkit.tuning.commands import LoggedCommand, check_settings, check_values
+from labkit.tuning.contracts import spec_of
 from labkit.tuning.plans import Plan, check_seed
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ BUDGET = {"reason": "budget"}  # the only end that a line may tell of
 def to_line(run: Run) -> str:
     """One line of printable ASCII that describes the run, without weights or data."""
     content = {
-        "net": run.net.spec(),
-        "data": run.data.spec(),
+        "net": spec_of(run.net),
+        "data": spec_of(run.data),
         "plan": run.plan.to_dict(),
         "seed": run.seed,
         "name": run.name,

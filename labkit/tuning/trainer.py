@@ -18,20 +18,20 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from labkit import runtime
-from labkit.errors import BackboneError
 from labkit.tuning import freezing
 from labkit.tuning.cache import shared
 from labkit.tuning.checkpoints import Checkpoint, copies
 from labkit.tuning.commands import Settings
-from labkit.tuning.evaluation import Evaluation, Inputs, eval_mode, evaluate, forward, scores_of
+from labkit.tuning.contracts import Data, Inputs, Net, Split, old_examples_of, old_head_of
+from labkit.tuning.evaluation import Evaluation, eval_mode, forward, to_device
 from labkit.tuning.events import EpochDone, StepDone
 from labkit.tuning.optimizer import new_optimizer
-from labkit.tuning.plans import Plan, rate_factor
+from labkit.tuning.plans import Plan, rate_factor, resolve_depth
 from labkit.tuning.precision import autocast, laid_out, lay_out, usual
 from labkit.tuning.prefix import PLAIN, Prefix, View, pass_on
+from labkit.tuning.task import CLASSIFY, evaluate, task_of
 
 
 def _in_training(step: Callable[[Trainer], StepDone]) -> Callable[[Trainer], StepDone]:
@@ -59,10 +59,11 @@ class Position:
     offset: int = 0  # samples of the current epoch already used
     phase: int = 0
     phase_start: int = 0  # the epoch in which the phase began
-    loss_sum: float = 0.0  # over the samples of the current epoch
+    loss_sum: float = 0.0  # over all that was counted in the current epoch: samples, or tokens
     correct: int = 0
+    count: int = 0
     seconds: float = 0.0
-    trained: dict[str, int] = field(default_factory=dict)  # stage -> the last step that moved it
+    trained: dict[str, int] = field(default_factory=dict)  # part -> the last step that moved it
 
     def copy(self) -> Position:
         """A position that can be kept while this one moves on."""
@@ -73,7 +74,7 @@ class Trainer:
     """A model, its optimiser and its position in a plan."""
 
     def __init__(
-        self, net: Any, data: Any, plan: Plan, seed: int, precision: runtime.Precision | None
+        self, net: Net, data: Data, plan: Plan, seed: int, precision: runtime.Precision | None
     ) -> None:
         runtime.limit_threads()
         runtime.settle()
@@ -81,15 +82,18 @@ class Trainer:
             self._build(net, data, plan, seed, precision)
 
     def _build(
-        self, net: Any, data: Any, plan: Plan, seed: int, precision: runtime.Precision | None
+        self, net: Net, data: Data, plan: Plan, seed: int, precision: runtime.Precision | None
     ) -> None:
         self.stages: tuple[str, ...] = tuple(net.stages)
         self.train_split, self.plan, self.seed = data.train, plan, seed
-        self._net: Any = net
-        self._classes = len(data.classes)
-        self._old: Any = getattr(data, "old", None)
+        self._net, self._old = net, old_examples_of(data)
+        self.task = task_of(data)
+        self._size = self.task.head_size(data)
         self.device = runtime.device()
-        self.model: nn.Module = net.build(self._classes, seed=seed, pretrained=plan.pretrained)
+        self.model: nn.Module = net.build(self._size, seed=seed, pretrained=plan.pretrained)
+        for phase in plan.phases:
+            depth = resolve_depth(phase.trainable_from, self.stages)
+            freezing.refuse_if_nothing_trains(self.model, self.stages, depth)
         self.precision = precision or usual(self.model, data.train)
         self.initial = freezing.snapshot(self.model, self.stages)
         lay_out(self.model.to(self.device), self.precision)
@@ -107,29 +111,57 @@ class Trainer:
         """One optimiser step. This is all that training is."""
         began = time.perf_counter()
         self.half_done = True
-        inputs, targets, epoch = self._next_batch()
+        rows, end = self._next_rows()
         lr = self._set_learning_rates()
 
-        with runtime.seeded_globals(self.seed, "step", self.at.step), self.autocast():
-            scores = self.forward(inputs)
-        loss = F.cross_entropy(scores.float(), targets)
-        if not math.isfinite(loss.item()):
-            raise DivergedError(f"the loss is {loss.item()} at step {self.at.step + 1}")
-        loss.backward()
+        loss, correct, count = self._add_gradients(rows, coming=self._order[1][end:])
         self._rehearse()  # adds to the gradients, if the plan says so
+        self._clip()  # shortens them, if it says so
         self.optimizer.step()
         self.optimizer.zero_grad()
         self._hold()  # pulls back towards the start, if the plan says so
 
-        correct, count = int((scores.argmax(1) == targets).sum()), len(targets)
-        depth, seconds = self.at.settings.trainable_from, time.perf_counter() - began
-        done = StepDone(self.at.step + 1, epoch, loss.item(), correct, count, lr, depth, seconds)
-        self._move_on(done)
+        at, depth, seconds = self.at, self.at.settings.trainable_from, time.perf_counter() - began
+        epoch = at.epoch + end / len(self.train_split)
+        done = StepDone(at.step + 1, epoch, loss, correct, count, lr, depth, seconds)
+        self._move_on(done, end)
         return done
+
+    def _add_gradients(self, rows: Tensor, coming: Tensor) -> tuple[float, int, int]:
+        """Forward and backward for a batch, in one go or in several: its mean loss, and how many of how many are right.
+
+        Each part's loss is divided by the count of the whole batch, so that the gradient is the batch's however
+        unequal its parts are.
+        """
+        parts = self._parts(rows)
+        asked = [
+            to_device(self.task.targets(self.train_split, some), self.device) for some in parts
+        ]
+        count, total, correct = sum(map(self.task.count, asked)), 0.0, 0
+        for place, (some, targets) in enumerate(zip(parts, asked, strict=True)):
+            inputs, chance = self._inputs(some, coming), (self.at.step, place)[: 1 + (place > 0)]
+            with runtime.seeded_globals(self.seed, "step", *chance), self.autocast():
+                outputs = self.forward(inputs)
+            loss = self.task.loss(outputs, targets) / max(1, count)
+            if not math.isfinite(loss.item()):
+                raise DivergedError(f"the loss is {loss.item()} at step {self.at.step + 1}")
+            loss.backward()
+            total += loss.item()
+            correct += self.task.right(outputs, targets)
+        return total, correct, count
+
+    def _parts(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """The batch as it goes through the network; no part is a single sample, for BatchNorm's sake."""
+        return rows.chunk(max(1, min(self.at.settings.accumulate, len(rows) // 2)))
 
     def forward(self, inputs: Any) -> Tensor:
         """Through the whole model, or, where a part of it is frozen, through what lies above that part."""
-        return scores_of(self._through(inputs), self._classes)
+        return self.task.outputs(self._through(inputs), self._size)
+
+    def _clip(self) -> None:
+        """Shorten the gradient of all parameters together to the length allowed (Pascanu et al., 2013)."""
+        if self.at.settings.clip_norm:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.at.settings.clip_norm)
 
     def _through(self, inputs: Any) -> Any:
         if self._prefix is None:
@@ -146,12 +178,14 @@ class Trainer:
         weight, depth = self.at.settings.rehearse, self.at.settings.trainable_from
         if not weight or depth == self.stages[-1]:  # what does not move forgets nothing
             return
+        assert self._old is not None  # checked when the weight was set
         chance = runtime.generator(self.seed, "rehearse", self.at.step)
         order = torch.randperm(len(self._old), generator=chance, device="cpu")
         rows = order[: self.at.settings.batch_size]
         with self.autocast(), eval_mode(self.model), self._under_the_old_head():
             scores = self._given(self._old, rows)  # of the old task's classes
-        loss = F.cross_entropy(scores.float(), self._old.labels[rows].to(self.device))
+        targets = CLASSIFY.targets(self._old, rows).to(self.device)
+        loss = CLASSIFY.loss(scores, targets) / len(rows)
         if not math.isfinite(loss.item()):
             raise DivergedError(f"the old task's loss is {loss.item()} at step {self.at.step + 1}")
         (weight * loss).backward()
@@ -169,8 +203,10 @@ class Trainer:
     @cached_property
     def _old_head(self) -> nn.Module:
         """A copy of the head that the weights came with; it teaches the layers below and learns nothing."""
-        head = copy.deepcopy(self._net.head).to(self.device).eval().requires_grad_(False)
-        return lay_out(head, self.precision)
+        head = old_head_of(self._net)
+        assert head is not None  # checked when the weight was set
+        learned = copy.deepcopy(head).to(self.device).eval().requires_grad_(False)
+        return lay_out(learned, self.precision)
 
     @torch.no_grad()
     def _hold(self) -> None:
@@ -180,31 +216,27 @@ class Trainer:
         (Loshchilov and Hutter, 2019): as a term of the loss, Adam would divide its strength away. Statistics of
         BatchNorm are no weights: they follow the data.
         """
-        hold, thawed = self.at.settings.hold, self.thawed()[:-1]
+        hold, unfrozen = self.at.settings.hold, self.thawed()[:-1]
         if not hold:
             return
         for group in self.optimizer.param_groups:
-            if group["name"] in thawed:
+            if group["stage"] in unfrozen:
                 share = min(1.0, group["lr"] * hold)
-                for parameter, start in self._starts[group["name"]]:
-                    parameter.lerp_(start, share)
+                for parameter in group["params"]:
+                    parameter.lerp_(self._starts[parameter], share)
 
     @cached_property
-    def _starts(self) -> dict[str, list[tuple[Tensor, Tensor]]]:
-        """For every stage below the head, its parameters and where each began, on the device and laid out alike."""
+    def _starts(self) -> dict[nn.Parameter, Tensor]:
+        """Where each parameter below the head began, on the device and laid out alike."""
         return {
-            name: [
-                (parameter, _laid_out_as(parameter, self.initial[name][key]))
-                for key, parameter in freezing.stage(self.model, name).named_parameters()
-            ]
-            for name in self.stages[:-1]
+            parameter: _laid_out_as(parameter, self.initial[part.name][key])
+            for part in freezing.parts(self.model, self.stages)
+            for key, parameter in part.parameters.items()
+            if part.stage != self.stages[-1]
         }
 
-    def _next_batch(self) -> tuple[Inputs, Tensor, float]:
-        """The next samples in this epoch's order, and how many epochs are done once they are used.
-
-        Of a model with a frozen part, what that part makes of them, which is computed only once (`prefix`).
-        """
+    def _next_rows(self) -> tuple[Tensor, int]:
+        """The next samples (n,) in this epoch's order, and the place in it once they are used."""
         at, size = self.at, len(self.train_split)
         if self._order[0] != at.epoch:
             chance = runtime.generator(self.seed, "order", at.epoch)
@@ -212,12 +244,16 @@ class Trainer:
         end = min(at.offset + at.settings.batch_size, size)
         if size - end == 1:  # BatchNorm has no statistics over one sample: take it along
             end += 1
-        rows, view, epoch = self._order[1][at.offset : end], self._view(), at.epoch + end / size
-        if self._prefix is None:
-            inputs, targets = view.batch(self.train_split, rows)
-            return self._laid_out(inputs), targets.to(self.device), epoch
-        inputs = self._prefix.features(self.train_split, rows, view, coming=self._order[1][end:])
-        return inputs, self.train_split.labels[rows].to(self.device), epoch
+        return self._order[1][at.offset : end], end
+
+    def _inputs(self, rows: Tensor, coming: Tensor) -> Inputs:
+        """The samples at `rows` as this epoch sees them.
+
+        Of a model with a frozen part, what that part makes of them, which is computed only once (`prefix`).
+        """
+        if self._prefix is not None:
+            return self._prefix.features(self.train_split, rows, self._view(), coming)
+        return self._laid_out(self._view().batch(self.train_split, rows)[0])
 
     def _view(self) -> View:
         """How this epoch changes the samples: each its own way, or, below a frozen part, one of a few in turn."""
@@ -237,22 +273,26 @@ class Trainer:
         done += (at.offset + now.batch_size / 2) / len(self.train_split)
         progress = min(1.0, done / (self.phase_end() - at.phase_start))
         lr = now.lr * rate_factor(now.schedule, now.warmup, progress)
-        for depth, group in enumerate(reversed(self.optimizer.param_groups)):
-            group["lr"] = lr * now.lr_decay**depth
-            group["weight_decay"] = now.weight_decay
+        below_head = {name: depth for depth, name in enumerate(reversed(self.stages))}
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr * now.lr_decay ** below_head[group["stage"]]
+            group["weight_decay"] = now.weight_decay if group["decays"] else 0.0
         return lr
 
-    def _move_on(self, done: StepDone) -> None:
-        at, size = self.at.copy(), len(self.train_split)
+    def _move_on(self, done: StepDone, end: int) -> None:
+        """Count a step that has used the samples of the epoch up to `end`."""
+        at = self.at.copy()
         if at.offset == 0:
-            at.loss_sum, at.correct, at.seconds = 0.0, 0, 0.0
-        at.step, at.offset = done.step, round((done.epoch - at.epoch) * size)
+            at.loss_sum, at.correct, at.count, at.seconds = 0.0, 0, 0, 0.0
+        at.step, at.offset = done.step, end
         at.loss_sum += done.loss * done.count
         at.correct += done.correct
+        at.count += done.count
         at.seconds += done.seconds
-        if at.offset == size:
+        if at.offset == len(self.train_split):
             at.epoch, at.offset = at.epoch + 1, 0
-        moved = self.stages if self.plan.frozen_statistics == "running" else self.thawed()
+        every = self.plan.frozen_statistics == "running"
+        moved = [part.name for part in self._part_list if every or self._part_trains(part)]
         at.trained.update(dict.fromkeys(moved, at.step))
         self.at, self.half_done = (
             at,
@@ -268,17 +308,16 @@ class Trainer:
         """The precision of this run as a context."""
         return autocast(self.precision, self.device)
 
-    def evaluate(self, split: Any, name: str) -> Evaluation:
+    def evaluate(self, split: Split, name: str) -> Evaluation:
         """Exact counts on a split."""
-
         with runtime.plain_torch(), self.autocast(), eval_mode(self.model):
-            return evaluate(split, name, lambda rows: self._scores(split, rows))
+            return evaluate(split, name, lambda rows: self._outputs(split, rows), self.task)
 
-    def _scores(self, split: Any, rows: Tensor) -> Tensor:
+    def _outputs(self, split: Split, rows: Tensor) -> Tensor:
         """What the model says of the samples at `rows` (n,) as they are."""
-        return scores_of(self._given(split, rows), self._classes)
+        return self.task.outputs(self._given(split, rows), self._size)
 
-    def _given(self, split: Any, rows: Tensor) -> Any:
+    def _given(self, split: Split, rows: Tensor) -> Any:
         if self._prefix is not None:
             return self._through(self._prefix.features(split, rows))
         inputs, _ = split.batch(rows)
@@ -288,7 +327,7 @@ class Trainer:
 
     def close_epoch(self, valid: Evaluation | None = None) -> EpochDone:
         """The books of the epoch that is over; the next step begins new ones. Epoch 0 has trained on nothing yet."""
-        at, count = self.at, len(self.train_split) if self.at.epoch else 0
+        at, count = self.at, self.at.count
         return EpochDone(
             step=at.step,
             epoch=at.epoch,
@@ -327,19 +366,29 @@ class Trainer:
         self._stand_at(at)
 
     def _stand_at(self, at: Position) -> None:
-        before, half_done = set(self.thawed()), self.half_done
-        self.at, self.half_done = (
-            at,
-            True,
-        )  # until all of it is in force: an interrupt may come in between
-        if before != set(self.thawed()):
+        before, half_done = self._training_parameters(), self.half_done
+        # Half done until all of it is in force: an interrupt may come in between.
+        self.at, self.half_done = at, True
+        changed = before ^ self._training_parameters()
+        if changed:
             self._freeze()
-            self._forget_moments(before ^ set(self.thawed()))
+            self._forget_moments(changed)
         self.half_done = half_done
 
     def thawed(self) -> tuple[str, ...]:
         """The stages that train now."""
         return self.stages[self.stages.index(self.at.settings.trainable_from) :]
+
+    @cached_property
+    def _part_list(self) -> tuple[freezing.Part, ...]:
+        return freezing.parts(self.model, self.stages)
+
+    def _part_trains(self, part: freezing.Part) -> bool:
+        return part.trains(self.stages, self.at.settings.trainable_from)
+
+    def _training_parameters(self) -> set[nn.Parameter]:
+        training = (part for part in self._part_list if self._part_trains(part))
+        return {parameter for part in training for parameter in part.parameters.values()}
 
     def _freeze(self) -> None:
         depth, statistics = self.at.settings.trainable_from, self.plan.frozen_statistics
@@ -350,50 +399,47 @@ class Trainer:
         if statistics == "fixed":  # running ones make the frozen part another one in every step
             self._prefix = Prefix.below(self.model, depth, self.precision, self.device, shared)
 
-    def _forget_moments(self, stages: set[str]) -> None:
-        """A stage just thawed begins, and one just frozen ends, without the optimiser's memory."""
-        for group in self.optimizer.param_groups:
-            if group["name"] in stages:
-                for parameter in group["params"]:
-                    self.optimizer.state.pop(parameter, None)
-                    parameter.grad = None
+    def _forget_moments(self, parameters: set[nn.Parameter]) -> None:
+        """What was just unfrozen begins, and what was just frozen ends, without the optimizer's state."""
+        for parameter in parameters:
+            self.optimizer.state.pop(parameter, None)
+            parameter.grad = None
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
-        """One named group per stage from the start: a stage thawed later is already in it."""
-        groups = [
-            {"params": list(freezing.stage(self.model, name).parameters()), "name": name}
-            for name in self.stages
-        ]
-        self._refuse_shared()
+        """One named group a part from the start: a stage unfrozen later is already in it.
+
+        Two, where biases and the weights of normalisation are to go without weight decay: they have one dimension.
+        """
+        groups = []
+        for part in self._part_list:
+            every = list(part.parameters.values())
+            spared = [] if self.plan.decay_all else [p for p in every if p.ndim <= 1]
+            decayed = [p for p in every if not any(p is other for other in spared)]
+            names = {"stage": part.stage, "name": part.name}
+            groups.append({"params": decayed, "decays": True, **names})
+            if spared:
+                names["name"] += ", no decay"
+                groups.append({"params": spared, "decays": False, **names})
         return new_optimizer(self.plan.optimizer, groups, lr=0.0, device=self.device)
 
     def held(self) -> list[Tensor]:
         """All that training needs beside the data."""
         states = [value for state in self.optimizer.state.values() for value in state.values()]
-        pulls = [start for stage in vars(self).get("_starts", {}).values() for _, start in stage]
+        pulls = vars(self).get("_starts", {}).values()
         return [*self.model.parameters(), *self.model.buffers(), *states, *pulls]
 
     def start(self) -> list[Tensor]:
         """The weights it began with, which nothing changes."""
         return [tensor for stage in self.initial.values() for tensor in stage.values()]
 
-    def _refuse_shared(self) -> None:
-        """A parameter that two stages share would be frozen with one and trained with the other."""
-        owner: dict[nn.Parameter, str] = {}
-        for stage in self.stages:
-            for key, parameter in freezing.stage(self.model, stage).named_parameters():
-                other = owner.setdefault(parameter, stage)
-                if other != stage:
-                    raise BackboneError(
-                        f"{self._net.name}: the stages {other} and {stage} share a parameter, {stage}.{key}. A run "
-                        "freezes and trains stage by stage, so give each a copy, or make one stage of the two."
-                    )
-
     # ------------------------------------------------------------ the way back
 
     def checkpoint(self, previous: Checkpoint | None) -> Checkpoint:
-        """Everything needed to come back here; stages that have not moved share their tensors."""
-        weights = {name: self._weights(name, previous) for name in self.stages}
+        """Everything needed to come back here; parts that have not moved share their tensors."""
+        weights = {
+            part.name: self._weights(part, previous)
+            for part in freezing.parts(self.model, self.stages)
+        }
         moments = {group["name"]: self._moments(group) for group in self.optimizer.param_groups}
         own = [
             tensor for states in moments.values() for s in states.values() for tensor in s.values()
@@ -404,14 +450,13 @@ class Trainer:
         size = sum(tensor.nbytes for tensor in own)
         return Checkpoint(self.at.step, weights, moments, self.at.copy(), size)
 
-    def _weights(self, name: str, previous: Checkpoint | None) -> dict[str, Tensor]:
-        moved = self.at.trained.get(name, 0)
+    def _weights(self, part: freezing.Part, previous: Checkpoint | None) -> dict[str, Tensor]:
+        moved = self.at.trained.get(part.name, 0)
         if moved == 0:
-            return self.initial[name]
+            return self.initial[part.name]
         if previous and moved <= previous.step:
-            return previous.weights[name]
-        now = freezing.tensors(freezing.stage(self.model, name))
-        return copies(now)
+            return previous.weights[part.name]
+        return copies(part.tensors)
 
     def _moments(self, group: dict[str, Any]) -> dict[int, dict[str, Tensor]]:
         kept = copies(
@@ -429,10 +474,9 @@ class Trainer:
     @torch.no_grad()
     def restore(self, checkpoint: Checkpoint) -> None:
         """Be again where the checkpoint was taken."""
-        for name, weights in checkpoint.weights.items():
-            now = freezing.tensors(freezing.stage(self.model, name))
-            for key, value in weights.items():
-                now[key].copy_(value)
+        for part in freezing.parts(self.model, self.stages):
+            for key, value in checkpoint.weights[part.name].items():
+                part.tensors[key].copy_(value)
         self.optimizer.zero_grad()
         self.optimizer.state.clear()
         for group in self.optimizer.param_groups:

@@ -33,7 +33,7 @@ class Watched(Engine):
 
     stages: tuple[str, ...]
     model: nn.Module
-    _initial: dict[str, dict[str, Tensor]]  # by stage, what training began with
+    _initial: dict[str, dict[str, Tensor]]  # by part, what training began with
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,18 +75,27 @@ class Watched(Engine):
         """Whether a module of the model is in train mode while a step is done."""
         return module.training
 
+    @property
+    def _stance(self) -> freezing.Stance | None:
+        """How the model stands in a step, where that is known."""
+        return None
+
     def audit(self) -> freezing.Audit:
         """What changed in each stage since the start, and whether anything moved that was never trained."""
         depth = self.settings.trainable_from
         with self.frozen_world() as model:
-            return freezing.audit(model, self.stages, self._initial, depth, self._ever_thawed())
+            start, trained = self._initial, self._ever_thawed()
+            return freezing.audit(model, self.stages, start, depth, trained, self._stance)
 
     def drift(self) -> dict[str, float]:
-        """For every stage, how far its parameters are from where they started: ||w - w0|| / ||w0||."""
+        """For every stage, how far its parameters are from where they started: ||w - w0|| / ||w0||.
+
+        Adapters in a stage are told beside it.
+        """
         with self.frozen_world() as model:
             return {
-                name: freezing.drift_of(freezing.stage(model, name), self._initial[name])
-                for name in self.stages
+                part.name: freezing.drift_of(part, self._initial[part.name])
+                for part in freezing.parts(model, self.stages)
             }
 
     def _ever_thawed(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import torch
 
 import labkit
 from labkit.tuning import wilson
-from labkit.tuning.evaluation import evaluate
+from labkit.tuning.task import evaluate
 
 
 @pytest.mark.parametrize(

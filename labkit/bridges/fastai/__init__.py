@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from labkit.data import ImageData
 from labkit.errors import BackboneError, LabkitError, PlanError
 from labkit.hosts import how_to_install
+from labkit.models import Backbone
 
 try:
     from fastai.layers import apply_init
@@ -45,7 +47,12 @@ Head = Literal["ours", "fastai"]
 
 
 def learner(
-    net: Any, data: Any, batch_size: int = 32, seed: int = 0, head: Head = "ours", **options: Any
+    net: Backbone,
+    data: ImageData,
+    batch_size: int = 32,
+    seed: int = 0,
+    head: Head = "ours",
+    **options: Any,
 ) -> Learner:
     """A fastai Learner around one of our backbones and our data; a parameter group is a stage.
 
@@ -70,7 +77,7 @@ def by_stage(model: nn.Module) -> list[list[nn.Parameter]]:
     return [list(stage.parameters()) for stage in model.children()]
 
 
-def their_head(net: Any, classes: int) -> nn.Module:
+def their_head(net: Backbone, classes: int) -> nn.Module:
     """The head that fastai's `vision_learner` puts on a network that ends in maps, as it initialises it.
 
     Maximum and mean of every map, then two linear layers with BatchNorm and dropout. Raises BackboneError for a network
@@ -87,7 +94,9 @@ def their_head(net: Any, classes: int) -> nn.Module:
     return head
 
 
-def fine_tuned(net: Any, data: Any, plan: Plan, seed: int = 0, head: Head = "ours") -> Steered:
+def fine_tuned(
+    net: Backbone, data: ImageData, plan: Plan, seed: int = 0, head: Head = "ours"
+) -> Steered:
     """The Learner whose `fine_tune` does what a plan of two phases says, ready to run: what the plan is compared with.
 
     Epochs, batch size, weight decay and the rate are the plan's. All else is fastai's: optimiser, schedules, freezing.

@@ -42,7 +42,9 @@ from labkit.tuning import (
     freezing,
 )
 from labkit.tuning.commands import check_command
-from labkit.tuning.evaluation import eval_mode, evaluate, split_of
+from labkit.tuning.contracts import Data, Net, Split
+from labkit.tuning.evaluation import eval_mode, split_of
+from labkit.tuning.task import CLASSIFY, evaluate
 from labkit.tuning.watched import Watched
 
 LOOP = "fastai holds the loop"
@@ -57,6 +59,8 @@ REFUSES = {
     "augment": f"{LOOP}: augmentation belongs to its DataLoaders, made before the Learner.",
     "hold": f"{LOOP}, and it has no pull towards the start. A run of labkit has: hold in its plan.",
     "rehearse": f"{LOOP}, and it asks no old questions. A run of labkit does: rehearse in its plan.",
+    "clip_norm": f"{LOOP}, and clips with a callback of its own: Learner(..., cbs=GradientClip(1.0)).",
+    "accumulate": f"{LOOP}, and accumulates with a callback of its own: Learner(..., cbs=GradientAccumulation(64)).",
     "lr_decay": f"{LOOP}: its schedule has a rate for each stage. Set lr, and all keep their proportions.",
 }
 
@@ -115,8 +119,8 @@ class Steered(Watched):
         learn: Learner,
         recipe: Recipe,
         *,
-        data: Any = None,
-        net: Any = None,
+        data: Data | None = None,
+        net: Net | None = None,
         plan: Any = None,
         seed: int = 0,
         name: str = "fastai",
@@ -257,7 +261,7 @@ class Steered(Watched):
                 f"This Learner gives {tuple(scores.shape)} for targets {tuple(targets.shape)}. The console counts "
                 "right answers, so it needs one score a class and one class an example."
             )
-        right, many = int((scores.argmax(1) == targets).sum()), len(targets)
+        right, many = CLASSIFY.right(scores, targets), len(targets)
         (self._train if learn.training else self._valid).add(loss, right, many)
         self._epoch_seconds += seconds
         if learn.training:
@@ -424,7 +428,7 @@ class Steered(Watched):
         )
         self._valid = _Count()
 
-    def evaluate(self, split: Any = "valid") -> Evaluation:
+    def evaluate(self, split: Split | str = "valid") -> Evaluation:
         """Exact counts on a whole split, in eval mode; nothing is changed.
 
         Args:
@@ -434,13 +438,12 @@ class Steered(Watched):
             SplitError: there is no such split, or it is empty.
         """
         name = split if isinstance(split, str) else "sample"
-        if not isinstance(split, Side):
-            split = split_of(self.data, split)
+        chosen = split if isinstance(split, Side) else split_of(self.data, split)
         with self._lock, eval_mode(self.learn.model):
-            if isinstance(split, Side):
-                scores, split = split.answers(self.learn.model)
-                return evaluate(split, name, lambda rows: scores[rows])
-            return evaluate(split, name, lambda rows: self._scores(split.batch(rows)[0]))
+            if isinstance(chosen, Side):
+                scores, answered = chosen.answers(self.learn.model)
+                return evaluate(answered, name, lambda rows: scores[rows])
+            return evaluate(chosen, name, lambda rows: self._scores(chosen.batch(rows)[0]))
 
     def _scores(self, pictures: Tensor) -> Tensor:
         """What the model makes of float images in [0, 1], normalised if the Learner's loaders do that."""

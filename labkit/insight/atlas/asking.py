@@ -17,6 +17,7 @@ from labkit.errors import AtlasError, shown
 from labkit.insight.atlas import record
 from labkit.insight.atlas.record import RECORDS, Recorded, half_widths
 from labkit.insight.atlas.sheets import SHEETS, Sheet, find
+from labkit.tuning.contracts import Data, Net
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -144,8 +145,8 @@ class Verdict:
 
 
 def expect(
-    data: Any,
-    net: Any,
+    data: Data | Sheet | str,
+    net: Net | str | None,
     trainable_from: str | int,
     lr: float,
     per_class: int,
@@ -192,13 +193,13 @@ def expect_run(run: Run, out: Path | None = None) -> Expectation:
     return expect(run.data, run.net, settings.trainable_from, settings.lr, per_class(run.data), out)
 
 
-def per_class(data: Any) -> int:
+def per_class(data: Data) -> int:
     """How many training examples of every class there are, by the smallest class."""
     counts = data.train.labels.bincount(minlength=len(data.classes))
     return int(counts.min())
 
 
-def _sheet(data: Any, net: Any) -> Sheet:
+def _sheet(data: Data | Sheet | str, net: Net | str | None) -> Sheet:
     if isinstance(data, Sheet):
         return data
     return find(f"{getattr(data, 'name', data)}/{getattr(net, 'name', net)}")
@@ -384,11 +385,11 @@ def _of_settings(expected: Expectation, run: Run) -> list[tuple[str, Any, Any]]:
         ),
         *(
             (name, getattr(now, name), getattr(ours, name))
-            for name in ("batch_size", "weight_decay", "augment", "hold", "rehearse")
+            for name in ("batch_size", "weight_decay", "augment", "hold", "rehearse", "clip_norm")
         ),
         *(
             (name, getattr(plan, name), getattr(ours, name))
-            for name in ("optimizer", "pretrained", "frozen_statistics")
+            for name in ("optimizer", "pretrained", "frozen_statistics", "decay_all")
         ),
     ]
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import labkit
 
 if TYPE_CHECKING:
+    from labkit.data import ImageData
     from labkit.models import Backbone
     from labkit.tuning import Plan, Run
 
@@ -97,7 +98,7 @@ class Setting:
         }
         return {name: value for name, value in asked.items() if value}
 
-    def _prepared(self, data: Any, seed: int) -> Any:
+    def _prepared(self, data: ImageData, seed: int) -> Any:
         fewer = data.subset(per_class=self.labels, seed=seed) if self.labels else data
         return self.change(fewer, seed) if self.change else fewer
 

@@ -20,6 +20,7 @@ from labkit.data import ImageData
 from labkit.data.images import Split
 from labkit.models import Backbone, Normalize
 from labkit.tuning import Evaluation, Run, freezing
+from labkit.tuning.task import CLASSIFY
 
 BeforeStep = Callable[["Slipping"], None]
 Validate = Callable[["Slipping"], Evaluation]
@@ -96,7 +97,7 @@ def validate_in_train_mode(batch: int) -> Validate:
                 else:
                     inputs = trainer._prefix.features(split, rows)
                 parts.append(trainer.forward(inputs).float().cpu())
-        return _counted(torch.cat(parts), split.labels)
+        return CLASSIFY.evaluation("valid", [(torch.cat(parts), split.labels)])
 
     return validate
 
@@ -131,13 +132,6 @@ def keep_moments_over_a_rewind(run: Run, steps: int, lr: float) -> None:
 
 def _batches(count: int, batch: int) -> list[Tensor]:
     return list(torch.arange(count).split(batch))
-
-
-def _counted(logits: Tensor, targets: Tensor) -> Evaluation:
-    predictions = logits.argmax(1)
-    right = int((predictions == targets).sum())
-    loss = F.cross_entropy(logits, targets).item()
-    return Evaluation("valid", loss, right, len(targets), predictions, logits.softmax(1), targets)
 
 
 # ---------------------------------------------------------------- in the data

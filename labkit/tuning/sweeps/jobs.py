@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from labkit.errors import LabkitError, PlanError, SplitError, shown
 from labkit.runtime import LARGEST_SEED, Precision, real_number, whole_number
+from labkit.tuning.contracts import Data
 from labkit.tuning.plans import Phase, Plan, resolve_depth
 from labkit.tuning.sweeps.parts import Part, part_of_data, part_of_net
 
@@ -30,7 +31,7 @@ Status = Literal["done", "diverged", "failed"]
 VERSION = 1  # raise it when the same job would end otherwise than before
 OF_PHASE = tuple(field.name for field in fields(Phase))
 OF_PLAN = tuple(f.name for f in fields(Plan) if f.name not in ("name", "phases"))
-REALS = ("lr", "lr_decay", "warmup", "weight_decay", "hold", "rehearse")
+REALS = ("lr", "lr_decay", "warmup", "weight_decay", "hold", "rehearse", "clip_norm")
 ONE_PHASE_ONLY = ("trainable_from", "epochs")
 MOST_PROBLEMS = 8  # told at once; more would bury them
 
@@ -239,7 +240,7 @@ def _plan(base: Run, cell: dict[str, Any]) -> Plan:
 class _Subsets:
     """The data with fewer examples of every class, each subset made once: all seeds draw from the same examples."""
 
-    def __init__(self, data: Any) -> None:
+    def __init__(self, data: Data) -> None:
         self.whole, self.made = data, dict[Any, Any]()
 
     def of(self, per_class: Any) -> Any:

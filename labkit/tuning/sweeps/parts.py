@@ -12,12 +12,13 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
 from torch import Tensor
 
 from labkit.errors import DataError, ShareError
+from labkit.tuning.contracts import Data, Net, old_examples_of
 
 # labkit.data and labkit.models are imported where they are needed: they take seconds, in every worker, and one that
 # was handed a network and data of its own needs neither.
@@ -40,14 +41,14 @@ class Part:
 # ---------------------------------------------------------------- the driver's side
 
 
-def part_of_net(net: Any, classes: int) -> Part:
+def part_of_net(net: Net, classes: int) -> Part:
     """How a job names this network."""
     if _is_published(net):
         return Part(_digest_of_published(net), json.dumps(net.spec()))
     return Part(_digest(_inside_of_net(net, classes)))
 
 
-def part_of_data(data: Any) -> Part:
+def part_of_data(data: Data) -> Part:
     """How a job names these data."""
     if _is_carded(data):
         return Part(_digest_of_carded(data), json.dumps(data.spec()))
@@ -75,7 +76,7 @@ def hand_luggage(base: Run) -> bytes:
         ) from error
 
 
-def _is_published(net: Any) -> bool:
+def _is_published(net: Net) -> TypeGuard[Backbone]:
     if "labkit.models" not in sys.modules:  # then it cannot be one of its backbones
         return False
     from labkit.models import Backbone, published
@@ -86,14 +87,14 @@ def _is_published(net: Any) -> bool:
     return net.name in SHIPPED or published.knows(net.name)
 
 
-def _is_carded(data: Any) -> bool:
+def _is_carded(data: Data) -> TypeGuard[ImageData]:
     if "labkit.data" not in sys.modules:
         return False
     from labkit.data import ImageData
     from labkit.data.cards import cards
 
     carded = isinstance(data, ImageData) and data.recipe.get("name") in cards()
-    return carded and data.old is None  # old examples are their maker's
+    return carded and old_examples_of(data) is None  # old examples are their maker's
 
 
 # ---------------------------------------------------------------- the worker's side
@@ -178,20 +179,19 @@ def _inside_of_carded(data: ImageData) -> Iterator[bytes]:
         yield from _bytes_of([split.rows, split.labels])
 
 
-def _inside_of_net(net: Any, classes: int) -> Iterator[bytes]:
+def _inside_of_net(net: Net, classes: int) -> Iterator[bytes]:
     """The modules and every number that a fresh build starts from."""
     model = net.build(classes, seed=0)
     yield repr((net.name, tuple(net.stages), str(model))).encode()
     yield from _bytes_of(model.state_dict())
 
 
-def _inside_of_data(data: Any) -> Iterator[bytes]:
+def _inside_of_data(data: Data) -> Iterator[bytes]:
     """Every sample of every split, as a model would see it."""
     yield repr((data.name, tuple(data.classes))).encode()
-    for name in ("train", "valid", "test", "old"):
-        split: Any = getattr(data, name, None) or ()
-        for start in range(0, len(split), CHUNK):
-            rows = torch.arange(start, min(start + CHUNK, len(split)), device="cpu")
+    every = (data.train, data.valid, data.test, old_examples_of(data))
+    for split in (split for split in every if split is not None and len(split)):
+        for rows in torch.arange(len(split), device="cpu").split(CHUNK):
             yield from _bytes_of(split.batch(rows))
 
 

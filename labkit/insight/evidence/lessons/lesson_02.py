@@ -20,6 +20,7 @@ from labkit.insight.evidence.setting import (
     Setting,
     digits,
 )
+from labkit.insight.kinds import backbone_of
 from labkit.tuning import feature_extraction, from_scratch, full, partial
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def _zero_shot(run: Run) -> float:
     """The accuracy of the old head, before any training."""
     from labkit.insight.zero_shot import BY_HAND, zero_shot
 
-    return zero_shot(run.net, _counted(run), BY_HAND[run.data.name]).accuracy
+    return zero_shot(backbone_of(run), _counted(run), BY_HAND[run.data.name]).accuracy
 
 
 def _prototypes(run: Run) -> float:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import labkit
 from labkit.insight.evidence.claim import Ask, Claim
 from labkit.insight.evidence.setting import ANTS_BEES, Experiment, Reading, Setting, digits
+from labkit.insight.kinds import images_of
 from labkit.tuning import feature_extraction, full
 
 if TYPE_CHECKING:
@@ -69,8 +70,8 @@ class Found:
         import torch
 
         order = _by_the_network(run) if self.learned else _by_others(run)
-        shown = order[: _budget(run.data, self.looked)]
-        wrong = run.data.mislabelled
+        shown = order[: _budget(images_of(run), self.looked)]
+        wrong = images_of(run).mislabelled
         found = int(torch.isin(shown, wrong).sum())
         return found / len(shown if self.precise else wrong)
 
@@ -86,7 +87,7 @@ def _by_the_network(run: Run) -> Tensor:
     return seen.probabilities.gather(1, seen.targets.unsqueeze(1)).squeeze(1).argsort(stable=True)
 
 
-def _budget(data: Any, looked: float) -> int:
+def _budget(data: ImageData, looked: float) -> int:
     return round(looked * len(data.train))
 
 

@@ -24,9 +24,11 @@ from labkit.insight.evidence.setting import (
     Setting,
     digits,
 )
+from labkit.insight.kinds import backbone_of
 from labkit.tuning import feature_extraction, full, partial
 
 if TYPE_CHECKING:
+    from labkit.data import ImageData
     from labkit.tuning import Plan, Run
 
 
@@ -49,7 +51,7 @@ class Beside:
     net: str
     count: int = 1000
 
-    def __call__(self, data: Any, seed: int) -> Any:
+    def __call__(self, data: ImageData, seed: int) -> Any:
         net = labkit.load_backbone(self.net)
         return data.with_old(labkit.insight.old_examples(net, self.count))
 
@@ -61,7 +63,7 @@ class Retold:
     count: int = 1000
 
     def __call__(self, run: Run) -> float:
-        asked = labkit.insight.old_examples(run.net, self.count, seed=1)
+        asked = labkit.insight.old_examples(backbone_of(run), self.count, seed=1)
         return labkit.insight.remembered(run, asked).accuracy
 
 

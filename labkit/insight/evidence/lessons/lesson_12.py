@@ -19,6 +19,7 @@ from labkit.insight.evidence.setting import (
     Setting,
     digits,
 )
+from labkit.insight.kinds import images_of
 from labkit.tuning import full
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class ByStrength:
     def __call__(self, run: Run) -> list[float]:
         found = []
         for strength in STRENGTHS:
-            data = _shifted(run.data, self.kind, strength, run.seed)
+            data = _shifted(images_of(run), self.kind, strength, run.seed)
             asked = getattr(data, self.place.counted)
             others = getattr(data, self.place.others)
             who = labkit.insight.adapt(run, others, seed=run.seed) if self.adapted else run
@@ -85,7 +86,7 @@ class WithLabels:
 
         from labkit.data.splits import per_class
 
-        data, place = _shifted(run.data, self.kind, 1.0, run.seed), self.place
+        data, place = _shifted(images_of(run), self.kind, 1.0, run.seed), self.place
         others: Split = getattr(data, place.others)
         labelled = others.take(per_class(others.labels, place.labels, run.seed))
         nothing = others.take(torch.arange(0))  # to validate on: nothing is chosen
@@ -118,7 +119,7 @@ class ByAmount:
     amounts: Sequence[int] = AMOUNTS
 
     def __call__(self, run: Run) -> list[float]:
-        data = _shifted(run.data, LOOKED_AT, 1.0, run.seed)
+        data = _shifted(images_of(run), LOOKED_AT, 1.0, run.seed)
         others, asked = getattr(data, self.place.others), getattr(data, self.place.counted)
         adapt = labkit.insight.adapt
         return [
@@ -135,7 +136,7 @@ class OneClass:
     prior: float = 0
 
     def __call__(self, run: Run) -> float:
-        data = _shifted(run.data, LOOKED_AT, 1.0, run.seed)
+        data = _shifted(images_of(run), LOOKED_AT, 1.0, run.seed)
         others: Split = getattr(data, self.place.others)
         asked = getattr(data, self.place.counted)
         adapt = labkit.insight.adapt

@@ -26,6 +26,7 @@ from labkit.tuning import feature_extraction, from_scratch, full, partial
 if TYPE_CHECKING:
     import pandas as pd
 
+    from labkit.data import ImageData
     from labkit.insight import StepCost
     from labkit.tuning import Plan, Run
 
@@ -102,7 +103,7 @@ def _steps() -> dict[str, Reading]:
 # ---------------------------------------------------------------- the experiment
 
 
-def _from_nothing(data: Any, seed: int) -> Any:
+def _from_nothing(data: ImageData, seed: int) -> Any:
     """The data as they are; and nothing is known yet that an earlier run has computed."""
     from labkit.tuning.cache import shared
 
