@@ -19,6 +19,7 @@ import sys
 import time
 import webbrowser
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ import typer
 
 from labkit.errors import BenchError, FileError, LabkitError
 from labkit.hosts import how_to_install
+from labkit.settings import SETTINGS
 
 if TYPE_CHECKING:
     from labkit.data import ImageData
@@ -535,6 +537,12 @@ def sweep(
     per_class: Annotated[
         str | None, typer.Option(help="Training examples of every class, such as 5,20.")
     ] = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"More to vary, such as weight_decay=0,0.1. There are {', '.join(SETTINGS)}."
+        ),
+    ] = None,
     data: Annotated[str, typer.Option(help="A data set, or the path of a folder.")] = "digits",
     size: Annotated[int | None, typer.Option(help="Side of the pictures in pixels.")] = None,
     backbone: Annotated[str, typer.Option(help="A network by name.")] = "resnet10-glyphs",
@@ -559,6 +567,7 @@ def sweep(
         axes["trainable_from"] = trainable_from.split(",")
     if per_class is not None:
         axes["per_class"] = _numbers(per_class, int)
+    axes |= dict(map(_axis, vary or ()))
     first = _plan(plan, axes.get("trainable_from", ["head"])[0], epochs)
     base = Run(load_backbone(backbone), load_data(data, size=size), first)
     client = _client(scheduler) if scheduler else None
@@ -579,6 +588,25 @@ def _numbers(text: str, kind: type) -> list[Any]:
         return [kind(part) for part in text.split(",")]
     except ValueError:
         raise LabkitError(f"{text!r} are no numbers; write them as in 1,10,100.") from None
+
+
+def _axis(text: str) -> tuple[str, list[Any]]:
+    """A setting and its values, as in weight_decay=0,0.1."""
+    name, _, values = text.partition("=")
+    if name not in SETTINGS or not values:
+        raise LabkitError(
+            f"{text!r} names no setting with values; write them as in weight_decay=0,0.1. Settings are "
+            f"{', '.join(SETTINGS)}."
+        )
+    return name, [_value(each.strip()) for each in values.split(",")]
+
+
+def _value(text: str) -> Any:
+    """A number, True or False where the text is one; else the text."""
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return {"true": True, "false": False}.get(text.lower(), text)
 
 
 def _plan(name: str, depth: str, epochs: int) -> Any:

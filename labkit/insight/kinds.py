@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from labkit.data import ImageData
 from labkit.errors import BackboneError, DataError
-from labkit.models import Backbone
 
 if TYPE_CHECKING:
+    from labkit.data import ImageData
+    from labkit.models import Backbone
     from labkit.tuning import Run
 
 
 def images_of(run: Run) -> ImageData:
     """The data of a run, which must be images. Raises DataError where they are not."""
+    from labkit.data import ImageData
+
     if not isinstance(run.data, ImageData):
         raise DataError(
             f"{run.name!r} was trained on a {type(run.data).__name__}, and this needs images of labkit.load_data."
@@ -23,6 +25,8 @@ def images_of(run: Run) -> ImageData:
 
 def backbone_of(run: Run) -> Backbone:
     """The backbone of a run. Raises BackboneError for a network that is none of labkit's."""
+    from labkit.models import Backbone
+
     if not isinstance(run.net, Backbone):
         raise BackboneError(
             f"{run.name!r} trains a {type(run.net).__name__}, and this needs a network of labkit.load_backbone or "

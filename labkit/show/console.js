@@ -793,37 +793,49 @@ function trains(stages, from) {
 
 function moreSettings(link) {
   const error = problem("settings-error");
-  const inputs = [
-    ["batch_size", "Batch size", h("input", { type: "number", min: 1, step: 1, hook: "batch-size" })],
-    ["epochs", "Epochs", h("input", { type: "number", min: 1, step: 1, hook: "epochs" })],
-    ["weight_decay", "Weight decay", h("input", { type: "text", inputmode: "decimal", hook: "weight-decay" })],
-    ["hold", "Pull to the start", h("input", { type: "text", inputmode: "decimal", hook: "hold" })],
-    ["augment", "Augmentation", h("select", { hook: "augment" })],
-  ].map(([name, label, control]) => setting(link, error, name, label, control));
+  const pair = h("div", { class: "lk-pair" });
+  let known = "";
+  let inputs = [];
 
   function update(story) {
+    const rows = story.active.meta.fields;
+    const names = rows.map((row) => row.name).join();
+    if (names !== known) {
+      known = names;
+      inputs = rows.map((row) => setting(link, error, row));
+      pair.replaceChildren(...inputs.map((input) => input.el));
+    }
     for (const input of inputs) input.update(story);
   }
 
-  return { el: h("div", {}, h("div", { class: "lk-pair" }, ...inputs.map((input) => input.el)), error), update };
+  return { el: h("div", {}, pair, error), update };
 }
 
-function setting(link, error, name, label, control) {
-  const { el } = field(label, control);
+function controlOf({ name, kind }) {
+  const hook = name.replaceAll("_", "-");
+  if (kind === "choice") return h("select", { hook });
+  if (kind === "whole") return h("input", { type: "number", min: 1, step: 1, hook });
+  return h("input", { type: "text", inputmode: "decimal", hook });
+}
+
+function setting(link, error, row) {
+  const { name, kind } = row;
+  const control = controlOf(row);
+  const { el } = field(row.label, control);
   control.setAttribute("aria-describedby", error.id);
   control.setAttribute("autocomplete", "off");
   const held = new Held(link, error, control, name);
-  const changed = () => control.value !== control.dataset.shown && held.send(control.tagName === "SELECT" ? control.value : number(control.value));
+  const changed = () => control.value !== control.dataset.shown && held.send(kind === "choice" ? control.value : number(control.value));
   control.addEventListener("change", changed);
   control.addEventListener("keydown", (event) => event.key === "Enter" && changed());
 
   function update(story) {
-    const choices = name === "augment" ? story.active.meta.augmentations : null;
+    const choices = story.active.meta.fields.find((each) => each.name === name).choices;
     offer(control, refusal(story, name));
-    if (choices && control.children.length !== choices.length) control.replaceChildren(...choices.map((text) => h("option", { value: text }, text)));
+    if (kind === "choice" && control.children.length !== choices.length) control.replaceChildren(...choices.map((text) => h("option", { value: text }, text)));
     if (!held.free(story)) return;
     const value = story.state.settings[name];
-    const words = ["weight_decay", "hold"].includes(name) ? rate(value) : String(value);
+    const words = kind === "real" ? rate(value) : String(value);
     set(control, "value", words);
     setAttribute(control, "data-shown", words);
   }

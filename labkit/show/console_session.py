@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from labkit.errors import CommandError, DownloadError, PlanError, shown
+from labkit.settings import LIVE, OF_PHASE, OF_PLAN
 from labkit.show.console_finder import RateSearch
 from labkit.show.console_looks import looks_of
 from labkit.show.console_probe import Prober
@@ -38,11 +39,19 @@ from labkit.tuning import (
     gradual,
     partial,
 )
+from labkit.tuning.contracts import augmentations_of
 from labkit.tuning.plans import check_seed
 
 DELTA_BYTES = 8000  # a delta never grows beyond this
 EVENTS_A_POLL = 500  # journal entries read in one handler, so that it holds its lock for well under a millisecond
 LARGEST_FAMILY = 24
+# The settings with a control: those of every console, then the further ones, number fields before choices.
+KINDS = ("whole", "real", "choice")
+FURTHER = sorted(
+    (row for row in {**OF_PLAN, **OF_PHASE}.values() if row.live and row.control is not None),
+    key=lambda row: KINDS.index(row.control or ""),
+)
+SHOWN = ("lr", "trainable_from", *(row.name for row in FURTHER))
 REMEMBERED = 512  # commands whose answer is kept: one that is sent twice is done once
 NAME, TEXT = 60, 500  # characters of a name and of a sentence that travel
 
@@ -182,9 +191,22 @@ class Member:
         """What never changes about the run."""
         run = self.run
         stages = [[name, _size(stage)] for name, stage in run.model.named_children()]
-        augmentations = list(getattr(run.data, "augmentations", ("none",)))
-        about = {"stages": stages, "seed": run.seed, "augmentations": augmentations}
+        choices = {"augment": augmentations_of(run.data)}
+        about = {"stages": stages, "seed": run.seed, "fields": _fields(choices)}
         return {**about, "looks": looks_of(run), "refuses": dict(run.refuses)}
+
+
+def _fields(choices: Mapping[str, Sequence[str]]) -> list[Message]:
+    """The further settings as the page is told of them; `choices` are what a run offers of some."""
+    return [
+        {
+            "name": row.name,
+            "label": row.label.capitalize(),
+            "kind": row.control,
+            "choices": list(choices.get(row.name, ())),
+        }
+        for row in FURTHER
+    ]
 
 
 def _size(module: Any) -> int:
@@ -310,12 +332,11 @@ class Session:
     def _state(self) -> Message:
         member = self._members[self._active]
         run, now = member.run, member.run.settings
-        names = ("lr", "trainable_from", "batch_size", "weight_decay", "hold", "augment", "epochs")
         rate = len(member.seconds) / sum(member.seconds) if sum(member.seconds) else None
         return {
             "active": self._active,
             "runs": [each.row() for each in self._members.values()],
-            "settings": {name: getattr(now, name) for name in names},
+            "settings": {name: getattr(now, name) for name in SHOWN},
             "sentence": clip(self.prober.sentence, TEXT),
             "expected": clip(self.prober.expected, TEXT),
             "look": self.prober.looks.wanted,
@@ -517,16 +538,8 @@ def _numbered(name: str) -> Any:
 def preset(name: str, run: Run) -> Plan:
     """One of the plans of the course, with what is in force in `run` beside its rate and depth."""
     now = run.settings
-    kept: dict[str, Any] = {
-        "batch_size": now.batch_size,
-        "weight_decay": now.weight_decay,
-        "augment": now.augment,
-        "hold": now.hold,
-        "rehearse": now.rehearse,
-        "clip_norm": now.clip_norm,
-        "accumulate": now.accumulate,
-        "decay_all": run.plan.decay_all,
-    }
+    kept: dict[str, Any] = {name: getattr(now, name) for name in OF_PLAN if name in LIVE}
+    kept["decay_all"] = run.plan.decay_all
     anew = {**kept, "rehearse": 0.0}  # random weights have no old task
     stages = min(3, len(run.stages))
     plans: dict[str, Callable[[], Plan]] = {

@@ -21,6 +21,7 @@ from labkit.errors import ArgumentError, SplitError, shown
 from labkit.insight.drift import drift_table
 from labkit.insight.metrics import Estimate, mean_interval
 from labkit.insight.worst import Guess
+from labkit.settings import SETTINGS
 from labkit.show.picture import (
     CARD,
     COLOURS,
@@ -53,19 +54,6 @@ if TYPE_CHECKING:
 
 MOST_ABREAST = 24  # images side by side
 MAX_COMMANDS = 8  # markers explained below a figure; more would bury the curves
-WORDS = {
-    "lr": "learning rate",
-    "trainable_from": "trainable from",
-    "lr_decay": "rate decay",
-    "batch_size": "batch size",
-    "weight_decay": "weight decay",
-    "hold": "pull to the start",
-    "rehearse": "rehearsal",
-    "clip_norm": "longest gradient",
-    "accumulate": "parts of a batch",
-    "augment": "augmentation",
-    "epochs": "epochs",
-}
 
 
 # ---------------------------------------------------------------- curves
@@ -174,9 +162,9 @@ def _empty(marker: str = "") -> Line2D:
 
 def _change(args: Any) -> str:
     return ", ".join(
-        f"{WORDS.get(name, name)} {value:g}"
+        f"{SETTINGS[name].label} {value:g}"
         if isinstance(value, float)
-        else f"{WORDS.get(name, name)} {value}"
+        else f"{SETTINGS[name].label} {value}"
         for name, value in args.items()
     )
 

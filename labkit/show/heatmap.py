@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from matplotlib.axes import Axes
 
+from labkit.settings import SETTINGS
 from labkit.show.picture import CARD, FAINT, INK, SHADES, Picture, cell, dress, headline
 from labkit.tuning.given import a, takes
 from labkit.tuning.sweeps import Sweep
@@ -30,17 +31,8 @@ PAUSE = 0.5  # seconds between two redraws, at least
 SHARE = 20  # and at least this many times what the last one cost
 PANELS = 6  # drawn; the table has the others
 WORDS = {
-    "lr": "learning rate of the head",
-    "trainable_from": "trainable from (stage)",
+    **{name: setting.axis for name, setting in SETTINGS.items()},
     "per_class": "training examples of each class",
-    "lr_decay": "rate decay (from stage to stage)",
-    "batch_size": "batch size (examples)",
-    "weight_decay": "weight decay",
-    "hold": "pull to the start",
-    "rehearse": "weight of the old task",
-    "clip_norm": "longest gradient (0: any)",
-    "accumulate": "parts of a batch",
-    "augment": "augmentation",
 }
 
 

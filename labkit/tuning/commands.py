@@ -7,46 +7,19 @@ half done. Good ones wait in the run's queue and take effect between two steps, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import count
 from threading import Event as Flag
 from typing import Any
 
 from labkit.errors import CommandError, PlanError, clipped, shown
 from labkit.runtime import whole_number
+from labkit.settings import LIVE, OF_PHASE, LiveSettings, PhaseSettings, checked
 from labkit.tuning.contracts import Data, Net, augmentations_of, old_examples_of, old_head_of
 from labkit.tuning.freezing import refuse_if_nothing_trains
-from labkit.tuning.plans import (
-    Phase,
-    Plan,
-    Schedule,
-    check_accumulate,
-    check_batch_size,
-    check_clip_norm,
-    check_epochs,
-    check_hold,
-    check_lr,
-    check_lr_decay,
-    check_rehearse,
-    check_weight_decay,
-    resolve_depth,
-)
+from labkit.tuning.plans import Phase, Plan, resolve_depth
 
 KINDS = ("set", "pause", "resume", "step", "rewind", "reset")
-# What can be set while a run trains, and what a value must be whatever the network and the data are.
-SETTABLE: dict[str, Callable[[Any], Any]] = {
-    "lr": check_lr,
-    "trainable_from": lambda depth: depth,
-    "lr_decay": check_lr_decay,
-    "batch_size": check_batch_size,
-    "weight_decay": check_weight_decay,
-    "hold": check_hold,
-    "rehearse": check_rehearse,
-    "clip_norm": check_clip_norm,
-    "accumulate": check_accumulate,
-    "augment": lambda level: level,
-    "epochs": check_epochs,
-}
 
 
 @dataclass(frozen=True)
@@ -94,58 +67,31 @@ class Ticket:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What is in force for the next step. `lr` is the rate of the head before the schedule."""
+class Settings(LiveSettings, PhaseSettings):
+    """What is in force for the next step. `lr` is the head's before the schedule, `epochs` the whole plan's."""
 
-    lr: float
     trainable_from: str
-    lr_decay: float
-    schedule: Schedule
-    warmup: float
-    batch_size: int
-    weight_decay: float
-    augment: str
-    epochs: int
-    hold: float = 0.0
-    rehearse: float = 0.0
-    clip_norm: float = 0.0
-    accumulate: int = 1
 
     @classmethod
     def of(cls, plan: Plan, phase: int, stages: Sequence[str]) -> Settings:
         """What a plan says for one of its phases."""
-        first = cls(
-            lr=0,
-            trainable_from="",
-            lr_decay=1,
-            schedule="constant",
-            warmup=0,
-            batch_size=plan.batch_size,
-            weight_decay=plan.weight_decay,
-            augment=plan.augment,
-            epochs=plan.epochs,
-            hold=plan.hold,
-            rehearse=plan.rehearse,
-            clip_norm=plan.clip_norm,
-            accumulate=plan.accumulate,
-        )
-        return first.in_phase(plan.phases[phase], stages)
+        of_plan = {each.name: getattr(plan, each.name) for each in fields(LiveSettings)}
+        return cls(**of_plan, **_of_phase(plan.phases[phase], stages), epochs=plan.epochs)
 
     def in_phase(self, phase: Phase, stages: Sequence[str]) -> Settings:
         """These settings at the start of a phase: its rate and depth replace what was set by hand."""
-        return replace(
-            self,
-            lr=phase.lr,
-            trainable_from=resolve_depth(phase.trainable_from, stages),
-            lr_decay=phase.lr_decay,
-            schedule=phase.schedule,
-            warmup=phase.warmup,
-        )
+        return replace(self, **_of_phase(phase, stages))
 
     def changed(self, changes: Mapping[str, Any]) -> Settings:
         """These settings after a `set`. A rate set by hand is held: the schedule lets go until the next phase."""
         held = {"schedule": "constant", "warmup": 0.0} if "lr" in changes else {}
         return replace(self, **{**held, **changes})
+
+
+def _of_phase(phase: Phase, stages: Sequence[str]) -> dict[str, Any]:
+    """What a phase decides; its length is no setting of the run, whose epochs are those of the whole plan."""
+    said = {name: getattr(phase, name) for name in OF_PHASE if name != "epochs"}
+    return {**said, "trainable_from": resolve_depth(phase.trainable_from, stages)}
 
 
 def check_command(kind: str, args: Mapping[str, Any], run: Any) -> dict[str, Any]:
@@ -184,15 +130,19 @@ def check_values(args: object) -> dict[str, Any]:
     """Settings by name, as far as they can be judged before network and data are there."""
     if not isinstance(args, Mapping):
         raise CommandError(f"Settings have names, as in lr=1e-3, and {shown(args)} has none.")
-    unknown = [str(name) for name in args if name not in SETTABLE]
+    unknown = [str(name) for name in args if name not in LIVE]
     if unknown or not args:
         wrong = (
             f"{clipped(', '.join(sorted(unknown)))} cannot be set"
             if unknown
             else "Nothing was given to set"
         )
-        raise CommandError(f"{wrong} while a run trains. These can: {', '.join(SETTABLE)}.")
-    return {name: SETTABLE[name](value) for name, value in args.items()}
+        raise CommandError(f"{wrong} while a run trains. These can: {', '.join(LIVE)}.")
+    # Which stages there are, only the network knows.
+    return {
+        name: value if name == "trainable_from" else checked(name, value)
+        for name, value in args.items()
+    }
 
 
 def check_augment(level: object, data: Data) -> str:
@@ -205,9 +155,10 @@ def check_augment(level: object, data: Data) -> str:
     return level
 
 
-def check_rehearsal(weight: object, net: Net, data: Data, plan: Plan) -> float:
+def check_rehearsal(given: object, net: Net, data: Data, plan: Plan) -> float:
     """The weight of the old task's loss, where there are old examples and an old head to rehearse with."""
-    weight, old = check_rehearse(weight), old_examples_of(data)
+    weight: float = checked("rehearse", given)
+    old = old_examples_of(data)
     if not weight:
         return weight
     if old is None:

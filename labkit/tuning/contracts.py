@@ -6,17 +6,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from labkit.errors import ShareError
 
-Inputs = Tensor | tuple[Any, ...] | dict[str, Any]
+if TYPE_CHECKING:  # who only prints a record has no need of torch
+    import torch
+    from torch import Tensor, nn
+
+Inputs: TypeAlias = "Tensor | tuple[Any, ...] | dict[str, Any]"
 """What a network is called with: a tensor, a tuple of arguments, or a dict of named ones."""
 
-Targets = Tensor | tuple[Tensor, ...]
+Targets: TypeAlias = "Tensor | tuple[Tensor, ...]"
 """What is asked of a batch: one row a sample, in one tensor or in several."""
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from labkit.errors import CommandError, LearningRateError, shown
 from labkit.runtime import real_number, whole_number
-from labkit.tuning.plans import check_lr
+from labkit.settings import learning_rate
 from labkit.tuning.run import Run
 from labkit.tuning.trainer import DivergedError, Trainer
 
@@ -437,7 +437,7 @@ def _check_run(run: Any) -> None:
 
 
 def _check_range(low: object, high: object) -> tuple[float, float]:
-    first, last = check_lr(low), check_lr(high)
+    first, last = learning_rate(low), learning_rate(high)
     if last < 10 * first:
         raise LearningRateError(
             f"low={first:g} and high={last:g}: the test needs at least a factor of ten between them. "

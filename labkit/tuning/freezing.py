@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from labkit.errors import StageError, shown
+from labkit.settings import FrozenStatistics
 from labkit.tuning.evaluation import set_modes
-from labkit.tuning.plans import FrozenStatistics
 
 if TYPE_CHECKING:
     import pandas as pd

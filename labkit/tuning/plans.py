@@ -10,21 +10,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, get_args
+from typing import Any
 
-from labkit.errors import LearningRateError, PlanError, StageError, shown
-from labkit.runtime import LARGEST_SEED, real_number, whole_number
-
-Schedule = Literal["constant", "cosine", "linear"]
-OptimizerName = Literal["adamw", "sgd"]
-FrozenStatistics = Literal["fixed", "running"]
-MAX_EPOCHS = 1000
-# Fields that came later: at these values they are omitted from `to_dict`, so that digests of older plans stay.
-OMITTED = {"hold": 0.0, "rehearse": 0.0, "clip_norm": 0.0, "accumulate": 1, "decay_all": True}
+from labkit.errors import PlanError, StageError, shown
+from labkit.runtime import LARGEST_SEED, whole_number
+from labkit.settings import (
+    MAX_EPOCHS,
+    OF_PHASE,
+    OF_PLAN,
+    LiveSettings,
+    PhaseSettings,
+    Schedule,
+    StartSettings,
+    check_all,
+    checked,
+)
 
 
 @dataclass(frozen=True)
-class Phase:
+class Phase(PhaseSettings):
     """A stretch of training with one frozen depth.
 
     `trainable_from` is the first stage that trains: its name, "head" for the last stage, "all" for the first, or a
@@ -33,40 +37,12 @@ class Phase:
     from 0.
     """
 
-    trainable_from: str | int
-    lr: float
-    epochs: int
-    lr_decay: float = 1.0
-    schedule: Schedule = "constant"
-    warmup: float = 0.0
-
     def __post_init__(self) -> None:
-        check_lr(self.lr)
-        check_epochs(self.epochs)
-        check_lr_decay(self.lr_decay)
-        _check_choice("schedule", self.schedule, get_args(Schedule))
-        _check_number(
-            "warmup", self.warmup, 0, 0.9, "the share of the phase in which the rate rises"
-        )
-        depth: str | int | None = self.trainable_from
-        if not isinstance(depth, str):
-            depth = whole_number(depth)
-        if depth is None:
-            raise PlanError(
-                f"trainable_from={shown(self.trainable_from)} is neither a stage name nor a number of stages. "
-                "Use a name such as 'layer4', 'head', 'all', or how many stages train, counted from the head."
-            )
-        if isinstance(depth, int) and depth < 1:
-            raise PlanError(
-                f"trainable_from={shown(self.trainable_from)} would train nothing. "
-                "Use 1 for the head alone, 2 for the head and the stage below it, and so on."
-            )
-        object.__setattr__(self, "trainable_from", depth)
-        _make_plain(self, "lr", "epochs", "lr_decay", "warmup")
+        check_all(self, OF_PHASE)
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(LiveSettings, StartSettings):
     """How a network is adapted: phases, and what holds for all of them.
 
     `views` is how many augmented views of a sample there are while a part of the network is frozen: epoch after epoch
@@ -87,18 +63,6 @@ class Plan:
 
     name: str
     phases: tuple[Phase, ...]
-    batch_size: int = 32
-    weight_decay: float = 0.01
-    optimizer: OptimizerName = "adamw"
-    augment: str = "none"
-    views: int = 8
-    pretrained: bool = True
-    frozen_statistics: FrozenStatistics = "fixed"
-    hold: float = 0.0
-    rehearse: float = 0.0
-    clip_norm: float = 0.0
-    accumulate: int = 1
-    decay_all: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "phases", tuple(self.phases))
@@ -108,26 +72,8 @@ class Plan:
             raise PlanError(
                 "A plan needs at least one Phase, for example labkit.Phase('head', lr=1e-3, epochs=5)."
             )
-        check_batch_size(self.batch_size)
-        check_weight_decay(self.weight_decay)
-        check_hold(self.hold)
-        check_rehearse(self.rehearse)
-        check_clip_norm(self.clip_norm)
-        check_accumulate(self.accumulate)
-        _check_choice("optimizer", self.optimizer, get_args(OptimizerName))
-        _check_choice("frozen_statistics", self.frozen_statistics, get_args(FrozenStatistics))
-        views = whole_number(self.views)
-        if views is None or views < 0:
-            raise PlanError(
-                f"views={shown(self.views)} must be a whole number: how many augmented views of a sample there are, "
-                "or 0 for a new one in every epoch."
-            )
-        for name in ("pretrained", "decay_all"):
-            if not isinstance(getattr(self, name), bool):
-                raise PlanError(f"{name}={shown(getattr(self, name))} must be True or False.")
-        _make_plain(self, "batch_size", "weight_decay", "views", "hold", "rehearse")
-        _make_plain(self, "clip_norm", "accumulate")
-        check_epochs(self.epochs)
+        check_all(self, OF_PLAN)
+        checked("epochs", self.epochs)
 
     @property
     def epochs(self) -> int:
@@ -136,7 +82,7 @@ class Plan:
 
     def with_(self, **changes: Any) -> Plan:
         """A copy with some fields changed; `lr`, `lr_decay`, `schedule` and `warmup` change in every phase."""
-        in_phases = {f.name for f in fields(Phase)} - {"epochs", "trainable_from"}
+        in_phases = OF_PHASE.keys() - {"epochs", "trainable_from"}
         for_phases = {key: value for key, value in changes.items() if key in in_phases}
         for_plan = {key: value for key, value in changes.items() if key not in in_phases}
         unknown = set(for_plan) - {f.name for f in fields(Plan)}
@@ -151,10 +97,12 @@ class Plan:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The plan as plain JSON-able data, without the fields that came later and are at their defaults."""
-        nothing = object()
-        every = asdict(self).items()
-        return {name: value for name, value in every if value != OMITTED.get(name, nothing)}
+        """The plan as plain JSON-able data, without the settings that came later and are at their defaults."""
+        plain = {"name": self.name, **asdict(self)}
+        later = {name: row.default for name, row in OF_PLAN.items() if row.added}
+        return {
+            key: value for key, value in plain.items() if key not in later or value != later[key]
+        }
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Plan:
@@ -230,7 +178,7 @@ def _split_phase_arguments(arguments: dict[str, Any]) -> tuple[dict[str, Any], d
         raise PlanError(
             f"A plan has no {', '.join(sorted(unknown))}. It has {', '.join(sorted(allowed))}."
         )
-    in_phase = {"lr_decay", "schedule", "warmup"}
+    in_phase = OF_PHASE.keys() - {"trainable_from", "lr", "epochs"}
     return (
         {key: value for key, value in arguments.items() if key in in_phase},
         {key: value for key, value in arguments.items() if key not in in_phase},
@@ -271,87 +219,6 @@ def resolve_depth(trainable_from: str | int, stages: Sequence[str]) -> str:
 # ---------------------------------------------------------------- checks at the door
 
 
-def check_lr(lr: object) -> float:
-    """A learning rate as a float, or LearningRateError."""
-    usual = "Fine-tuning usually lives between 1e-5 and 1e-2."
-    rate = real_number(lr)
-    if rate is None:
-        raise LearningRateError(f"lr={shown(lr)} is not a number. {usual}")
-    if math.isnan(rate) or rate <= 0:
-        raise LearningRateError(
-            f"lr={shown(lr)} must be a number above 0. {usual} To stop a stage from moving, freeze it."
-        )
-    if rate > 1:
-        raise LearningRateError(
-            f"lr={shown(lr)} is above 1. {usual} The largest rate allowed is 1."
-        )
-    return float(rate)
-
-
-def check_lr_decay(value: object) -> float:
-    """The factor between the rates of neighbouring stages."""
-    return _check_number(
-        "lr_decay", value, 1e-3, 1, "the rate of a stage over the rate of the one above it"
-    )
-
-
-def check_weight_decay(value: object) -> float:
-    """The strength of the pull towards zero."""
-    return _check_number(
-        "weight_decay", value, 0, 1, "the strength of the pull of all weights towards 0"
-    )
-
-
-def check_hold(value: object) -> float:
-    """The strength of the pull towards the start."""
-    return _check_number(
-        "hold",
-        value,
-        0,
-        1000,
-        "the strength of the pull of the weights below the head towards where they began",
-    )
-
-
-def check_rehearse(value: object) -> float:
-    """The weight of the old task's loss."""
-    return _check_number(
-        "rehearse", value, 0, 100, "the weight of the loss on old examples beside the new task's"
-    )
-
-
-def check_clip_norm(value: object) -> float:
-    """The longest that a gradient may be."""
-    return _check_number(
-        "clip_norm",
-        value,
-        0,
-        1000,
-        "the longest that the gradient of a step may be, or 0 for any length",
-    )
-
-
-def check_accumulate(value: object) -> int:
-    """In how many parts a batch is computed."""
-    return _check_integer(
-        "accumulate",
-        value,
-        1,
-        1024,
-        "in how many parts a batch goes through the network, one after the other",
-    )
-
-
-def check_batch_size(value: object) -> int:
-    """At least 2, because BatchNorm has no statistics over one sample."""
-    return _check_integer("batch_size", value, 2, 4096, "the number of samples in a step")
-
-
-def check_epochs(value: object) -> int:
-    """How often the training set is seen."""
-    return _check_integer("epochs", value, 1, MAX_EPOCHS, "how often the training set is seen")
-
-
 def check_seed(value: object) -> int:
     """What all chance is drawn from."""
     seed = whole_number(value)
@@ -360,32 +227,3 @@ def check_seed(value: object) -> int:
             f"seed={shown(value)} must be a whole number from 0 on, and no larger than 2**63 - 1."
         )
     return seed
-
-
-def _check_number(name: str, value: object, low: float, high: float, meaning: str) -> float:
-    number = real_number(value)
-    if number is None or not low <= number <= high:
-        raise PlanError(
-            f"{name}={shown(value)} must be a number from {low:g} to {high:g}: {meaning}."
-        )
-    return float(number)
-
-
-def _check_integer(name: str, value: object, low: int, high: int, meaning: str) -> int:
-    number = whole_number(value)
-    if number is None or not low <= number <= high:
-        raise PlanError(
-            f"{name}={shown(value)} must be a whole number from {low} to {high}: {meaning}."
-        )
-    return number
-
-
-def _make_plain(described: Phase | Plan, *names: str) -> None:
-    """Python's own numbers in place of numpy's and torch's, which no card and no shared line can hold."""
-    for name in names:
-        object.__setattr__(described, name, real_number(getattr(described, name)))
-
-
-def _check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise PlanError(f"{name}={shown(value)} is not known. Use one of {', '.join(allowed)}.")

@@ -214,7 +214,7 @@ class Spans:
     def best(self, outputs: Tensor) -> Tensor:
         """The likeliest ends (n, 2) of which the last does not come before the first."""
         first, last = outputs.float().log_softmax(1).unbind(2)
-        together = (first[:, :, None] + last[:, None, :]).triu()
+        together = first[:, :, None] + last[:, None, :]
         allowed = torch.ones(together.shape[1:], dtype=torch.bool, device=outputs.device).triu()
         best = together.masked_fill(~allowed, -torch.inf).flatten(1).argmax(1)
         length = outputs.shape[1]

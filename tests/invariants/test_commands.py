@@ -526,7 +526,7 @@ def test_parts_that_make_no_run_are_refused_with_a_sentence(
         Run(**parts)
 
 
-def test_stages_that_share_a_weight_are_refused_with_a_sentence() -> None:
+def test_a_weight_that_stages_share_trains_with_the_first_of_them() -> None:
     def tied(classes: int) -> torch.nn.Module:
         body, head = torch.nn.Linear(6, 6), torch.nn.Sequential(torch.nn.Linear(6, 6))
         head[0].weight = body.weight
@@ -534,8 +534,17 @@ def test_stages_that_share_a_weight_are_refused_with_a_sentence() -> None:
         return torch.nn.Sequential(OrderedDict(body=body, head=head))
 
     net = labkit.Backbone.from_module(tied, ["body", "head"], "tied")
-    with pytest.raises(BackboneError, match=r"body and head share a parameter, head\.0\.weight"):
-        Run(net, Clouds(), labkit.full(epochs=1), precision=runtime.Precision())
+    plan = labkit.full(lr=1e-2, epochs=9)
+    run = Run(net, Clouds(), plan, precision=runtime.Precision())
+    start = run.model.body.weight.clone()
+    run.set(trainable_from="head")
+    run.step()
+    assert run.audit().ok
+    assert torch.equal(run.model.head[0].weight, start)
+    run.set(trainable_from="body")
+    run.step()
+    assert not torch.equal(run.model.body.weight, start)
+    assert run.model.head[0].weight is run.model.body.weight
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])

@@ -17,6 +17,7 @@ from labkit.errors import DataError, LabkitError, StageError
 from labkit.tuning import Plan, Run, trainer
 from labkit.tuning.cache import PrefixCache
 from labkit.tuning.prefix import Prefix
+from labkit.tuning.task import Spans
 from tests.invariants.conftest import same_moments, same_weights
 from tests.toys import CASES, TextData, TextNet
 
@@ -141,6 +142,14 @@ def test_the_loss_of_tokens_is_that_of_torch_over_all_of_them(toy: Callable[...,
     assert found.count == int(asked.sum())
     assert found.correct == int((scores.argmax(2) == labels)[asked].sum())
     assert found.predictions.shape == found.targets.shape == found.probabilities.shape
+
+
+def test_an_answer_does_not_end_before_it_begins() -> None:
+    scores = torch.zeros(1, 4, 2)
+    scores[0, 2, 0] = 5.0  # likeliest to begin at the third token,
+    scores[0, 0, 1] = 5.0  # and to end at the first
+    scores[0, 3, 1] = 4.0
+    assert Spans().best(scores).tolist() == [[2, 3]]
 
 
 @every_task

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from labkit.insight import drift_table, sentence, worst
 from labkit.insight.drift import in_words, layers_drift, statistics_drift
 from labkit.runtime import Precision
 from labkit.tuning.freezing import drift_of
+from labkit.tuning.freezing import parts as parts_of
 from tests.bounds import held
 
 
@@ -55,11 +57,12 @@ def test_fixed_statistics_do_not_move_at_all(partly):
 
 def test_drift_is_the_way_that_was_gone_over_the_length_at_the_start():
     layer = torch.nn.Linear(3, 2)
+    (part,) = parts_of(torch.nn.Sequential(OrderedDict(head=layer)), ["head"])
     start = {name: value.detach().clone() for name, value in layer.named_parameters()}
     with torch.no_grad():
         for value in layer.parameters():
             value *= 3
-    assert drift_of(layer, start) == pytest.approx(2)
+    assert drift_of(part, start) == pytest.approx(2)
 
 
 def test_one_number_tells_how_far_the_layers_below_the_head_have_moved(parts, partly):

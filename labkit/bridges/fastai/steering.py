@@ -28,6 +28,7 @@ from labkit import runtime
 from labkit.bridges.fastai.recipes import Fit, Recipe, depth_of, fits, head_rate
 from labkit.bridges.fastai.views import Loaders, Side, stage_names, staged
 from labkit.errors import CommandError
+from labkit.settings import LIVE
 from labkit.tuning import (
     EpochDone,
     Evaluation,
@@ -63,6 +64,9 @@ REFUSES = {
     "accumulate": f"{LOOP}, and accumulates with a callback of its own: Learner(..., cbs=GradientAccumulation(64)).",
     "lr_decay": f"{LOOP}: its schedule has a rate for each stage. Set lr, and all keep their proportions.",
 }
+
+
+OBEYS = {"lr", "weight_decay", "trainable_from"}  # settings that it takes while fastai trains
 
 
 class _Unwind(BaseException):
@@ -112,7 +116,7 @@ class Steered(Watched):
         name: what figures and tables call it.
     """
 
-    refuses: Mapping[str, str] = REFUSES
+    refuses: Mapping[str, str] = {**dict.fromkeys(LIVE.keys() - OBEYS, f"{LOOP}."), **REFUSES}
 
     def __init__(
         self,

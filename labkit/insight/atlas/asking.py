@@ -17,6 +17,7 @@ from labkit.errors import AtlasError, shown
 from labkit.insight.atlas import record
 from labkit.insight.atlas.record import RECORDS, Recorded, half_widths
 from labkit.insight.atlas.sheets import SHEETS, Sheet, find
+from labkit.settings import LIVE, OF_PHASE, OF_PLAN
 from labkit.tuning.contracts import Data, Net
 
 if TYPE_CHECKING:
@@ -239,9 +240,9 @@ def _listed(values: Iterable[object]) -> str:
 
 def place(sheet: Sheet, lr: float) -> tuple[float, int, float]:
     """The rate, the recorded rate at or below it, and how far it is on the way to the next, in logarithms."""
-    from labkit.tuning.plans import check_lr
+    from labkit.settings import learning_rate
 
-    lr, rates = check_lr(lr), sheet.rates
+    lr, rates = learning_rate(lr), sheet.rates
     for number, rate in enumerate(rates):
         if abs(lr / rate - 1) < SAME_RATE:
             return rate, number, 0.0
@@ -381,15 +382,14 @@ def _of_settings(expected: Expectation, run: Run) -> list[tuple[str, Any, Any]]:
         ("the first stage that trains", now.trainable_from, expected.trainable_from),
         *(
             (f"{name}", getattr(now, name), getattr(phase, name))
-            for name in ("lr_decay", "schedule", "warmup")
+            for name in OF_PHASE
+            if name not in ("trainable_from", "lr", "epochs")
         ),
-        *(
-            (name, getattr(now, name), getattr(ours, name))
-            for name in ("batch_size", "weight_decay", "augment", "hold", "rehearse", "clip_norm")
-        ),
+        *((name, getattr(now, name), getattr(ours, name)) for name in OF_PLAN if name in LIVE),
         *(
             (name, getattr(plan, name), getattr(ours, name))
-            for name in ("optimizer", "pretrained", "frozen_statistics", "decay_all")
+            for name in OF_PLAN
+            if name not in LIVE and name != "views"
         ),
     ]
 

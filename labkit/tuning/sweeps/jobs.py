@@ -11,15 +11,16 @@ import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
 
 from labkit.errors import LabkitError, PlanError, SplitError, shown
 from labkit.runtime import LARGEST_SEED, Precision, real_number, whole_number
+from labkit.settings import OF_PHASE, OF_PLAN, SETTINGS
 from labkit.tuning.contracts import Data
-from labkit.tuning.plans import Phase, Plan, resolve_depth
+from labkit.tuning.plans import Plan, resolve_depth
 from labkit.tuning.sweeps.parts import Part, part_of_data, part_of_net
 
 if TYPE_CHECKING:
@@ -29,9 +30,7 @@ Value = str | int | float | bool
 Status = Literal["done", "diverged", "failed"]
 
 VERSION = 1  # raise it when the same job would end otherwise than before
-OF_PHASE = tuple(field.name for field in fields(Phase))
-OF_PLAN = tuple(f.name for f in fields(Plan) if f.name not in ("name", "phases"))
-REALS = ("lr", "lr_decay", "warmup", "weight_decay", "hold", "rehearse", "clip_norm")
+REALS = tuple(name for name, setting in SETTINGS.items() if setting.real)
 ONE_PHASE_ONLY = ("trainable_from", "epochs")
 MOST_PROBLEMS = 8  # told at once; more would bury them
 
@@ -152,7 +151,7 @@ def jobs_of(base: Run, axes: Mapping[str, Any], test: bool = False) -> tuple[Job
 
 def _values(base: Run, axes: Mapping[str, Any]) -> dict[str, list[Value]]:
     """The values of every axis as plain Python, depths by their stage's name."""
-    allowed = (*OF_PHASE, *OF_PLAN, "per_class", "seed")
+    allowed = (*SETTINGS, "per_class", "seed")
     unknown = [name for name in axes if name not in allowed]
     if unknown:
         raise PlanError(
