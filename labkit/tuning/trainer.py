@@ -11,7 +11,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
 from typing import Any
@@ -24,7 +24,7 @@ from labkit.tuning import freezing
 from labkit.tuning.cache import shared
 from labkit.tuning.checkpoints import Checkpoint, copies
 from labkit.tuning.commands import Settings
-from labkit.tuning.contracts import Data, Inputs, Net, Split, old_examples_of, old_head_of
+from labkit.tuning.contracts import Data, Inputs, Net, Split, Targets, old_examples_of, old_head_of
 from labkit.tuning.evaluation import Evaluation, eval_mode, forward, to_device
 from labkit.tuning.events import EpochDone, StepDone
 from labkit.tuning.optimizer import new_optimizer
@@ -114,45 +114,48 @@ class Trainer:
         rows, end = self._next_rows()
         lr = self._set_learning_rates()
 
-        loss, correct, count = self._add_gradients(rows, coming=self._order[1][end:])
+        total, correct = 0.0, 0
+        parts, count = self._parts(rows)  # one part, unless gradients are accumulated
+        for number, (some, targets) in enumerate(parts):
+            inputs = self._inputs(some, coming=self._order[1][end:])
+            with self._chance(number), self.autocast():
+                outputs = self.forward(inputs)
+            loss = self.task.loss(outputs, targets) / count
+            self._refuse_if_diverged(loss)
+            loss.backward()
+            total, correct = total + loss.item(), correct + self.task.right(outputs, targets)
         self._rehearse()  # adds to the gradients, if the plan says so
         self._clip()  # shortens them, if it says so
         self.optimizer.step()
         self.optimizer.zero_grad()
         self._hold()  # pulls back towards the start, if the plan says so
 
-        at, depth, seconds = self.at, self.at.settings.trainable_from, time.perf_counter() - began
-        epoch = at.epoch + end / len(self.train_split)
-        done = StepDone(at.step + 1, epoch, loss, correct, count, lr, depth, seconds)
+        epoch, depth = self.at.epoch + end / len(self.train_split), self.at.settings.trainable_from
+        seconds = time.perf_counter() - began
+        done = StepDone(self.at.step + 1, epoch, total, correct, count, lr, depth, seconds)
         self._move_on(done, end)
         return done
 
-    def _add_gradients(self, rows: Tensor, coming: Tensor) -> tuple[float, int, int]:
-        """Forward and backward for a batch, in one go or in several: its mean loss, and how many of how many are right.
+    def _parts(self, rows: Tensor) -> tuple[list[tuple[Tensor, Targets]], int]:
+        """The batch as it goes through the network: rows and targets of each part, and how many answers all ask for.
 
-        Each part's loss is divided by the count of the whole batch, so that the gradient is the batch's however
-        unequal its parts are.
+        The loss of a part is divided by the count of the whole batch, so that the gradient is the batch's however
+        unequal its parts are. No part is a single sample, for BatchNorm's sake.
         """
-        parts = self._parts(rows)
-        asked = [
-            to_device(self.task.targets(self.train_split, some), self.device) for some in parts
-        ]
-        count, total, correct = sum(map(self.task.count, asked)), 0.0, 0
-        for place, (some, targets) in enumerate(zip(parts, asked, strict=True)):
-            inputs, chance = self._inputs(some, coming), (self.at.step, place)[: 1 + (place > 0)]
-            with runtime.seeded_globals(self.seed, "step", *chance), self.autocast():
-                outputs = self.forward(inputs)
-            loss = self.task.loss(outputs, targets) / max(1, count)
-            if not math.isfinite(loss.item()):
-                raise DivergedError(f"the loss is {loss.item()} at step {self.at.step + 1}")
-            loss.backward()
-            total += loss.item()
-            correct += self.task.right(outputs, targets)
-        return total, correct, count
+        several = rows.chunk(max(1, min(self.at.settings.accumulate, len(rows) // 2)))
+        asked = [self.task.targets(self.train_split, some) for some in several]
+        count = sum(map(self.task.count, asked))
+        on_device = [to_device(targets, self.device) for targets in asked]
+        return list(zip(several, on_device, strict=True)), max(1, count)
 
-    def _parts(self, rows: Tensor) -> tuple[Tensor, ...]:
-        """The batch as it goes through the network; no part is a single sample, for BatchNorm's sake."""
-        return rows.chunk(max(1, min(self.at.settings.accumulate, len(rows) // 2)))
+    def _chance(self, part: int) -> AbstractContextManager[Any]:
+        """Inside, what the network draws follows from seed, step and part of the batch."""
+        place = (self.at.step, part) if part else (self.at.step,)
+        return runtime.seeded_globals(self.seed, "step", *place)
+
+    def _refuse_if_diverged(self, loss: Tensor) -> None:
+        if not math.isfinite(loss.item()):
+            raise DivergedError(f"the loss is {loss.item()} at step {self.at.step + 1}")
 
     def forward(self, inputs: Any) -> Tensor:
         """Through the whole model, or, where a part of it is frozen, through what lies above that part."""
