@@ -69,7 +69,8 @@ def statistics_drift(run: Run) -> float:
     0 when frozen means frozen. It is ||s - s0|| / ||s0|| over the running means and variances of
     those stages.
     """
-    frozen = [row.stage for row in run.audit().rows if not row.ever_trained]
+    moved_on = {row.stage for row in run.audit().rows if row.ever_trained}
+    frozen = [stage for stage in run.stages if stage not in moved_on]
     fresh = built_again(run)
     moved = length = 0.0
     with run.frozen_world() as model:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 import labkit
 from labkit import runtime
 from labkit.errors import DataError, LabkitError, StageError
+from labkit.insight.drift import statistics_drift
 from labkit.tuning import Plan, Run, trainer
 from labkit.tuning.cache import PrefixCache
 from labkit.tuning.prefix import Prefix
@@ -251,6 +252,14 @@ def test_an_adapter_trains_in_a_frozen_stage(toy: Callable[..., Run]) -> None:
     assert same_weights(run, run.replay())
     run.rewind(4)
     assert same_weights(run, run.replay())
+
+
+def test_statistics_of_stages_are_asked_for_where_adapters_stand_beside_them(
+    toy: Callable[..., Run],
+) -> None:
+    run = toy("classify", labkit.feature_extraction(lr=1e-2), adapters=("block0",))
+    assert statistics_drift(run) == 0  # nothing has trained, the adapters neither
+    assert statistics_drift(steps(run, 2)) == 0
 
 
 def test_a_stage_that_is_frozen_while_it_trains_leaves_its_adapter_training(
