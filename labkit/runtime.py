@@ -36,10 +36,8 @@ MemoryFormat = Literal["contiguous", "channels_last"]
 Dtype = Literal["fp32", "bf16"]
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # mallopt's names for them, in malloc.h
-FREE_END, LARGE_BLOCK = (
-    16 * 2**20,
-    32 * 2**20,
-)  # bytes; larger blocks are none of a heap's, and glibc allows no more
+FREE_END = 16 * 2**20  # bytes
+LARGE_BLOCK = 32 * 2**20  # bytes: larger ones are none of a heap's; glibc allows no more
 TUNED = ("MALLOC_", "GLIBC_TUNABLES")  # variables by which people tune the C library
 LARGEST_SEED = 2**63 - 1  # what 64 bits hold
 ROOT = Path("/")  # below which the system describes itself; another one in tests
@@ -160,9 +158,8 @@ def bound_free_memory() -> None:
     if sys.platform == "linux" and not any(name.startswith(TUNED) for name in os.environ):
         with suppress(OSError, AttributeError):  # another C library
             set_option = ctypes.CDLL(None).mallopt
-            set_option(
-                M_MMAP_THRESHOLD, LARGE_BLOCK
-            )  # else it would stay where it is when the other is set
+            # Both: once one is set, glibc no longer moves the other.
+            set_option(M_MMAP_THRESHOLD, LARGE_BLOCK)
             set_option(M_TRIM_THRESHOLD, FREE_END)
 
 
@@ -272,10 +269,10 @@ def _makes_tensors_elsewhere() -> bool:
 
     try:
         return torch.get_default_device().type != "cpu"
-    except (
-        AttributeError
-    ):  # torch 2.4 cannot tell when `torch.set_default_device(None)` took a default back
-        return False
+    except AttributeError:
+        return (
+            False  # torch 2.4 cannot tell once `torch.set_default_device(None)` took a default back
+        )
 
 
 def wilson(correct: int, count: int, z: float = 1.959964) -> tuple[float, float]:

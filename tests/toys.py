@@ -224,7 +224,9 @@ class Adapted(nn.Module):
 
 
 class Stages(nn.Sequential):
-    passes_on = True
+    """Stages in order; what one gives, the next takes."""
+
+    passes_on = True  # what frozen stages make may be kept
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
         passed: Any = (ids, mask)

@@ -16,7 +16,7 @@ from labkit.errors import CommandError, PlanError, clipped, shown
 from labkit.runtime import whole_number
 from labkit.settings import LIVE, OF_PHASE, LiveSettings, PhaseSettings, checked
 from labkit.tuning.contracts import Data, Net, augmentations_of, old_examples_of, old_head_of
-from labkit.tuning.freezing import refuse_if_nothing_trains
+from labkit.tuning.freezing import parts, refuse_if_nothing_trains
 from labkit.tuning.plans import Phase, Plan, resolve_depth
 
 KINDS = ("set", "pause", "resume", "step", "rewind", "reset")
@@ -122,7 +122,7 @@ def check_settings(args: Mapping[str, Any], run: Any) -> dict[str, Any]:
 def _check_depth(depth: str | int, run: Any) -> str:
     """The name of a stage from which something can train."""
     name = resolve_depth(depth, run.stages)
-    refuse_if_nothing_trains(run.model, run.stages, name)
+    refuse_if_nothing_trains(parts(run.model, run.stages), run.stages, name)
     return name
 
 

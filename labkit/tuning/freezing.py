@@ -65,7 +65,9 @@ def parts(model: nn.Module, stages: Sequence[str]) -> tuple[Part, ...]:
         module = stage(model, name)
         weights: dict[str, Tensor] = {}
         adapters: dict[str, Tensor] = {}
-        inside = tuple(prefix + "." for prefix, m in module.named_modules() if is_adapter(m))
+        inside = tuple(
+            f"{prefix}." if prefix else "" for prefix, m in module.named_modules() if is_adapter(m)
+        )
         for key, tensor in module.state_dict(keep_vars=True).items():
             if id(tensor) in taken:  # tied: it stands where it came first
                 continue
@@ -85,12 +87,12 @@ def is_adapter(module: nn.Module) -> bool:
     return bool(getattr(module, "is_adapter", False))
 
 
-def refuse_if_nothing_trains(model: nn.Module, stages: Sequence[str], trainable_from: str) -> None:
+def refuse_if_nothing_trains(
+    every: Sequence[Part], stages: Sequence[str], trainable_from: str
+) -> None:
     """Raise StageError where no parameter would train: all that the stages hold belongs to stages below."""
-    if not any(
-        part.parameters for part in parts(model, stages) if part.trains(stages, trainable_from)
-    ):
-        owner = next(part.stage for part in reversed(parts(model, stages)) if part.parameters)
+    if not any(part.parameters for part in every if part.trains(stages, trainable_from)):
+        owner = next(part.stage for part in reversed(every) if part.parameters)
         raise StageError(
             f"trainable_from={shown(trainable_from)} would train nothing: the weights of {trainable_from} are those "
             f"of {owner} as well, and train with them. Use trainable_from={shown(owner)} or a stage below it."

@@ -190,11 +190,11 @@ class Spans:
 
     def outputs(self, given: Any, size: int) -> Tensor:
         """Scores (n, length, 2)."""
-        if isinstance(given, Tensor) and given.ndim == 3 and given.shape[2] == size:
-            return given
-        raise BackboneError(
-            f"For a batch the network gave {_described(given)}, and spans need scores (n, length, {size}): for every "
-            "token one that the answer begins there and one that it ends there."
+        return _of_each_token(
+            given,
+            size,
+            f"spans need scores (n, length, {size}): for every token one that the answer begins there and one that it "
+            "ends there",
         )
 
     def count(self, targets: Targets) -> int:
@@ -267,11 +267,10 @@ class NextToken:
 
     def outputs(self, given: Any, size: int) -> Tensor:
         """Scores (n, length, V)."""
-        if isinstance(given, Tensor) and given.ndim == 3 and given.shape[2] == size:
-            return given
-        raise BackboneError(
-            f"For a batch the network gave {_described(given)}, and the next token needs scores (n, length, {size}): "
-            "for every place one for each token that there is."
+        return _of_each_token(
+            given,
+            size,
+            f"the next token needs scores (n, length, {size}): for every place one for each token that there is",
         )
 
     def count(self, targets: Targets) -> int:
@@ -346,6 +345,13 @@ def _summed(task: Task, name: str, batches: Iterable[Answered], predicted: Any) 
         probabilities=probabilities,
         targets=asked,
     )
+
+
+def _of_each_token(given: Any, size: int, needed: str) -> Tensor:
+    """Scores (n, length, size) as they are; raises BackboneError for anything else, with what is needed."""
+    if isinstance(given, Tensor) and given.ndim == 3 and given.shape[2] == size:
+        return given
+    raise BackboneError(f"For a batch the network gave {_described(given)}, and {needed}.")
 
 
 def _one(targets: Targets) -> Tensor:

@@ -91,9 +91,10 @@ class Trainer:
         self._size = self.task.head_size(data)
         self.device = runtime.device()
         self.model: nn.Module = net.build(self._size, seed=seed, pretrained=plan.pretrained)
+        every = freezing.parts(self.model, self.stages)
         for phase in plan.phases:
             depth = resolve_depth(phase.trainable_from, self.stages)
-            freezing.refuse_if_nothing_trains(self.model, self.stages, depth)
+            freezing.refuse_if_nothing_trains(every, self.stages, depth)
         self.precision = precision or usual(self.model, data.train)
         self.initial = freezing.snapshot(self.model, self.stages)
         lay_out(self.model.to(self.device), self.precision)
@@ -115,8 +116,8 @@ class Trainer:
         lr = self._set_learning_rates()
 
         total, correct = 0.0, 0
-        parts, count = self._parts(rows)  # one part, unless gradients are accumulated
-        for number, (some, targets) in enumerate(parts):
+        micro_batches, count = self._micro_batches(rows)  # one, unless gradients are accumulated
+        for number, (some, targets) in enumerate(micro_batches):
             inputs = self._inputs(some, coming=self._order[1][end:])
             with self._chance(number), self.autocast():
                 outputs = self.forward(inputs)
@@ -136,11 +137,11 @@ class Trainer:
         self._move_on(done, end)
         return done
 
-    def _parts(self, rows: Tensor) -> tuple[list[tuple[Tensor, Targets]], int]:
+    def _micro_batches(self, rows: Tensor) -> tuple[list[tuple[Tensor, Targets]], int]:
         """The batch as it goes through the network: rows and targets of each part, and how many answers all ask for.
 
-        The loss of a part is divided by the count of the whole batch, so that the gradient is the batch's however
-        unequal its parts are. No part is a single sample, for BatchNorm's sake.
+        The loss of a micro-batch is divided by the count of the whole batch, so that the gradient is the batch's
+        however unequal they are. None is a single sample, for BatchNorm's sake.
         """
         several = rows.chunk(max(1, min(self.at.settings.accumulate, len(rows) // 2)))
         asked = [self.task.targets(self.train_split, some) for some in several]
@@ -148,9 +149,9 @@ class Trainer:
         on_device = [to_device(targets, self.device) for targets in asked]
         return list(zip(several, on_device, strict=True)), max(1, count)
 
-    def _chance(self, part: int) -> AbstractContextManager[Any]:
-        """Inside, what the network draws follows from seed, step and part of the batch."""
-        place = (self.at.step, part) if part else (self.at.step,)
+    def _chance(self, micro_batch: int) -> AbstractContextManager[Any]:
+        """Inside, what the network draws follows from seed, step and micro-batch."""
+        place = (self.at.step, micro_batch) if micro_batch else (self.at.step,)
         return runtime.seeded_globals(self.seed, "step", *place)
 
     def _refuse_if_diverged(self, loss: Tensor) -> None:
@@ -233,7 +234,7 @@ class Trainer:
         """Where each parameter below the head began, on the device and laid out alike."""
         return {
             parameter: _laid_out_as(parameter, self.initial[part.name][key])
-            for part in freezing.parts(self.model, self.stages)
+            for part in self._parts
             for key, parameter in part.parameters.items()
             if part.stage != self.stages[-1]
         }
@@ -295,7 +296,7 @@ class Trainer:
         if at.offset == len(self.train_split):
             at.epoch, at.offset = at.epoch + 1, 0
         every = self.plan.frozen_statistics == "running"
-        moved = [part.name for part in self._part_list if every or self._part_trains(part)]
+        moved = [part.name for part in self._parts if every or self._part_trains(part)]
         at.trained.update(dict.fromkeys(moved, at.step))
         self.at, self.half_done = (
             at,
@@ -383,14 +384,15 @@ class Trainer:
         return self.stages[self.stages.index(self.at.settings.trainable_from) :]
 
     @cached_property
-    def _part_list(self) -> tuple[freezing.Part, ...]:
+    def _parts(self) -> tuple[freezing.Part, ...]:
+        """The parts of the model, for their parameters only: a module may put another buffer in place of one."""
         return freezing.parts(self.model, self.stages)
 
     def _part_trains(self, part: freezing.Part) -> bool:
         return part.trains(self.stages, self.at.settings.trainable_from)
 
     def _training_parameters(self) -> set[nn.Parameter]:
-        training = (part for part in self._part_list if self._part_trains(part))
+        training = (part for part in self._parts if self._part_trains(part))
         return {parameter for part in training for parameter in part.parameters.values()}
 
     def _freeze(self) -> None:
@@ -414,10 +416,10 @@ class Trainer:
         Two, where biases and the weights of normalisation are to go without weight decay: they have one dimension.
         """
         groups = []
-        for part in self._part_list:
+        for part in self._parts:
             every = list(part.parameters.values())
-            spared = [] if self.plan.decay_all else [p for p in every if p.ndim <= 1]
-            decayed = [p for p in every if not any(p is other for other in spared)]
+            decayed = [p for p in every if self.plan.decay_all or p.ndim > 1]
+            spared = [p for p in every if not self.plan.decay_all and p.ndim <= 1]
             names = {"stage": part.stage, "name": part.name}
             groups.append({"params": decayed, "decays": True, **names})
             if spared:

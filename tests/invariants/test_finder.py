@@ -15,7 +15,8 @@ import labkit
 from labkit.errors import CommandError, LearningRateError
 from labkit.tuning import Finder, Run, StepDone, find_lr
 from tests.invariants.conftest import TinyNet, same_moments, same_weights
-from tests.invariants.test_text import Reader, Reviews, TextNet
+from tests.invariants.test_text import Reviews, TextNet
+from tests.toys import Stages
 
 
 def steps(run: Run, count: int) -> Run:
@@ -266,7 +267,7 @@ def test_a_text_model_of_ones_own_gets_a_rate(photos: Path) -> None:
     net = labkit.Backbone.from_module(
         lambda classes: TextNet().build(classes), TextNet.stages, "reader"
     )
-    assert isinstance(net.build(2), Reader)
+    assert isinstance(net.build(2), Stages)
     run = Run(net, reviews, labkit.full(batch_size=64))
     seen = find_lr(run, steps=200, seconds=None)
     assert 1e-3 < seen.suggestion < 0.1, seen.explain()

@@ -15,6 +15,7 @@ import labkit
 from labkit import runtime
 from labkit.tuning import Run
 from tests.invariants.conftest import same_weights
+from tests.toys import Stages
 
 LENGTH = 24
 
@@ -95,24 +96,12 @@ class Judge(nn.Module):
         return self.linear((words * weights).sum(1) / weights.sum(1).clamp(min=1))
 
 
-class Reader(nn.Sequential):
-    """Stages in order; what one gives, the next takes."""
-
-    passes_on = True  # what frozen stages make may be kept
-
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
-        passed: Any = (ids, mask)
-        for stage in self:
-            passed = stage(*passed)
-        return passed
-
-
 class TextNet:
     name, stages, card = "tiny-reader", ("embed", "mix", "head"), None
 
     def build(self, classes: int, seed: int = 0, pretrained: bool = True) -> nn.Module:
         with runtime.seeded_globals(seed, "reader"):
-            return Reader(OrderedDict(embed=Embed(), mix=Mix(), head=Judge(classes)))
+            return Stages(OrderedDict(embed=Embed(), mix=Mix(), head=Judge(classes)))
 
     def spec(self) -> dict[str, Any]:
         return {"name": self.name}
