@@ -71,7 +71,7 @@ for indices in torch.randperm(len(data.train), generator=torch.manual_seed(0)).s
 # ## The same through labkit
 #
 # There is no magic in a run. This is the engine's own code, printed from the file it runs from.
-# Look for the lines that you know: scores, loss, backward, step, clear.
+# Look for the lines that you know: outputs (here the scores), loss, backward, step, clear.
 
 # %%
 import inspect
