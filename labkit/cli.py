@@ -34,7 +34,7 @@ from labkit.settings import SETTINGS
 
 if TYPE_CHECKING:
     from labkit.data import ImageData
-    from labkit.models.pretrain import Recipe
+    from labkit.pretraining import Recipe
 
 FIRST_LESSON = Path("notebooks/00_start_here.ipynb")
 START_PATIENCE = 120.0  # seconds for JupyterLab to answer
@@ -370,7 +370,7 @@ def photos(
     as_json: AsJson = False,
 ) -> None:
     """Train resnet10 on the photographs of Tiny ImageNet; interrupted, go on from the last epoch."""
-    from labkit.models.pretrain import PHOTOS, pretrain_photos
+    from labkit.pretraining import PHOTOS, pretrain_photos
 
     _tell_weights(
         pretrain_photos(source, out, _changed(PHOTOS, epochs, steps, seed), _watch), as_json
@@ -386,7 +386,7 @@ def glyphs(
     as_json: AsJson = False,
 ) -> None:
     """Train resnet10-glyphs on letters that labkit draws itself; nothing is downloaded."""
-    from labkit.models.pretrain import GLYPHS, pretrain_glyphs
+    from labkit.pretraining import GLYPHS, pretrain_glyphs
 
     _tell_weights(pretrain_glyphs(out, _changed(GLYPHS, epochs, steps, seed), _watch), as_json)
 
@@ -417,7 +417,7 @@ Experiment = Annotated[str, typer.Argument(help="An experiment that `labkit evid
 def list_evidence(context: typer.Context, as_json: AsJson = False) -> None:
     """List the experiments, and whether the record of each is complete and up to date."""
     if context.invoked_subcommand is None:
-        from labkit.insight import evidence as record
+        from labkit.course import evidence as record
 
         problems = {name: record.check(name) for name in record.names()}
         lines = [found[0] if found else f"{name}: complete" for name, found in problems.items()]
@@ -427,7 +427,7 @@ def list_evidence(context: typer.Context, as_json: AsJson = False) -> None:
 @evidence.command()
 def show(name: Experiment, as_json: AsJson = False) -> None:
     """What an experiment found: means and 95 % intervals, in per cent."""
-    from labkit.insight import evidence as record
+    from labkit.course import evidence as record
     from labkit.insight.reading import in_columns
 
     rows = record.summary(name)
@@ -437,7 +437,7 @@ def show(name: Experiment, as_json: AsJson = False) -> None:
 @evidence.command()
 def tune(name: Experiment, as_json: AsJson = False) -> None:
     """Try the learning rates, on examples and with seeds that no reported accuracy counts."""
-    from labkit.insight import evidence as record
+    from labkit.course import evidence as record
 
     path = record.tune(name, tell=_watch)
     _tell({"trials": path}, f"The trials are in {path}", as_json)
@@ -460,7 +460,7 @@ TRAINERS: dict[str, Callable[..., Any]] = {
 @evidence.command()
 def build(name: Experiment, as_json: AsJson = False) -> None:
     """Make the runs that are missing or were made by another recipe."""
-    from labkit.insight import evidence as record
+    from labkit.course import evidence as record
 
     path = record.build(name, tell=_watch, trainers=TRAINERS)
     _tell({"runs": path}, f"The runs are in {path}", as_json)
@@ -475,7 +475,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Do a few recorded runs again; fail when one ends outside its band, or a record is not whole and up to date."""
-    from labkit.insight import evidence as record
+    from labkit.course import evidence as record
 
     problems = record.check()
     done = [] if problems else record.again(runs, chance, trainers=TRAINERS, tell=_watch)
@@ -497,7 +497,7 @@ def examine_coach(
     as_json: AsJson = False,
 ) -> None:
     """How often the coach is right on sabotaged and on sound runs; interrupted, it goes on."""
-    from labkit.insight import exam
+    from labkit.records import exam
 
     if recheck is not None:
         pairs = exam.recheck(recheck)
@@ -560,7 +560,7 @@ def sweep(
     as_json: AsJson = False,
 ) -> None:
     """Train every combination with every seed; interrupted, the same command goes on."""
-    from labkit import Run, load_backbone, load_data, tuning
+    from labkit import Run, load_backbone, load_data, sweeps
 
     axes: dict[str, Any] = {"lr": _numbers(lr, float)}
     if trainable_from is not None:
@@ -571,7 +571,7 @@ def sweep(
     first = _plan(plan, axes.get("trainable_from", ["head"])[0], epochs)
     base = Run(load_backbone(backbone), load_data(data, size=size), first)
     client = _client(scheduler) if scheduler else None
-    made = tuning.sweep(
+    made = sweeps.sweep(
         base, client=client, out=out, workers=workers, seed=range(seeds), **axes
     ).run(progress=not as_json)
     summary = made.summary()
@@ -650,7 +650,7 @@ SheetName = Annotated[
 def list_atlas(context: typer.Context, as_json: AsJson = False) -> None:
     """List the sheets, and whether the record of each is complete and up to date."""
     if context.invoked_subcommand is None:
-        from labkit.insight import atlas as room
+        from labkit.records import atlas as room
 
         found = {sheet.name: room.problems(sheet) for sheet in room.SHEETS}
         lines = [bad[0] if bad else f"{name}: complete" for name, bad in found.items()]
@@ -671,8 +671,8 @@ def atlas_show(
     as_json: AsJson = False,
 ) -> None:
     """What a run with these settings will come to, by the recorded ones."""
-    from labkit.insight import atlas as room
     from labkit.insight.reading import in_columns
+    from labkit.records import atlas as room
 
     sheet = room.find(name)
     labels = per_class or sheet.per_class[len(sheet.per_class) // 2]
@@ -695,7 +695,7 @@ def atlas_build(
     as_json: AsJson = False,
 ) -> None:
     """Make the recorded runs that are missing; interrupted, the same command goes on."""
-    from labkit.insight import atlas as room
+    from labkit.records import atlas as room
 
     paths = room.build(name, out=out, workers=workers, tell=_watch, again=again)
     _tell({"records": paths}, "\n".join(f"The runs are in {path}" for path in paths), as_json)
@@ -709,7 +709,7 @@ def atlas_check(
     as_json: AsJson = False,
 ) -> None:
     """Do a few recorded runs again; fail when one lands outside its band or a record is stale."""
-    from labkit.insight import atlas as room
+    from labkit.records import atlas as room
 
     done = room.check(name, runs=runs, chance=chance)
     facts = [{"run": str(one), "same": one.same, "outcome": one.verdict.outcome} for one in done]
@@ -857,7 +857,7 @@ def build_lessons(
     as_json: AsJson = False,
 ) -> None:
     """Build the notebooks of this checkout from notebooks/src, and the badges of its README."""
-    from labkit.learn import build
+    from labkit.publish import build
 
     root = Path(__file__).resolve().parents[1]
     built = build.build(root, check=check)
@@ -878,7 +878,7 @@ def build_lessons(
 
 def _refresh_readme(root: Path, check: bool) -> list[Path]:
     """The README, if its badges do not name the repository that is set."""
-    from labkit.learn import build, colab
+    from labkit.publish import build, colab
 
     readme = root / "README.md"
     text = readme.read_text("utf-8")
@@ -906,7 +906,7 @@ def book(
     as_json: AsJson = False,
 ) -> None:
     """Build the reading edition of this checkout: a site of executed lessons, their consoles recorded."""
-    from labkit.learn import book as room
+    from labkit.publish import book as room
 
     built = room.build(Path(__file__).resolve().parents[1], out, executed, again, _watch)
     _tell(asdict(built), str(built), as_json)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from labkit import runtime
-from labkit.tuning.sweeps import Job, Row, work
+from labkit.sweeps import Job, Row, work
 
 NUMBERS, CLASSES = 6, 3
 

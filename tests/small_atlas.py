@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from labkit.insight.atlas import Sheet, record
-from labkit.insight.atlas.record import Entry
+from labkit.records.atlas import Sheet, record
+from labkit.records.atlas.record import Entry
 
 RIGHT = {1e-3: (200, 204, 208, 212, 216), 1e-2: (300, 301, 302, 303, 304), 1e-1: (250,) * 5}
 SHEET = Sheet(

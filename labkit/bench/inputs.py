@@ -24,8 +24,8 @@ from labkit.bench.work import Work
 from labkit.data import ImageData, fetch
 from labkit.errors import DataError
 from labkit.models import save_weights
-from labkit.models.published import is_cached
-from labkit.models.shipped import sha256
+from labkit.models.vision.published import is_cached
+from labkit.models.vision.shipped import sha256
 
 SHIPPED = ("resnet10",)
 DATA = "ants-bees"

@@ -23,7 +23,7 @@ from labkit.data import ImageData, Split
 from labkit.data.cards import Card
 from labkit.data.report import Report
 from labkit.errors import BenchError
-from labkit.models.pretrain.photos import read_photos
+from labkit.pretraining.photos import read_photos
 
 SIZES = (250, 1_000, 4_000, 16_000)  # training photographs
 VALID = 500  # validation photographs, the same for all

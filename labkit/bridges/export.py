@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from labkit.bridges import onnx
-from labkit.data.decode import white_of
+from labkit.data.images.decode import white_of
 from labkit.errors import ExportError, FileError, shown
 from labkit.hosts import how_to_install
 from labkit.models import Card
 from labkit.models.files import weights_file
+from labkit.run_card import model_card
 from labkit.runtime import write_together
 from labkit.tuning import Evaluation, Run
-from labkit.tuning.card import model_card
 from labkit.tuning.contracts import Split
 from labkit.tuning.given import an_evaluation, maybe
 

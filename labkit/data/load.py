@@ -12,14 +12,14 @@ from typing import Any
 
 import torch
 
-from labkit.data import sources
 from labkit.data.cards import Card, card, cards
 from labkit.data.fetching import fetch
-from labkit.data.images import ImageData, Split
+from labkit.data.images import sources
+from labkit.data.images.dataset import ImageData, Split
+from labkit.data.images.sources import Listing, Picture
+from labkit.data.images.store import Note, decode
 from labkit.data.report import Finding, Report
-from labkit.data.sources import Listing, Picture
 from labkit.data.splits import check_seed, copies, stratified
-from labkit.data.store import Note, decode
 from labkit.errors import DataError, SplitError, shown
 from labkit.runtime import plain_scalar, real_number, whole_number
 

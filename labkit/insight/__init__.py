@@ -1,8 +1,6 @@
-"""What a run tells: how far each stage moved, how sure a difference is, and one sentence of what is
-happening.
+"""What one run tells: how far each stage moved, how sure a difference is, and one sentence of what is happening.
 
-Everything here reads runs and trains none, but for `evidence`, which trains many and keeps what
-came of them.
+Everything here reads runs and trains none. What many runs tell is in `records`.
 """
 
 from labkit import lazy

@@ -25,7 +25,7 @@ from labkit.insight.inside import given_to, looking_at, split_of, start_of
 from labkit.insight.kinds import backbone_of
 from labkit.insight.moments import epoch_ends, epochs_done, moments, spread_out
 from labkit.models import Backbone
-from labkit.models.origin import TINY_IMAGENET, tiny_imagenet
+from labkit.models.vision.origin import TINY_IMAGENET, tiny_imagenet
 from labkit.tuning.contracts import Split
 from labkit.tuning.evaluation import forward
 from labkit.tuning.given import (
@@ -43,7 +43,7 @@ from labkit.tuning.precision import laid_out
 from labkit.tuning.task import evaluate
 
 if TYPE_CHECKING:
-    from labkit.models.pretrain.letters import Letters
+    from labkit.pretraining.letters import Letters
     from labkit.tuning import Evaluation, Run
 
 MOST_OLD = 100_000  # old questions at once: of 64 pixels they take 1.2 GB
@@ -340,7 +340,7 @@ def _old_head(run: Run) -> nn.Module:
 
 @lru_cache(maxsize=4)
 def _letters(count: int, seed: int, part: Part) -> OldTask:
-    from labkit.models.pretrain.letters import distort
+    from labkit.pretraining.letters import distort
 
     letters = _drawn_letters()
     generator = runtime.generator(seed, *LETTERS[part])
@@ -352,14 +352,14 @@ def _letters(count: int, seed: int, part: Part) -> OldTask:
 @lru_cache(maxsize=1)
 def _drawn_letters() -> Letters:
     """Drawing them takes seconds, and other questions are asked about the same letters."""
-    from labkit.models.pretrain.letters import draw_letters
+    from labkit.pretraining.letters import draw_letters
 
     return draw_letters()
 
 
 @lru_cache(maxsize=4)
 def _photographs(count: int, seed: int, folder: Path, part: Part) -> OldTask:
-    from labkit.models.pretrain.photos import read_split
+    from labkit.pretraining.photos import read_split
 
     chance = runtime.generator(seed, "old photographs")
     return OldTask("Tiny ImageNet", *read_split(folder, part, count, chance))

@@ -1,7 +1,7 @@
-"""The teacher's room: predictions, exercises with checks, quizzes, progress, notebooks from their sources.
+"""How one learns here: predictions, exercises with checks, quizzes, progress. It knows no lesson but by its number.
 
-A lesson needs few names from here: `predict`, `reveal`, `score`, `quiz`, `check` and `hint`. Each is
-imported when it is first used. This room may import every other room but the command line.
+A lesson needs few names from here: `predict`, `reveal`, `score`, `quiz`, `check` and `hint`. Each is imported when it
+is first used.
 """
 
 from labkit import lazy

@@ -1,6 +1,5 @@
 from labkit.learn.atlas_panel import atlas_card
-from labkit.learn.clinic import Clinic
-from labkit.learn.course import course_map
+from labkit.learn.course_map import course_map
 from labkit.learn.exercises import check, hint
 from labkit.learn.material import photographs
 from labkit.learn.predict_card import classify, predict_panel
@@ -11,7 +10,6 @@ from labkit.learn.sealed import seal
 from labkit.learn.warming import warm_up
 
 __all__ = [
-    "Clinic",
     "atlas_card",
     "check",
     "classify",

@@ -13,7 +13,7 @@ const LOST_MS = 4000; // a reply that took longer is lost, and is asked for agai
 const STEPS = 200; // of the slider over the whole range of rates
 const CIVIDIS = ["#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838"];
 
-// ---------------------------------------------------------------- the atlas: the same sums as labkit.insight.atlas
+// ---------------------------------------------------------------- the atlas: the same sums as labkit.records.atlas
 
 function near(rate, other) {
   return Math.abs(rate / other - 1) < 1e-6;

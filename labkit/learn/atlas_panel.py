@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import traitlets
 
 from labkit import runtime
+from labkit.console.panel import Panel, beside
+from labkit.console.wire import answer_quietly, answer_where_asked, in_words, sent_back
 from labkit.data.cards import card
 from labkit.data.fetching import to_download
 from labkit.errors import AtlasError, FileError, LabkitError, shown
-from labkit.insight import atlas
-from labkit.insight.atlas import Expectation, Sheet, Verdict
-from labkit.insight.atlas.record import RECORDS
-from labkit.show.console_wire import answer_quietly, answer_where_asked, in_words, sent_back
-from labkit.show.panel import Panel, beside
+from labkit.records import atlas
+from labkit.records.atlas import Expectation, Sheet, Verdict
+from labkit.records.atlas.record import RECORDS
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
@@ -45,7 +45,7 @@ def atlas_card(
     """The panel that answers "what would happen" for a learning rate, a frozen depth and a number of labels.
 
     Args:
-        data, net: the sheet of the atlas; `labkit.insight.atlas.names()` lists them.
+        data, net: the sheet of the atlas; `labkit.records.atlas.names()` lists them.
         out: the folder of the records, if not the package's own.
 
     Raises:

@@ -1,8 +1,8 @@
 """Exercises that check themselves: a property is tested, and what is wrong is named, never the code.
 
 A check is a generator function that takes the learner's answer and yields one sentence for each
-thing that is wrong; it yields nothing when all is right. The checks of lesson 05 live in
-`checks/lesson_05.py`, and are found by the id of the exercise, as in "05-freeze".
+thing that is wrong; it yields nothing when all is right. The checks of a lesson are in `checks.py` of its folder, and
+are found by the id of the exercise, as in "05-freeze".
 """
 
 from __future__ import annotations
@@ -11,19 +11,16 @@ import re
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import import_module
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from labkit.errors import LabkitError, shown
-from labkit.learn import progress
+from labkit.learn import folders, progress
 from labkit.learn.note import Note
 
 Test = Callable[[Any], Iterator[str]]
 
 _CELL = re.compile(r"ipykernel_\d|<ipython-input")  # the names IPython gives to cells
-_CHECKS = Path(__file__).parent / "checks"
 _MARK = re.compile(r'^@exercise\(\s*"([\w-]+)"', re.M)
 _LESSON = re.compile(r"\w{1,40}")
 _MOST_PROBLEMS = 3  # a longer list is a wall, and the rest often falls with the first
@@ -79,7 +76,7 @@ def ids(lesson: str) -> tuple[str, ...]:
 
     They are read from the text of the checks, because to import those takes torch.
     """
-    file = _CHECKS / f"lesson_{lesson}.py"
+    file = folders.folder(lesson) / "checks.py"
     return tuple(_MARK.findall(file.read_text("utf-8"))) if file.is_file() else ()
 
 
@@ -94,12 +91,10 @@ def find(id: str) -> Exercise:
         raise LabkitError(
             f"{shown(id)}: no lesson has this exercise. An id reads like '05-freeze'."
         )
-    try:
-        import_module(f"labkit.learn.checks.lesson_{lesson}")
-    except ModuleNotFoundError:
+    if folders.module(lesson, "checks") is None:
         raise LabkitError(
             f"{id!r}: no lesson {lesson!r} has exercises. An id reads like '05-freeze'."
-        ) from None
+        )
     if id not in _known:
         there = ", ".join(sorted(known for known in _known if known.startswith(f"{lesson}-")))
         raise LabkitError(f"There is no exercise {id!r}. Lesson {lesson} has {there}.")

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from types import ModuleType
 
-from labkit.learn import exercises, questions
+from labkit.learn import exercises, folders, questions
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,10 @@ class Lesson:
     def notebook(self) -> str:
         """The file of the notebook, without a folder."""
         return f"{self.name}.ipynb"
+
+    def part(self, name: str) -> ModuleType | None:
+        """A module of its folder, such as `claims`; None where it has no such."""
+        return folders.module(self.number, name)
 
     @cached_property
     def exercises(self) -> tuple[str, ...]:

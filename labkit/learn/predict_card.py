@@ -21,12 +21,12 @@ import traitlets
 from torch import Tensor
 
 from labkit import insight, runtime
-from labkit.data.decode import SUFFIXES, read, white_of
+from labkit.console.panel import Panel, beside
+from labkit.console.wire import answer_where_asked, in_words, sendable, sent_back
+from labkit.data.images.decode import SUFFIXES, read, white_of
 from labkit.errors import DataError, StageError
 from labkit.insight.inside import looking_at
-from labkit.show.console_wire import answer_where_asked, in_words, sendable, sent_back
 from labkit.show.inside import grad_cam
-from labkit.show.panel import Panel, beside
 from labkit.show.picture import Picture, table_html
 from labkit.tuning import Run
 from labkit.tuning.evaluation import forward

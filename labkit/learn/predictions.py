@@ -14,13 +14,13 @@ from typing import Any
 
 import traitlets
 
+from labkit.console.panel import Panel, beside
+from labkit.console.wire import in_words
 from labkit.errors import LabkitError, clipped, shown
 from labkit.learn import kernels, progress
 from labkit.learn.note import Note
 from labkit.learn.scoring import score
 from labkit.runtime import real_number
-from labkit.show.console_wire import in_words
-from labkit.show.panel import Panel, beside
 
 _asked: dict[str, tuple[str, ...]] = {}  # the choices of each question put in this process
 

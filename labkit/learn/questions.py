@@ -1,4 +1,4 @@
-"""A lesson's quiz as data: questions, options, and a reason for every option, read from `quizzes/lesson_NN.toml`.
+"""A lesson's quiz as data: questions, options, and a reason for every option, read from `quiz.toml` in its folder.
 
 A file is a list of `[[question]]`: its `text`, and three or four `[[question.option]]` with a `text` and a `reason`,
 one of them with `right = true`. A question that repeats what the record says of a claim names it, as in
@@ -11,13 +11,12 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from labkit.errors import UNREADABLE, LabkitError, shown
+from labkit.learn import folders
 
 LETTERS = "abcd"
-_HERE = Path(__file__).parent / "quizzes"
 _FEWEST_QUESTIONS, _FEWEST_OPTIONS = 3, 3
 _STRETCH = 2  # how many times as long as the shortest option of a question the longest may be
 
@@ -76,7 +75,7 @@ class Question:
 
 def lessons() -> tuple[str, ...]:
     """The lessons that have a quiz, by their two digits."""
-    return tuple(sorted(path.stem.removeprefix("lesson_") for path in _HERE.glob("lesson_*.toml")))
+    return folders.lessons_with("quiz.toml")
 
 
 def load(lesson: str) -> tuple[Question, ...]:
@@ -89,9 +88,9 @@ def load(lesson: str) -> tuple[Question, ...]:
         there = ", ".join(lessons())
         raise QuizError(f"There is no quiz {shown(lesson)}. There is one for each of {there}.")
     try:
-        return read((_HERE / f"lesson_{lesson}.toml").read_text("utf-8"))
+        return read((folders.folder(lesson) / "quiz.toml").read_text("utf-8"))
     except QuizError as problem:
-        raise QuizError(f"lesson_{lesson}.toml: {problem}") from problem
+        raise QuizError(f"the quiz of lesson {lesson}: {problem}") from problem
 
 
 def read(text: str) -> tuple[Question, ...]:

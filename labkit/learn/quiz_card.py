@@ -11,12 +11,12 @@ from typing import Any
 
 import traitlets
 
+from labkit.console.panel import Panel, beside
+from labkit.console.wire import in_words
 from labkit.errors import shown
 from labkit.learn import progress
 from labkit.learn.note import said
 from labkit.learn.questions import LETTERS, Question, QuizError, load
-from labkit.show.console_wire import in_words
-from labkit.show.panel import Panel, beside
 
 _NONE = -1  # the place of an option that was not chosen
 

@@ -1,7 +1,7 @@
 """How good the learner's guesses are, and whether they know how good: calibration, in numbers and in words.
 
 Judgement only: how a guess is committed and revealed is told in `predictions.py`, how this is drawn in
-`course_charts.py`.
+`course_figures.py`.
 """
 
 from __future__ import annotations
@@ -133,9 +133,9 @@ class Score:
 
     def picture(self) -> Picture:
         """How sure against how often right, and both over the course."""
-        from labkit.learn import course_charts  # here: drawing is what loads matplotlib
+        from labkit.learn import course_figures
 
-        return course_charts.calibration(self)
+        return course_figures.calibration(self)
 
     def _repr_html_(self) -> str:
         drawn = self.picture().html() if self.count >= FEWEST else ""

@@ -1,8 +1,7 @@
-"""The models room: backbones as ordered named stages, their weights and cards, and the recipes that made them.
+"""The models room: backbones as ordered named stages, their weights and cards.
 
 A backbone is not a module but the knowledge of how to build one: `load_backbone(name).build(num_classes)` gives a
-fresh network each time. This room may use torch, torchvision and `labkit.runtime`; it knows no data set but those
-that its own pre-training reads.
+fresh network each time. What is of networks for images alone is in `vision`. This room knows no data set.
 """
 
 from labkit import lazy

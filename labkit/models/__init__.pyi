@@ -1,7 +1,7 @@
 from labkit.models.backbone import Backbone, backbones, load_backbone
 from labkit.models.card import Card, Measure
 from labkit.models.files import read_weights, save_weights
-from labkit.models.staging import Normalize, Staged, cut
+from labkit.models.vision.staging import Normalize, Staged, cut
 
 __all__ = [
     "Backbone",

@@ -16,7 +16,6 @@ from torch.nn.parameter import is_lazy
 
 from labkit import runtime
 from labkit.errors import BackboneError, WeightsError, shown
-from labkit.models import published
 from labkit.models.card import Card
 from labkit.models.files import (
     State,
@@ -24,9 +23,10 @@ from labkit.models.files import (
     read_weights,
     refuse_another_network,
 )
-from labkit.models.resnet10 import ResNet10
-from labkit.models.shipped import ALIASES, FOLDER, SHIPPED, sha256, shipped
-from labkit.models.staging import Staged, cut
+from labkit.models.vision import published
+from labkit.models.vision.resnet10 import ResNet10
+from labkit.models.vision.shipped import ALIASES, FOLDER, SHIPPED, sha256, shipped
+from labkit.models.vision.staging import Staged, cut
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,4 +1,4 @@
-"""What the lab shows: figures that carry their own words, comparisons, and the live console.
+"""What the lab draws: figures that carry their own words, comparisons, reports.
 
-Only this room and `learn` know matplotlib. Nothing here trains a model or holds the state of a run.
+Nothing here trains a model or holds the state of a run. The live panel is in `console`.
 """

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from labkit.insight import atlas
-from labkit.insight.atlas import Expectation
-from labkit.insight.atlas.asking import place
-from labkit.insight.atlas.record import RECORDS, Recorded
+from labkit.records import atlas
+from labkit.records.atlas import Expectation
+from labkit.records.atlas.asking import place
+from labkit.records.atlas.record import RECORDS, Recorded
 from labkit.show.picture import (
     CARD,
     COLOURS,

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from labkit.run_card import training_seconds
 from labkit.runtime import wilson
 from labkit.show import figures
 from labkit.show.picture import Picture, table_html
-from labkit.tuning.card import training_seconds
 from labkit.tuning.given import as_runs
 
 if TYPE_CHECKING:

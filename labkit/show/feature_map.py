@@ -17,8 +17,8 @@ from torch import Tensor
 from labkit import insight
 from labkit.insight.feature_map import FeatureMap, Frame
 from labkit.insight.inside import split_of
+from labkit.insight.kinds import has_images
 from labkit.show.picture import FAINT, INK, Marked, Picture, dress, folded, legend, look, shorten
-from labkit.show.strip import has_images
 from labkit.tuning.contracts import Split
 from labkit.tuning.given import a, a_run, maybe, takes
 

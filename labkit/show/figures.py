@@ -389,7 +389,7 @@ def _photograph(axes: Axes, image: Tensor, guess: Guess, classes: Sequence[str])
 # ---------------------------------------------------------------- evidence
 
 
-@takes(table=a(pd.DataFrame, source="labkit.insight.evidence.rows"))
+@takes(table=a(pd.DataFrame, source="labkit.records.evidence.rows"))
 def evidence(
     table: pd.DataFrame,
     value: str,

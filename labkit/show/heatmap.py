@@ -20,9 +20,9 @@ from matplotlib.axes import Axes
 
 from labkit.settings import SETTINGS
 from labkit.show.picture import CARD, FAINT, INK, SHADES, Picture, cell, dress, headline
+from labkit.sweeps import Sweep
+from labkit.sweeps import sweep as quiet_sweep
 from labkit.tuning.given import a, takes
-from labkit.tuning.sweeps import Sweep
-from labkit.tuning.sweeps import sweep as quiet_sweep
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
@@ -50,7 +50,7 @@ def sweep(
     `labkit.sweep(run, lr=[1e-4, 1e-3], trainable_from=["head", "layer4"], seed=range(5))` makes 20 runs in processes
     of this machine, or on a cluster whose `dask.distributed` client is given. `.run()` waits for them with a
     progress bar, `for row in sweep:` takes each as it comes, `.table` and `.summary()` hold what there is. Arguments
-    and errors are those of `labkit.tuning.sweep`.
+    and errors are those of `labkit.sweeps.sweep`.
     """
     made = quiet_sweep(base, client=client, out=out, workers=workers, test=test, **axes).start()
     if _in_notebook():

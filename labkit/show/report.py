@@ -21,10 +21,10 @@ import pandas as pd
 from labkit import insight, runtime
 from labkit.errors import ArgumentError, FileError
 from labkit.hosts import version_of
+from labkit.run_card import model_card, training_seconds
 from labkit.runtime import write_atomic
 from labkit.show import figures, predicted
 from labkit.show.picture import Picture, table_html
-from labkit.tuning.card import model_card, training_seconds
 from labkit.tuning.given import a_path, a_run, a_text, an_evaluation, maybe, takes
 
 if TYPE_CHECKING:

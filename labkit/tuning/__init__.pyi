@@ -26,7 +26,6 @@ from labkit.tuning.plans import (
     rate_factor,
 )
 from labkit.tuning.run import Run
-from labkit.tuning.sweeps import Sweep, sweep
 
 __all__ = [
     "Audit",
@@ -49,7 +48,6 @@ __all__ = [
     "Settings",
     "StageAudit",
     "StepDone",
-    "Sweep",
     "Ticket",
     "feature_extraction",
     "find_lr",
@@ -58,6 +56,5 @@ __all__ = [
     "gradual",
     "partial",
     "rate_factor",
-    "sweep",
     "wilson",
 ]

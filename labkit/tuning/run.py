@@ -530,33 +530,11 @@ class Run(Watched):
             self.last_used = time.monotonic()
             return self._trainer.evaluate(split, name)
 
-    def to_line(self) -> str:
-        """This run as one line of text that another learner can paste."""
-        from labkit.tuning.sharing import to_line
-
-        return to_line(self)
-
-    @classmethod
-    def from_line(cls, line: str, download: bool = False) -> Run:
-        """The run that such a line describes, at step 0; its commands are given again as it trains.
-
-        Args:
-            line: what `run.to_line()` gave.
-            download: whether to download data and weights that are not on this machine yet. By default nothing is.
-
-        Raises:
-            ShareError: the line is damaged, or describes something this labkit does not have.
-            DownloadError: something has to be downloaded first; it says what, and how large it is.
-        """
-        from labkit.tuning.sharing import from_line
-
-        return from_line(line, download)
-
     def __reduce_ex__(self, _: Any) -> Any:
         raise CommandError(
             "A run cannot be copied or pickled: it holds a lock, a thread and files of its checkpoints. Use "
-            "run.branch() for a second run from here, labkit.export(run, folder) to keep its network, run.to_line() "
-            "to keep what it was told to do."
+            "run.branch() for a second run from here, labkit.export(run, folder) to keep its network, "
+            "labkit.to_line(run) to keep what it was told to do."
         )
 
     def __repr__(self) -> str:

@@ -126,7 +126,7 @@ del tuned, fresh  # a network that is not needed should not take memory
 # The same labels, the same epochs. How accurate is each in the end? A dot is one run, and all panels have one scale.
 
 # %%
-from labkit.learn import head_start
+from labkit.course.lesson_01 import figures as head_start
 
 head_start.accuracy()
 
@@ -164,7 +164,7 @@ learn.reveal("01-labels", head_start.labels_to_match(3), bounds=(6, 20))
 head_start.steps()
 
 # %%
-from labkit.insight import evidence
+from labkit.course import evidence
 
 slow, quick = (
     evidence.estimate(f"head-start/digits-10/{way}-to-scratch").mean

@@ -146,7 +146,7 @@ from collections import OrderedDict
 from torch import nn
 
 from labkit import insight
-from labkit.learn import charts
+from labkit.course import figures as charts
 
 
 def bare(num_classes):
@@ -242,7 +242,7 @@ print("a new head, thirty labels:  ", by_letters.fit().evaluate("valid"))
 # nothing: its weights are random. Each description has the rate that suits it, as on record.
 
 # %%
-from labkit.insight import evidence
+from labkit.course import evidence
 
 places = {s.plan.name: s.plan for s in evidence.find("source").settings if s.group == "digits-3"}
 descriptions = {

@@ -225,7 +225,7 @@ del clean_run
 # The dotted line is what the fewest labels reach when they are all right. Above it, more labels have won.
 
 # %%
-from labkit.learn.label_noise import label_noise
+from labkit.course.lesson_03.figures import label_noise
 
 label_noise("digits")
 
@@ -233,7 +233,7 @@ label_noise("digits")
 label_noise("ants-bees")
 
 # %%
-from labkit.insight import evidence
+from labkit.course import evidence
 
 gain = evidence.estimate(
     "label-noise/digits/everything-10", "label-noise/digits/everything-40-wrong-0.2"

@@ -204,8 +204,8 @@ figures.audit(run)
 # A network trained from scratch has none, but it needs labels. Here are recorded runs of both, five seeds each.
 
 # %%
-from labkit.insight import evidence
-from labkit.learn import charts
+from labkit.course import evidence
+from labkit.course import figures as charts
 
 ways = {HEAD: "linear-probe", SCRATCH: "from-scratch"}
 charts.by_stage(

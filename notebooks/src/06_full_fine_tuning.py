@@ -121,7 +121,7 @@ figures.drift(run)
 # The recorded runs do.
 
 # %%
-from labkit.learn import charts
+from labkit.course.lesson_06 import figures as charts
 
 PLANS = {
     "head alone": labkit.feature_extraction(lr=0.01, epochs=5),
@@ -139,7 +139,7 @@ for labels in (3, 10, 50):
 charts.growth(tried)
 
 # %%
-from labkit.insight import evidence
+from labkit.course import evidence
 
 gain = evidence.estimate("types/digits-50/full", "types/digits-50/linear-probe")
 print(

@@ -210,7 +210,7 @@ print(runaway.fit().evaluate("valid"))
 # A schedule is a function of the step. It remembers nothing, so a run can be rewound into the middle of it.
 
 # %%
-from labkit.learn import charts
+from labkit.course.lesson_07 import figures as charts
 from labkit.tuning import rate_factor
 
 charts.schedules(
@@ -262,7 +262,7 @@ pd.DataFrame(ladders).map("{:.1e}".format)
 charts.knobs("digits-10")
 
 # %%
-from labkit.insight import evidence
+from labkit.course import evidence
 
 spreads = {
     name: evidence.estimate(f"step-size/digits-10/{knob}-far").mean

@@ -90,7 +90,7 @@ del model, optimizer  # a run brings its own
 # `gradual` writes the phases for you.
 
 # %%
-from labkit.learn import charts
+from labkit.course.lesson_08 import figures as charts
 
 shared = {"lr": 1e-3, "batch_size": 20}
 stepwise = labkit.gradual(stages=len(net.stages), epochs=2, lr_decay=1.0, **shared)
@@ -263,7 +263,9 @@ learn.check("08-two", head_first)
 # *Gradual* is stage by stage.
 
 # %%
-charts.kept("gradual")
+from labkit.course.figures import kept
+
+kept("gradual")
 
 # %% [markdown]
 # The same in numbers. What is left is asked with the old head: letters on the left, Tiny ImageNet on the right.
@@ -305,7 +307,7 @@ charts.kept("gradual")
 # counts, and it is not needed where a few stages are enough.
 
 # %%
-from labkit.insight import evidence
+from labkit.course import evidence
 
 
 def ahead(key):

@@ -66,7 +66,7 @@ import torch
 from torch import nn
 
 import labkit
-from labkit.insight.sabotage import slips
+from labkit.records.sabotage import slips
 
 clean = labkit.load_data("digits").subset(per_class=10)
 data = slips.shuffle_labels(clean, share=0.3, seed=0)  # three labels in ten, drawn at random
@@ -214,7 +214,7 @@ for count in (20, 100, 359):
 # labkit has two levels, and draws anew for every image in every epoch.
 
 # %%
-from labkit.learn import stopping
+from labkit.course.lesson_09 import figures as stopping
 
 photos = learn.photographs()
 shown = photos or clean
@@ -376,8 +376,10 @@ learn.check("09-augment", shift)
 stopping.picked()
 
 # %%
+from labkit.course import evidence
+
 gains = {
-    place: insight.evidence.estimate(
+    place: evidence.estimate(
         f"when-to-stop/{place}/constant-rate/by-loss", f"when-to-stop/{place}/constant-rate"
     ).mean
     for place in ("digits-10-wrong-labels", "digits-10")

@@ -129,7 +129,7 @@ print("after:  old {:.0%}, new {:.0%}".format(*plain))
 # `insight.remembered(run)` asks a run the old questions, as it is now. Here are three rates, epoch by epoch.
 
 # %%
-from labkit.learn import charts
+from labkit.course import figures as charts
 from labkit.show import forgotten
 
 rates = {"gentle (1e-4)": 1e-4, "usual (1e-3)": 1e-3, "aggressive (1e-2)": 1e-2}
@@ -265,7 +265,7 @@ del run
 forgotten.between([usual, aggressive], (0, 0.125, 0.25, 0.5, 0.75, 1), exam)
 
 # %%
-from labkit.insight import evidence
+from labkit.course import evidence
 
 HOME = "forgetting/digits-10"
 

@@ -137,7 +137,7 @@ print(f"as they were before the new scanner:          {share_right(model, images
 # There are six kinds, each from strength 0 to 1. The last two borrow the looks of medicine.
 
 # %%
-from labkit.learn import shifting
+from labkit.course.lesson_12 import figures as shifting
 
 del model, optimizer  # a run brings its own
 photos = learn.photographs()
@@ -178,7 +178,7 @@ table.style.format(precision=2).hide(axis="index")
 # mean is off, in units of the stored spread. At zero the layers get what they expect.
 
 # %%
-from labkit.learn import charts
+from labkit.course import figures as charts
 
 washed, negative = data.shift("contrast"), data.shift("negative")
 gaps = {
@@ -240,9 +240,11 @@ for name, who in looks.items():
 # domain shift, and nothing warns you.
 
 # %%
+from labkit.course import evidence
+
 key = "domain-shift/digits-10/clean"
 one, mixed, none = (
-    insight.evidence.estimate(f"{key}/{name}").mean for name in ("one-class", "mixed", "contrast")
+    evidence.estimate(f"{key}/{name}").mean for name in ("one-class", "mixed", "contrast")
 )
 outcome = HARM if one < none else GOOD if one > mixed - 0.02 else LESS
 learn.reveal("12-one-class", outcome)
@@ -412,7 +414,7 @@ shifting.recovered()
 
 # %%
 gains = {
-    name: insight.evidence.estimate(f"{key}/{kind}-adapted", f"{key}/{kind}").mean
+    name: evidence.estimate(f"{key}/{kind}-adapted", f"{key}/{kind}").mean
     for kind, name in {"blur": BLUR, "contrast": PALE, "negative": NEGATIVE}.items()
 }
 learn.reveal("12-which", max(gains, key=gains.get))

@@ -409,7 +409,7 @@ learn.check("13-convolution", operations)
 # Here is what four strategies came to on ants and bees, from the record:
 
 # %%
-from labkit.learn import costs as recorded
+from labkit.course.lesson_13 import figures as recorded
 
 strategies = {
     name: {"seconds": found.seconds.mean, "accuracy": found.accuracy.mean}

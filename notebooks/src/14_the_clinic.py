@@ -235,7 +235,7 @@ print(insight.diagnose(one))
 # Here a few validation pictures got among the training pictures, with a little noise, as after saving them again.
 
 # %%
-from labkit.insight.sabotage import slips
+from labkit.records.sabotage import slips
 
 del one, other
 leaky = slips.leak(data, share=0.15, noise=4, seed=0)
@@ -255,7 +255,7 @@ for word, which in (("with a copy", copied), ("without", ~copied)):
 # The probe compares every validation picture with every training picture. Above, and below what it was found to be:
 
 # %%
-from labkit.learn import clinic_charts
+from labkit.course.lesson_14 import figures as clinic_charts
 
 clinic_charts.pairs(leaky, seen.copies)
 
@@ -390,7 +390,9 @@ learn.check("14-copies", copies)
 # another learner has other networks, plans and data, in another order.
 
 # %%
-clinic = learn.Clinic()
+from labkit.course.lesson_14.clinic import Clinic
+
+clinic = Clinic()
 names = clinic.diseases.reset_index().style.hide(axis="index")
 names.set_properties(**{"text-align": "left"})
 
@@ -479,7 +481,7 @@ outcome
 # | sound runs in which it found a fault | {coach:false-alarms} |
 
 # %%
-from labkit.insight import exam
+from labkit.records import exam
 
 learn.reveal("14-curves", exam.share("from-curves").value, bounds=(1 / 3, 2 / 3))
 

@@ -208,7 +208,7 @@ run = labkit.Run(net, data, plan, seed=0)
 theirs = bridge.fine_tuned(net, data, plan.with_(name="fine_tune"), seed=0).fit()
 
 # %%
-from labkit.learn import recipes
+from labkit.course.lesson_15 import figures as recipes
 from labkit.tuning import StepDone
 
 steps = len(loaders.train)  # an epoch
@@ -243,7 +243,7 @@ labkit.compare([run, theirs])
 # One seed decides nothing. The record has five, and asked the same.
 
 # %%
-from labkit.insight import evidence
+from labkit.course import evidence
 
 gap = evidence.estimate("fine-tune/digits-10/fine_tune", "fine-tune/digits-10/our-plan")
 del run, theirs

@@ -29,8 +29,8 @@ def main() -> None:
 def facts(questions: int, folder: Path | None) -> dict[str, float]:
     """Milliseconds of the import, of the first answer of every sheet, and of the others."""
     began = time.perf_counter()
-    from labkit.insight import atlas
-    from labkit.insight.atlas.record import RECORDS
+    from labkit.records import atlas
+    from labkit.records.atlas.record import RECORDS
 
     imported = time.perf_counter() - began
     folder = folder or RECORDS
@@ -51,7 +51,7 @@ def facts(questions: int, folder: Path | None) -> dict[str, float]:
 
 def _ask(sheet: Any, draw: random.Random, folder: Path) -> float:
     """Seconds from the question to the sentence and the message for a page."""
-    from labkit.insight import atlas
+    from labkit.records import atlas
 
     low, high = math.log(sheet.rates[0]), math.log(sheet.rates[-1])
     depth = draw.choice(["head", "layer4", "layer3", "layer2", "stem"])

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from labkit.show.console_probe import WATCHED
+from labkit.console.probe import WATCHED
 from tests.bench.peaks import SOLUTIONS, cells_of, held
 from tests.kernel.conftest import Page, Wire, a_kernel
 

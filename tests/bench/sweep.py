@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import labkit
-from labkit import tuning
+from labkit import sweeps
 from labkit.runtime import Precision
+from labkit.sweeps import Job, Row, Sweep, jobs_of
+from labkit.sweeps.ledger import Ledger
+from labkit.sweeps.processes import Backlog
 from labkit.tuning import Run
-from labkit.tuning.sweeps import Job, Row, Sweep, jobs_of
-from labkit.tuning.sweeps.ledger import Ledger
-from labkit.tuning.sweeps.processes import Backlog
 
 RATES = [1e-4, 3e-4, 1e-3, 3e-3]
 DEPTHS = ["head", "layer4"]
@@ -48,7 +48,7 @@ def workers(runs: int, epochs: int) -> dict[str, Any]:
     for count in (1, 2):
         with tempfile.TemporaryDirectory() as folder:
             began = time.perf_counter()
-            made = tuning.sweep(
+            made = sweeps.sweep(
                 base, lr=RATES, trainable_from=DEPTHS, seed=seeds, out=folder, workers=count
             )
             moments = [time.perf_counter() - began for _ in made]
@@ -159,7 +159,7 @@ def cluster(count: int) -> dict[str, Any]:
     """Driver, dask scheduler and one worker in this process: what a row costs them together."""
     from distributed import Client, LocalCluster
 
-    from labkit.tuning.sweeps.cluster import Cluster
+    from labkit.sweeps.cluster import Cluster
 
     base = base_run(1)
     jobs = jobs_of(base, {"seed": range(count)})

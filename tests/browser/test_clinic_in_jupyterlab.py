@@ -7,7 +7,7 @@ from playwright.sync_api import Locator, expect
 
 WARD = (
     "import os, tempfile\nos.environ['LABKIT_PROGRESS'] = tempfile.mkdtemp() + '/progress.json'",
-    "from labkit import learn\nclinic = learn.Clinic(seed=3)",
+    "from labkit.course.lesson_14.clinic import Clinic\nclinic = Clinic(seed=3)",
     "clinic.card()",
 )
 

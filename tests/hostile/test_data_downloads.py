@@ -20,14 +20,14 @@ from PIL import Image
 
 import labkit
 from labkit import learn
+from labkit.console.session import Session
 from labkit.data import fetching
 from labkit.data.cards import Archive, Card, cards
 from labkit.data.fetching import download, fetch
 from labkit.errors import AtlasError, DownloadError, FetchError, ShareError
 from labkit.runtime import Precision
-from labkit.show.console_session import Session
+from labkit.sharing import PREFIX
 from labkit.tuning import Run
-from labkit.tuning.sharing import PREFIX
 from tests.small import Clouds, Small
 from tests.waiting import wait_until
 
@@ -277,19 +277,19 @@ def line_of_photographs() -> str:
 def test_a_pasted_line_downloads_nothing_until_that_is_agreed_to(site, tmp_path, nothing_at_hand):
     line = line_of_photographs()
     with pytest.raises(DownloadError, match=r"ants-bees \(47 MB\).*Nothing was downloaded"):
-        labkit.Run.from_line(line)
+        labkit.from_line(line)
     assert site.asked == []
     assert not (tmp_path / "cache").exists()
     site.files = {"hymenoptera_data.zip": b"not the published file"}
     with pytest.raises(ShareError, match=r"cannot be (fetched|made here)"):
-        labkit.Run.from_line(line, download=True)
+        labkit.from_line(line, download=True)
     assert site.asked == [None]
 
 
 def test_without_a_network_a_line_says_so_instead_of_asking(site, nothing_at_hand, monkeypatch):
     monkeypatch.setenv("LABKIT_OFFLINE", "1")
     with pytest.raises(ShareError, match="LABKIT_OFFLINE") as refusal:
-        labkit.Run.from_line(line_of_photographs())
+        labkit.from_line(line_of_photographs())
     assert not isinstance(refusal.value, DownloadError)
     assert site.asked == []
 

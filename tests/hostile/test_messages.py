@@ -16,9 +16,10 @@ from torch import nn
 
 import labkit
 from labkit import learn, runtime
-from labkit.learn.clinic_card import ClinicCard
-from labkit.show.console_session import COMMANDS, Session
-from labkit.show.console_wire import SENTENCE
+from labkit.console.session import COMMANDS, Session
+from labkit.console.wire import SENTENCE
+from labkit.course.lesson_14.card import ClinicCard
+from labkit.course.lesson_14.clinic import Clinic
 from labkit.tuning import Run
 from tests.nonsense import HUGE, ODD, TOO_LONG, anything, nested
 
@@ -158,7 +159,7 @@ def test_what_nobody_foresaw_is_answered_too(
 def cards() -> dict[str, Callable[[], Any]]:
     return {
         "atlas": learn.atlas_card,
-        "clinic": lambda: ClinicCard(learn.Clinic(seed=0)),
+        "clinic": lambda: ClinicCard(Clinic(seed=0)),
         "quiz": lambda: learn.quiz("05"),
         "prediction": lambda: learn.predict("00-x", "Which?", ["a", "b"]),
     }

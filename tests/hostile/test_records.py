@@ -11,6 +11,7 @@ import pytest
 
 from labkit import insight, learn, models
 from labkit.bench import record as bench
+from labkit.course.lesson_14.clinic import Clinic
 from labkit.data.cards import _parse as read_data_card
 from labkit.errors import (
     AtlasError,
@@ -21,12 +22,12 @@ from labkit.errors import (
     PriceError,
     WeightsError,
 )
-from labkit.insight.atlas import record as atlas
-from labkit.insight.evidence import record as evidence
-from labkit.insight.story import read_story
 from labkit.learn import progress, questions
 from labkit.learn.questions import QuizError
-from labkit.tuning.sweeps.ledger import row_of
+from labkit.records.atlas import record as atlas
+from labkit.records.evidence import record as evidence
+from labkit.records.story import read_story
+from labkit.sweeps.ledger import row_of
 from tests.nonsense import DEEP, HUGE
 
 NESTED = "[" * DEEP + "]" * DEEP
@@ -172,7 +173,7 @@ def everything_that_reads() -> None:
     learn.check("00-best-epoch", None)
     learn.quiz("00")
     learn.course_map()._repr_html_()
-    learn.Clinic().score()
+    Clinic().score()
 
 
 @pytest.mark.parametrize("value", ODD, ids=range(len(ODD)))

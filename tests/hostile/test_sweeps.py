@@ -14,20 +14,20 @@ from typing import Any
 import pytest
 
 import labkit
-from labkit import tuning
+from labkit import sweeps
 from labkit.errors import SweepError
 from labkit.runtime import Precision
+from labkit.sweeps import Sweep, jobs_of
+from labkit.sweeps.ledger import Ledger
+from labkit.sweeps.parts import hand_luggage, hand_over
 from labkit.tuning import Run
-from labkit.tuning.sweeps import Sweep, jobs_of
-from labkit.tuning.sweeps.ledger import Ledger
-from labkit.tuning.sweeps.parts import hand_luggage, hand_over
 from tests.small import Clouds, Here, Small
 
 
 def sweep(folder: Path, net: Any = None, **axes: Any) -> Sweep:
     plan = labkit.partial("head", lr=1e-2, epochs=1)
     base = Run(net or Small(), Clouds(), plan, precision=Precision())
-    return tuning.sweep(base, **axes, out=folder, workers=1)
+    return sweeps.sweep(base, **axes, out=folder, workers=1)
 
 
 def test_a_killed_worker_is_replaced_and_its_run_is_done_again(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_a_killed_worker_is_replaced_and_its_run_is_done_again(tmp_path: Path) -
 def test_a_run_that_kills_its_worker_every_time_is_a_failed_row_and_the_others_are_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("labkit.tuning.sweeps.processes.TRIES", 2)
+    monkeypatch.setattr("labkit.sweeps.processes.TRIES", 2)
     made = sweep(tmp_path, Small(deadly=1), seed=[1, 2]).run(progress=False)
     assert [row.status for row in made.rows] == ["failed", "done"]
     assert "exit code 7" in made.rows[0].reason
@@ -70,8 +70,8 @@ def _refuse() -> None:
 FULL = """
 import resource, sys, warnings
 from pathlib import Path
-from labkit.tuning.sweeps.jobs import Row
-from labkit.tuning.sweeps.ledger import Ledger
+from labkit.sweeps.jobs import Row
+from labkit.sweeps.ledger import Ledger
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))
 ledger = Ledger(Path(sys.argv[1]))
 with warnings.catch_warnings(record=True) as told:
@@ -136,7 +136,7 @@ def test_any_rows_file_is_read_or_refused_line_by_line(tmp_path: Path, content: 
 def test_a_second_driver_is_turned_away_until_the_first_is_dead(tmp_path: Path, root: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from labkit.tuning.sweeps.ledger import Ledger\n"
+        "from labkit.sweeps.ledger import Ledger\n"
         "held = Ledger(Path(sys.argv[1])); held.open({}); print(flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
@@ -154,4 +154,4 @@ def test_a_client_that_is_none_is_refused() -> None:
     base = Run(Small(), Clouds(), labkit.full(epochs=1), precision=Precision())
     assert jobs_of(base, {})
     with pytest.raises(SweepError, match="not a dask client"):
-        tuning.sweep(base, client="tcp://10.0.0.1:8786")
+        sweeps.sweep(base, client="tcp://10.0.0.1:8786")

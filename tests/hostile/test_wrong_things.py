@@ -21,14 +21,14 @@ import torch
 from torch import nn
 
 import labkit
-from labkit import insight, learn, runtime
+from labkit import insight, learn, runtime, sweeps
+from labkit.course.lesson_14.clinic import Clinic
 from labkit.errors import LabkitError
 from labkit.insight.zero_shot import LETTERS_FOR_DIGITS
 from labkit.show import cost as cost_figures
 from labkit.show import feature_map as feature_figures
 from labkit.show import figures, finder, forgotten
 from labkit.tuning import Run
-from labkit.tuning import sweeps as tuning
 from tests.nonsense import HUGE, TOO_LONG, nested
 
 PRECISION = runtime.Precision()
@@ -207,6 +207,12 @@ DOORS: dict[str, Door] = {
         split="split",
         seed="seed",
     ),
+    "labkit.from_line": Door(
+        labkit.from_line,
+        lambda w: {"line": labkit.to_line(w.letters)},
+        {"line": "plain", "download": "flag"},
+    ),
+    "labkit.to_line": Door(labkit.to_line, lambda w: {"run": w.letters}, {"run": "run"}),
     "labkit.filters": of_run(labkit.filters, "seen"),
     "labkit.find_lr": Door(
         labkit.find_lr,
@@ -250,7 +256,7 @@ DOORS: dict[str, Door] = {
         labkit.suspect_labels, count="count", split="split", seen="plain?"
     ),
     "labkit.sweep": Door(  # which starts what this one makes
-        tuning.sweep,
+        sweeps.sweep,
         lambda w: {"base": w.run, "lr": [1e-3], "workers": 1},
         {
             "base": "run",
@@ -534,7 +540,7 @@ DOORS: dict[str, Door] = {
         lambda w: {"run": w.run, "file": _picture(w.folder)},
         {"run": "run", "file": "plain", "top": "count"},
     ),
-    "learn.Clinic": Door(learn.Clinic, lambda w: {}, {"seed": "seed?"}),
+    "Clinic": Door(Clinic, lambda w: {}, {"seed": "seed?"}),
     "learn.hint": Door(learn.hint, lambda w: {"id": "05-freeze"}, {"id": "plain"}),
     "learn.photographs": Door(learn.photographs, lambda w: {}, {"size": "plain?"}),
     "learn.predict": Door(

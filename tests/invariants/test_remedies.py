@@ -109,15 +109,15 @@ def test_a_line_carries_the_pull_and_lines_from_before_it_still_open(
 ) -> None:
     run = steps(remembering(hold=30.0), 1)
     run.set(hold=5)
-    again = steps(Run.from_line(run.to_line()), 1)
+    again = steps(labkit.from_line(labkit.to_line(run)), 1)
     assert (again.plan.hold, steps(again, 1).settings.hold) == (30.0, 5.0)
     assert same_weights(again, steps(run, 1))
-    old = Run.from_line(FROM_BEFORE)
+    old = labkit.from_line(FROM_BEFORE)
     assert steps(old, 2).settings.weight_decay == 0.2
     assert (old.settings.hold, old.settings.rehearse) == (0.0, 0.0)
     assert not {"hold", "rehearse"} & set(old.plan.to_dict())
     with pytest.raises(ShareError, match="with_old"):
-        Run.from_line(remembering(rehearse=1.0).to_line())
+        labkit.from_line(labkit.to_line(remembering(rehearse=1.0)))
 
 
 # ---------------------------------------------------------------- the pull

@@ -152,10 +152,10 @@ def test_a_shared_line_brings_the_same_run(digit_run: Callable[..., Run]) -> Non
     for event in run.events():
         if isinstance(event, StepDone) and event.step == 5:
             run.set(lr=1e-4, trainable_from="layer3")
-    line = run.to_line()
+    line = labkit.to_line(run)
     assert "\n" not in line
     assert line.isprintable()
-    again = Run.from_line(line).fit()
+    again = labkit.from_line(line).fit()
     assert same_weights(run, again)
 
 
@@ -163,8 +163,8 @@ def test_lines_pasted_one_after_the_other_hold_their_network_and_data_once(
     digit_run: Callable[..., Run],
 ) -> None:
     """A learner pastes many lines in an hour, and each copy of the digits and the weights takes 15 MB."""
-    line = digit_run(labkit.full(lr=1e-3, epochs=1)).to_line()
-    first, second = Run.from_line(line), Run.from_line(line)
+    line = labkit.to_line(digit_run(labkit.full(lr=1e-3, epochs=1)))
+    first, second = labkit.from_line(line), labkit.from_line(line)
     assert second.data is first.data
     assert second.net is first.net
     assert second.model is not first.model

@@ -14,12 +14,12 @@ import pytest
 import torch
 
 import labkit
-from labkit import tuning
+from labkit import sweeps
 from labkit.runtime import Precision
+from labkit.sweeps import Row, jobs_of, work
+from labkit.sweeps.ledger import row_of
+from labkit.sweeps.parts import hand_luggage, hand_over
 from labkit.tuning import Run
-from labkit.tuning.sweeps import Row, jobs_of, work
-from labkit.tuning.sweeps.ledger import row_of
-from labkit.tuning.sweeps.parts import hand_luggage, hand_over
 from tests.small import Clouds, Small
 from tests.waiting import wait_until
 
@@ -33,9 +33,9 @@ AXES: dict[str, Any] = {
 # A script as a learner would write it: no `if __name__ == "__main__"` anywhere.
 DRIVER = """
 import sys
-from labkit import tuning
+from labkit import sweeps, tuning
 from tests.invariants.test_sweeps import AXES, base
-made = tuning.sweep(base(slow=0.6), **AXES, out=sys.argv[1], workers=1)
+made = sweeps.sweep(base(slow=0.6), **AXES, out=sys.argv[1], workers=1)
 for row in made:
     print(row.where.split(":")[1], flush=True)
 """
@@ -69,7 +69,7 @@ def keys_on_disk(folder: Path) -> list[str]:
 
 
 def test_processes_give_the_rows_that_this_process_gives(by_hand: set[Any], tmp_path: Path) -> None:
-    made = tuning.sweep(base(), **AXES, out=tmp_path, workers=2).run(progress=False)
+    made = sweeps.sweep(base(), **AXES, out=tmp_path, workers=2).run(progress=False)
     assert made.state == "done"
     assert outcomes(made.rows) == by_hand
     workers = {row.where for row in made.rows}
@@ -89,7 +89,7 @@ def test_a_killed_driver_resumes_with_no_row_lost_and_none_doubled(
     early = keys_on_disk(tmp_path)
     assert len(seen) <= len(early) < 12
     assert gone(int(seen[0])), "the worker of a dead driver must go home"
-    made = tuning.sweep(base(), **AXES, out=tmp_path, workers=1).run(progress=False)
+    made = sweeps.sweep(base(), **AXES, out=tmp_path, workers=1).run(progress=False)
     assert outcomes(made.rows) == by_hand
     assert keys_on_disk(tmp_path)[: len(early)] == early
     assert len(keys_on_disk(tmp_path)) == len(set(keys_on_disk(tmp_path))) == 12
@@ -107,7 +107,7 @@ def gone(process: int) -> bool:
 
 
 def test_a_stopped_sweep_keeps_what_is_done_and_leaves_no_process(tmp_path: Path) -> None:
-    made = tuning.sweep(base(slow=0.1), **AXES, out=tmp_path, workers=1)
+    made = sweeps.sweep(base(slow=0.1), **AXES, out=tmp_path, workers=1)
     next(iter(made))
     made.stop()
     assert made.state == "stopped"
@@ -139,7 +139,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def test_a_cluster_gives_the_rows_that_this_process_gives(
     client: Any, by_hand: set[Any], tmp_path: Path
 ) -> None:
-    made = tuning.sweep(base(), **AXES, client=client, out=tmp_path).run(progress=False)
+    made = sweeps.sweep(base(), **AXES, client=client, out=tmp_path).run(progress=False)
     assert outcomes(made.rows) == by_hand
     assert len({row.where for row in made.rows}) == 2
 
@@ -148,7 +148,7 @@ def test_the_runs_of_a_killed_cluster_worker_are_done_again(
     client: Any, by_hand: set[Any], tmp_path: Path
 ) -> None:
     workers = set(client.run(os.getpid).values())
-    made = tuning.sweep(base(slow=0.3), **AXES, client=client, out=tmp_path)
+    made = sweeps.sweep(base(slow=0.3), **AXES, client=client, out=tmp_path)
     victim = int(next(iter(made)).where.split(":")[1])
     assert victim in workers
     os.kill(victim, getattr(signal, "SIGKILL", signal.SIGTERM))  # on Windows either ends it at once

@@ -14,14 +14,15 @@ pytestmark = pytest.mark.timeout(300)
 
 SETUP = """
 import labkit
+from labkit.course.lesson_14.clinic import Clinic
 from labkit import learn
-from labkit.learn.clinic_card import ClinicCard
+from labkit.course.lesson_14.card import ClinicCard
 data = labkit.load_data("digits", size=16).subset(per_class=4)
 run = labkit.Run(labkit.load_backbone("resnet10-glyphs"), data, labkit.full(epochs=1))
 made = {
     "console": labkit.console(run),
     "atlas": learn.atlas_card(),
-    "clinic": ClinicCard(learn.Clinic(seed=0)),
+    "clinic": ClinicCard(Clinic(seed=0)),
     "quiz": learn.quiz("05"),
     "prediction": learn.predict("00-answers", "Which?", ["a", "b"]),
     "predict panel": learn.predict_panel(run),

@@ -11,8 +11,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
-from labkit.insight import atlas
 from labkit.learn import atlas_panel
+from labkit.records import atlas
 from tests.small_atlas import SHEET, write_made_up
 
 HERE = Path(atlas_panel.__file__).parent

@@ -11,8 +11,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
-from labkit.learn import clinic_card
-from labkit.learn.clinic import Clinic
+from labkit.course.lesson_14 import card as clinic_card
+from labkit.course.lesson_14.clinic import Clinic
 
 HERE = Path(clinic_card.__file__).parent
 PIXEL = (
@@ -60,12 +60,12 @@ def open_page(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Any
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LABKIT_PROGRESS", str(folder / "progress.json"))
         state = {"ward": Clinic(seed=0).card().ward}
-    script = (HERE / "clinic_card.js").read_text("utf-8").replace("export default { render };", "")
+    script = (HERE / "card.js").read_text("utf-8").replace("export default { render };", "")
 
     def opened(dark: bool = False) -> Page:
         paper, ink = ("#111111", "#ffffff") if dark else ("#ffffff", "#000000")
         html = PAGE.format(
-            style=(HERE / "clinic_card.css").read_text("utf-8"),
+            style=(HERE / "card.css").read_text("utf-8"),
             script=script,
             state=json.dumps(state),
             light=str(not dark).lower(),

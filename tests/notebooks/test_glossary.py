@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from labkit.learn import glossary
-from labkit.learn.build import build, sources
+from labkit.publish import glossary
+from labkit.publish.build import build, sources
 
 ROOT = Path(__file__).parents[2]
 TERMS = glossary.read((ROOT / "notebooks" / "src" / "glossary.md").read_text("utf-8"))

@@ -11,8 +11,9 @@ import jupytext
 import nbformat
 import pytest
 
-from labkit.learn import exercises, glossary, questions
-from labkit.learn.build import sources
+from labkit.learn import exercises, questions
+from labkit.publish import glossary
+from labkit.publish.build import sources
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sources(ROOT)

@@ -16,7 +16,7 @@ from torch import nn
 
 import labkit
 from labkit import runtime
-from labkit.show import replay
+from labkit.console import replay
 from labkit.tuning import Run
 
 MARKUP = "<img src=x onerror=window.hurt=1>"

@@ -26,11 +26,12 @@ from torchvision.models import VisionTransformer
 import labkit
 from labkit.bridges import onnx
 from labkit.bridges.export import TOLERANCE, Exported, plain_model
-from labkit.data import decode
+from labkit.data.images import decode
 from labkit.errors import ExportError, FileError, WeightsError
-from labkit.models import Card, staging
+from labkit.models import Card
 from labkit.models.backbone import OFFICIAL
-from labkit.models.shipped import SHIPPED
+from labkit.models.vision import staging
+from labkit.models.vision.shipped import SHIPPED
 from labkit.runtime import Precision
 from labkit.tuning import Run
 from tests.small import Clouds, Small
@@ -83,7 +84,7 @@ def test_exported_weights_come_back_to_the_bit_with_their_card(run: Run, tmp_pat
 
 
 def test_without_an_opened_test_split_the_card_speaks_of_validation_only(run: Run) -> None:
-    card = labkit.tuning.card.model_card(run)
+    card = labkit.run_card.model_card(run)
     assert [measure.what for measure in card.measures] == ["validation split"]
     assert str(Path.home()) not in card.to_json()
 
@@ -482,7 +483,7 @@ def test_an_image_at_hand_is_opened_as_its_file_is(tmp_path: Path) -> None:
 @needs_fastai
 def test_a_learner_sees_deep_images_as_bright_as_their_folder_made_them(tmp_path: Path) -> None:
     from labkit.bridges.fastai.opening import opening
-    from labkit.data.decode import white_of
+    from labkit.data.images.decode import white_of
 
     chance = np.random.default_rng(0)
     for name in ("cells", "dust"):

@@ -30,8 +30,8 @@ from fastai.vision.data import ImageDataLoaders
 
 import labkit
 from labkit.bridges import fastai as bridge
+from labkit.console.session import Session
 from labkit.errors import BackboneError, CommandError, DataError, PlanError, SplitError
-from labkit.show.console_session import Session
 from labkit.tuning import EpochDone, PhaseChanged, Rewound, RunFailed, StepDone
 from tests.waiting import wait_until
 
@@ -431,7 +431,7 @@ def test_a_run_of_ours_refuses_nothing(digits: Any) -> None:
 
 
 def test_the_prober_finds_words_drift_and_images(steered: Callable[..., bridge.Steered]) -> None:
-    from labkit.show.console_probe import Prober
+    from labkit.console.probe import Prober
 
     run = steered(lambda learn: learn.fine_tune(1)).fit()
     prober = Prober()

@@ -16,11 +16,13 @@ from torch import Tensor, nn
 
 import labkit
 from labkit import runtime
+from labkit.console.session import DELTA_BYTES, LARGEST_FAMILY, Session, Tape, clip, point
+from labkit.console.strip import SHOWN, Sample, thumbnail
+from labkit.console.widget import Console
+from labkit.course.lesson_12.figures import gallery
 from labkit.errors import CommandError
-from labkit.insight import atlas
-from labkit.learn.shifting import gallery
-from labkit.show.console_session import DELTA_BYTES, LARGEST_FAMILY, Session, Tape, clip, point
-from labkit.show.strip import SHOWN, Sample, has_images, image_at, thumbnail
+from labkit.insight.kinds import has_images, image_at
+from labkit.records import atlas
 from labkit.tuning import CommandApplied, EpochDone, Plan, Run, StepDone
 from tests.bounds import held
 from tests.waiting import wait_until
@@ -530,7 +532,7 @@ def test_names_travel_as_they_are_and_bounded(make_run: Callable[..., Run]) -> N
 
 
 def test_console_js_writes_no_markup() -> None:
-    source = labkit.show.console.Console._esm
+    source = Console._esm
     for door in (
         "innerHTML",
         "outerHTML",

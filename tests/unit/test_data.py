@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import labkit
 from labkit.data import LEVELS, card, cards, datasets
-from labkit.data.augment import draw
+from labkit.data.images.augment import draw
 from labkit.data.splits import copies, stratified
 from labkit.errors import DataError, SplitError
 from labkit.runtime import generator

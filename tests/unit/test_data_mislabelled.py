@@ -8,7 +8,7 @@ import torch
 import labkit
 from labkit.data.mislabel import where
 from labkit.errors import DataError, SplitError
-from labkit.insight import atlas
+from labkit.records import atlas
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ import torch
 import labkit
 from labkit import runtime
 from labkit.data import KINDS
-from labkit.data.shift import DONE, shifted
+from labkit.data.images.shift import DONE, shifted
 from labkit.errors import DataError
-from labkit.insight import atlas
+from labkit.records import atlas
 
 
 @pytest.fixture(scope="module")

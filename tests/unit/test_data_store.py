@@ -112,7 +112,7 @@ def test_a_cache_that_cannot_be_written_costs_time_and_nothing_else(album, tmp_p
 
 
 def test_a_broken_off_decoding_leaves_no_half_file(fresh, album, monkeypatch):
-    from labkit.data import store
+    from labkit.data.images import store
 
     def stop(source, size, white):
         raise KeyboardInterrupt

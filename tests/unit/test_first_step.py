@@ -17,9 +17,9 @@ from torchvision.models.resnet import BasicBlock, ResNet, resnet18
 
 import labkit
 from labkit import runtime
-from labkit.models import published
-from labkit.models.resnet import RESNETS
-from labkit.models.resnet10 import WIDTHS, ResNet10
+from labkit.models.vision import published
+from labkit.models.vision.resnet import RESNETS
+from labkit.models.vision.resnet10 import WIDTHS, ResNet10
 from labkit.runtime import Precision
 from labkit.tuning.optimizer import new_optimizer, without_compiler
 from labkit.tuning.precision import usual
@@ -47,8 +47,8 @@ AT_224 = """
 import json, shutil, sys, torch, labkit
 from dataclasses import replace
 from pathlib import Path
-from labkit.models import published
-from labkit.models.shipped import sha256
+from labkit.models.vision import published
+from labkit.models.vision.shipped import sha256
 
 folder, given, plan, *heavy = sys.argv[1:]
 file = Path(folder, "net.pth")
@@ -264,7 +264,7 @@ def test_a_resnet_written_out_is_torchvisions_to_the_bit(name: str) -> None:
 
 def test_what_is_kept_of_torchvisions_weights_is_what_it_publishes() -> None:
     written = published.FILE.read_text("utf-8")
-    assert written == published.to_keep(), "write it anew: python -m labkit.models.published"
+    assert written == published.to_keep(), "write it anew: python -m labkit.models.vision.published"
     for name in RESNETS:
         assert published.weights_of(name) == published._torchvisions(name)
 

@@ -330,3 +330,41 @@ def test_continuous_integration_runs_make_test_and_nothing_else(root):
     assert [line for line in script if line.startswith("exec")] == ["exec make test"]
     assert "export CI=true" in script
     assert os.name == "nt" or os.access(root / ".ci" / "run", os.X_OK)
+
+
+def test_nothing_but_the_table_of_contents_names_a_lesson(root):
+    """So a lesson is one folder, one source and one row; and what several lessons need stands in none of them."""
+    named = re.compile(r"lesson_\d\d")
+    for path in sorted((root / "labkit").rglob("*.py")):
+        home = named.findall(str(path.relative_to(root)))
+        strangers = set(named.findall(path.read_text("utf-8"))) - set(home)
+        assert not strangers or path == root / "labkit/course/__init__.py", (path, strangers)
+
+
+WITHOUT_A_LESSON = """
+from labkit.course import evidence
+from labkit.learn import course_map
+from labkit.learn.lessons import LESSONS
+assert [lesson.number for lesson in LESSONS][-2:] == ["14", "16"]
+assert "fine-tune" not in evidence.names() and "types" in evidence.names()
+assert "15" not in str(course_map())
+"""
+
+
+def test_a_lesson_goes_with_its_folder_and_its_row(root, tmp_path):
+    shutil.copytree(
+        root / "labkit", tmp_path / "labkit", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    shutil.copytree(root / "datasets", tmp_path / "datasets")
+    shutil.rmtree(tmp_path / "labkit/course/lesson_15")
+    contents = tmp_path / "labkit/learn/lessons.py"
+    row = re.compile(r'    Lesson\(\n        "15_.*?\n    \),\n', re.S)
+    text, count = row.subn("", contents.read_text("utf-8"))
+    assert count == 1
+    contents.write_text(text, "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_A_LESSON],
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "LABKIT_PROGRESS": str(tmp_path / "p.json")},
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr

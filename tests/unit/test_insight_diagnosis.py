@@ -9,9 +9,10 @@ import pytest
 
 import labkit
 from labkit.errors import EvidenceError
-from labkit.insight import diagnosis, probes, sabotage
+from labkit.insight import diagnosis, probes
 from labkit.insight.diagnosis import Diagnosis, diagnose, judge
-from labkit.insight.sabotage import Case
+from labkit.records import sabotage
+from labkit.records.sabotage import Case
 from labkit.runtime import Precision
 from labkit.tuning import EpochDone
 from tests.small import Clouds, Small

@@ -10,8 +10,8 @@ from torch import nn
 
 import labkit
 from labkit import insight
+from labkit.course.lesson_02 import claims as lesson_02
 from labkit.errors import BackboneError, DataError, SplitError, StageError
-from labkit.insight.evidence.lessons import lesson_02
 from labkit.insight.zero_shot import BY_HAND
 from labkit.show.picture import Picture
 from tests.small import Clouds, Small

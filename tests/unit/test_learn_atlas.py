@@ -11,11 +11,11 @@ import pytest
 
 from labkit import learn
 from labkit.errors import AtlasError, LabkitError
-from labkit.insight import atlas
-from labkit.insight.atlas import record
-from labkit.insight.atlas.record import Entry
 from labkit.learn import atlas_panel
 from labkit.learn.atlas_panel import AtlasCard
+from labkit.records import atlas
+from labkit.records.atlas import record
+from labkit.records.atlas.record import Entry
 from labkit.show.atlas import picture
 from tests.small_atlas import SHEET, write_made_up
 from tests.waiting import wait_until
@@ -34,8 +34,8 @@ def card(folder: Path) -> AtlasCard:
 def test_the_card_opens_from_a_name_and_says_where_there_is_none(
     monkeypatch: Any, folder: Path
 ) -> None:
-    monkeypatch.setattr("labkit.insight.atlas.asking.SHEETS", (SHEET,))
-    monkeypatch.setattr("labkit.insight.atlas.sheets.SHEETS", (SHEET,))
+    monkeypatch.setattr("labkit.records.atlas.asking.SHEETS", (SHEET,))
+    monkeypatch.setattr("labkit.records.atlas.sheets.SHEETS", (SHEET,))
     for _ in range(2):  # the name stays a function
         card = learn.atlas_card("digits", "resnet10-glyphs", out=folder)
         assert card.table["name"] == "digits/resnet10-glyphs"

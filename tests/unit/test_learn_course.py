@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from labkit.learn import check, course_map, hint, predict, progress, reveal
-from labkit.learn.course import ANEW
+from labkit.learn.course_map import ANEW
 from labkit.learn.lessons import LESSONS, Lesson
 
 HOSTILE = "<script>alert(1)</script><img src=x>$x$"

@@ -11,8 +11,8 @@ import nbformat
 import pytest
 
 from labkit.learn import exercises
-from labkit.learn.build import sources
 from labkit.learn.lessons import LESSONS, Lesson
+from labkit.publish.build import sources
 
 each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.number)
 

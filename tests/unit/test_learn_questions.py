@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from labkit.insight import evidence
-from labkit.learn.build import sources
+from labkit.course import evidence
 from labkit.learn.questions import Question, QuizError, lessons, load, read
+from labkit.publish.build import sources
 
 COURSE = [(lesson, question) for lesson in lessons() for question in load(lesson)]
 

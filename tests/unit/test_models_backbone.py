@@ -25,11 +25,12 @@ from torchvision.models import (
 import labkit
 from labkit import runtime
 from labkit.errors import BackboneError, WeightsError
-from labkit.models import Card, cut, published, save_weights
+from labkit.models import Card, cut, save_weights
 from labkit.models.backbone import OFFICIAL
 from labkit.models.files import read_weights
-from labkit.models.shipped import FOLDER, SHIPPED, sha256
-from labkit.models.staging import IMAGENET_MEAN, IMAGENET_STD
+from labkit.models.vision import published
+from labkit.models.vision.shipped import FOLDER, SHIPPED, sha256
+from labkit.models.vision.staging import IMAGENET_MEAN, IMAGENET_STD
 
 NAMES = tuple(SHIPPED)
 
@@ -183,7 +184,7 @@ def test_a_shipped_file_that_was_changed_is_refused(
         (tmp_path / f"resnet10-photos{ending}").write_bytes(
             content[:-1] + b" " if ending == ".safetensors" else content
         )
-    monkeypatch.setattr("labkit.models.shipped.FOLDER", tmp_path)
+    monkeypatch.setattr("labkit.models.vision.shipped.FOLDER", tmp_path)
     with pytest.raises(WeightsError, match="damaged"):
         labkit.load_backbone("resnet10")
 
@@ -672,7 +673,7 @@ def test_published_weights_are_fetched_checked_and_used(
     digest = sha256(tmp_path / "net.pth")[:8]
     (tmp_path / "net.pth").rename(tmp_path / "served" / f"net-{digest}.pth")
     about = replace(published.weights_of("mobilenet_v3_small"), url=f"{host}/net-{digest}.pth")
-    monkeypatch.setattr("labkit.models.published.weights_of", lambda name: about)
+    monkeypatch.setattr("labkit.models.vision.published.weights_of", lambda name: about)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     stem = (
         labkit.load_backbone("mobilenet_v3_small").build(2).state_dict()["stem.features.0.weight"]

@@ -11,8 +11,8 @@ from torchvision.models import get_model
 
 from labkit.errors import BackboneError
 from labkit.models import Staged, cut
-from labkit.models.resnet10 import ResNet10
-from labkit.models.staging import IMAGENET_MEAN, IMAGENET_STD
+from labkit.models.vision.resnet10 import ResNet10
+from labkit.models.vision.staging import IMAGENET_MEAN, IMAGENET_STD
 
 RESNET = ("stem", "layer1", "layer2", "layer3", "layer4", "head")
 PYRAMID = ("stem", "stage1", "stage2", "stage3", "stage4", "head")

@@ -29,8 +29,8 @@ import pytest
 import labkit
 from labkit.errors import PlanError
 from labkit.show import figures
-from labkit.show.console_session import Session
-from labkit.tuning.sweeps.jobs import jobs_of
+from labkit.console.session import Session
+from labkit.sweeps.jobs import jobs_of
 
 assert "made_up" not in labkit.full().to_dict()
 plan = labkit.full(made_up=2)
@@ -48,7 +48,7 @@ assert run._trainer.seen == 3.0
 with pytest.raises(PlanError, match="made_up=-1"):
     run.set(made_up=-1)
 
-again = labkit.Run.from_line(run.to_line())
+again = labkit.from_line(labkit.to_line(run))
 for _ in range(2):
     again.step()
 assert again._trainer.seen == 3.0 and again.replay().settings.made_up == 3.0

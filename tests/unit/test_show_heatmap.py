@@ -16,8 +16,8 @@ from labkit.runtime import Precision
 from labkit.show import heatmap
 from labkit.show.heatmap import heat_map
 from labkit.show.picture import SHADES, ink_on
-from labkit.tuning.sweeps import Job, Row, Sweep, jobs_of
-from labkit.tuning.sweeps.ledger import Ledger
+from labkit.sweeps import Job, Row, Sweep, jobs_of
+from labkit.sweeps.ledger import Ledger
 from tests.small import Clouds, Small
 
 

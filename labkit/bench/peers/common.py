@@ -23,7 +23,7 @@ PARTS = ("train", "val")
 def network(work: Work) -> Any:
     """torchvision's own network with the initial weights that all peers share; nothing is frozen."""
     if work.backbone == "resnet10":
-        from labkit.models.resnet10 import ResNet10
+        from labkit.models.vision.resnet10 import ResNet10
 
         net = ResNet10(work.classes)
     else:

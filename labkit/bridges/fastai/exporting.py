@@ -34,7 +34,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 from labkit.bridges.fastai.opening import NEEDED, opening
 from labkit.errors import ExportError
 from labkit.hosts import version_of
-from labkit.models import resnet, staging
+from labkit.models.vision import resnet, staging
 
 TORCHVISIONS = {resnet.BasicBlock: BasicBlock, resnet.Bottleneck: Bottleneck}
 OLD_NAMES = {"__builtin__", "copy_reg"}  # which pickle gives to modules of Python

@@ -2,7 +2,8 @@
 
 A file of 16 bits, one with a transparent ground or a photograph on its side becomes other pixels in fastai, and then
 the network is asked about images that it never saw the like of. So the learner takes along the source text of
-labkit's own decoding (`labkit.data.decode`), as text: where it is opened there may be no labkit, and another Python.
+labkit's own decoding (`labkit.data.images.decode`), as text: where it is opened there may be no labkit, and another
+Python.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from labkit.data.decode import SUFFIXES, Reading, read
+from labkit.data.images.decode import SUFFIXES, Reading, read
 
 NEEDED = ("numpy", "PIL")  # packages that the text imports
 AS_PNG = (

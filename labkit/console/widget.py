@@ -1,0 +1,126 @@
+"""The live console: one widget that steers a run, or a family of runs, while they train.
+
+The widget is only a door. What it knows is in `console_session.py`, what it shows in `console.js`. It never publishes
+on its own: it answers, in the thread in which it was asked, which is what keeps it quick in every Jupyter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from labkit.console.panel import Panel, beside, shown_here
+from labkit.console.session import Session
+from labkit.console.wire import answer_loudly, answer_quietly, answer_where_asked
+from labkit.errors import CommandError, LabkitError
+from labkit.tuning import Run
+from labkit.tuning.engine import Engine
+from labkit.tuning.given import a_flag, as_runs, takes
+
+
+@takes(autostart=a_flag)
+def console(run: Engine | Sequence[Engine], autostart: bool = False) -> Console:
+    """The live panel for a run, or for several runs in one picture; training starts when the learner says so.
+
+    Args:
+        run: what to show and steer, a `labkit.Run` or what a bridge makes one of; of several the first is active.
+        autostart: start training in the background at once.
+
+    Raises:
+        CommandError: what was given is not a run, or there is none.
+    """
+    try:
+        runs = as_runs("console", run)
+    except LabkitError as refusal:
+        raise CommandError(f"console() shows a labkit.Run or a list of them. {refusal}") from None
+    panel = Console(Session(runs))
+    if autostart:
+        runs[0].start()
+    return panel
+
+
+class Console(Panel):
+    """The panel. `run` is the run its controls act on, `runs` the whole family, branches made in the panel too."""
+
+    _esm = beside(__file__, "console.js")
+    _css = beside(__file__, "console.css")
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+        self._still: Any = None  # the displayed output, whose picture can be replaced
+        self._drawn = 0  # journal entries when it was drawn
+        self.on_msg(lambda _, message, __: self.send(session.answer(message)))
+        answer_where_asked(self.comm)
+        answer_quietly(self.comm)
+
+    @property
+    def run(self) -> Run:
+        """The active run."""
+        return self._session.run
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """All runs of the family."""
+        return self._session.runs
+
+    def __repr__(self) -> str:
+        return f"Console of {', '.join(map(repr, self.runs))}"
+
+    def _ipython_display_(self, **_: Any) -> None:
+        """Show the panel so that its still picture can be brought up to date while no browser watches."""
+        from IPython.display import display
+
+        if self.comm is None:
+            display({"text/plain": f"{self!r}, closed"}, raw=True)
+            return
+        data, metadata = self._repr_mimebundle_()
+        self._still = display(data, metadata=metadata, raw=True, display_id=True)
+        self._drawn = self._told()
+
+    def after_cell(self) -> None:
+        """After a cell that trained: a notebook that is executed without a browser keeps what it came to."""
+        unseen = self._still is not None and not self._session.prober.ever_watched
+        if unseen and self._told() > self._drawn:
+            data, metadata = self._repr_mimebundle_()
+            self._still.update(data, metadata=metadata, raw=True)
+            self._drawn = self._told()
+
+    def close(self) -> None:
+        """End the panel and all that it does for its page. The runs go on as they are."""
+        if self.comm is not None:
+            self._session.close()
+            answer_loudly(self.comm)
+        super().close()
+
+    def give_way(self) -> None:
+        """Its place on the page is taken: runs that no other console shows pause, as nobody can do it any more."""
+        shown = shown_here()
+        others = [panel for panel in shown.panels() if isinstance(panel, Console)] if shown else []
+        seen = {run for panel in others if panel is not self for run in panel.runs}
+        for run in set(self.runs) - seen:
+            if run.status == "running":
+                run.submit("pause")
+        self.close()
+
+    def _told(self) -> int:
+        return sum(len(run.journal) for run in self.runs)
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The widget, and beside it the picture and the table that stand in where scripts do not run."""
+        live = super()._repr_mimebundle_(**kwargs)
+        data, metadata = live if isinstance(live, tuple) else (live or {}, {})
+        still, about = stand_in(self.runs)
+        return {**still, **data, "text/plain": repr(self)}, {**about, **metadata}
+
+
+def stand_in(runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A mimebundle of the runs without scripts: figure, table and text; before any training only the text."""
+    from html import escape
+
+    if not any(len(run.journal) for run in runs):
+        lines = "".join(f"<p>{escape(repr(run))}</p>" for run in runs)
+        return {"text/html": lines}, {}
+    from labkit.show.compare import compare  # matplotlib loads only when there is something to draw
+
+    return compare(runs)._repr_mimebundle_()

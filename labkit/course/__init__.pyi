@@ -1,0 +1,3 @@
+from labkit.course.recorded import evidence
+
+__all__ = ["evidence"]

@@ -1,0 +1,181 @@
+"""The ward as a card: choose a patient, order an examination, commit a diagnosis, read why it was right or not.
+
+The page asks and the kernel answers. Training a patient takes a second or two, so that it happens in a thread of its
+own and the page asks for news meanwhile. What the card does is also a call: `clinic[3].examine("audit")` and
+`clinic.diagnose(3, "leakage")`.
+"""
+
+from __future__ import annotations
+
+import base64
+import threading
+from dataclasses import dataclass, field
+from math import isnan
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import traitlets
+
+from labkit.console.panel import Panel, beside
+from labkit.console.wire import answer_quietly, answer_where_asked, in_words, sent_back
+from labkit.course.lesson_14.clinic import DISEASES, EXAMINATIONS, Sheet
+from labkit.errors import LabkitError, shown
+from labkit.learn.note import Note
+from labkit.records import sabotage
+
+if TYPE_CHECKING:
+    from labkit.course.lesson_14.clinic import Clinic
+
+KINDS = ("examine", "diagnose", "poll")  # of message
+
+
+class ClinicCard(Panel):
+    """The card; the book of diagnoses in words where scripts do not run."""
+
+    _esm = beside(__file__, "card.js")
+    _css = beside(__file__, "card.css")
+    ward = traitlets.Dict().tag(sync=True)  # what never changes
+
+    def __init__(self, clinic: Clinic) -> None:
+        super().__init__(
+            ward={
+                "patients": [patient.number for patient in clinic],
+                "examinations": [
+                    {"name": name, "title": one.title} for name, one in EXAMINATIONS.items()
+                ],
+                "diseases": [
+                    {"name": name, "title": sabotage.KINDS[name].title} for name in DISEASES
+                ],
+            }
+        )
+        self._clinic = clinic
+        self._door = threading.Lock()
+        self._job: Job | None = None
+        self.on_msg(lambda _, message, __: self.send(self.answer(message)))
+        answer_where_asked(self.comm)
+        answer_quietly(self.comm)
+
+    def answer(self, message: object) -> dict[str, Any]:
+        """The reply to a message of the page; one that makes no sense gets a problem as its reply."""
+        content = message if isinstance(message, dict) else {}
+        kind, problem = content.get("kind"), ""
+        if kind not in KINDS:
+            problem = f"A message needs a kind, one of {', '.join(KINDS)}."
+        elif kind != "poll":
+            try:
+                self._begin(*(content.get(key) for key in ("kind", "patient", "name")))
+            except Exception as trouble:  # whatever it is: a page that hears nothing waits for ever
+                problem = in_words(trouble)
+        job = self._job if self._job is not None and self._job.id != content.get("have") else None
+        return {
+            "client": sent_back(content.get("client")),
+            "problem": problem,
+            "job": job.to_message() if job is not None else None,
+            "book": [{"patient": one.patient, "right": one.right} for one in self._clinic.told()],
+            "score": self._clinic.score().headline,
+        }
+
+    def _begin(self, kind: Any, number: Any, name: Any) -> Job:
+        """Have something done in a thread of its own; one thing at a time."""
+        patient = self._clinic.patient(number)
+        known = EXAMINATIONS if kind == "examine" else DISEASES
+        if not isinstance(name, str) or name not in known:
+            raise LabkitError(f"There is no {shown(name)} here. There are {', '.join(known)}.")
+        with self._door:
+            if self._job is not None and not self._job.over:
+                raise LabkitError(f"Patient {self._job.patient} is still being seen to. Wait.")
+            job = Job(0 if self._job is None else self._job.id + 1, patient.number, kind, name)
+            self._job = job
+        threading.Thread(
+            target=job.go, args=(self._clinic,), name="labkit-clinic", daemon=True
+        ).start()
+        return job
+
+    def __repr__(self) -> str:
+        return repr(self._clinic)
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The widget, and beside it the book in words, which stands in where scripts do not run."""
+        live = super()._repr_mimebundle_(**kwargs)
+        data, metadata = live if isinstance(live, tuple) else (live or {}, {})
+        still = {"text/html": self._clinic.score()._repr_html_()}
+        return {**still, **data, "text/plain": repr(self)}, metadata
+
+
+@dataclass(eq=False)
+class Job:
+    """One wish of the page, from the click to what came of it."""
+
+    id: int
+    patient: int
+    kind: str  # "examine" or "diagnose"
+    name: str
+    about: Note | None = None
+    result: Sheet | Note | None = None
+    trouble: str = ""
+    _over: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def over(self) -> bool:
+        """Whether there is a result, or none will come."""
+        return self._over.is_set()
+
+    def go(self, clinic: Clinic) -> None:
+        """Train the patient where that was not done yet, then look or judge."""
+        try:
+            patient = clinic.patient(self.patient)
+            self.about = patient.about
+            if self.kind == "examine":
+                self.result = patient.examine(self.name)
+            else:
+                self.result = clinic.diagnose(self.patient, self.name)
+        except Exception as trouble:  # told to the page: a thread has nobody to raise to
+            self.trouble = in_words(trouble)
+        finally:
+            self._over.set()
+
+    def to_message(self) -> dict[str, Any]:
+        """Where it stands, for the page."""
+        over = self.over
+        return {
+            "id": self.id,
+            "patient": self.patient,
+            "kind": self.kind,
+            "name": self.name,
+            "over": over,
+            "trouble": self.trouble if over else "",
+            "about": _said(self.about) if over and self.about else None,
+            "sheet": _shown(self.result) if over and isinstance(self.result, Sheet) else None,
+            "note": _said(self.result) if over and isinstance(self.result, Note) else None,
+        }
+
+
+def _said(note: Note) -> dict[str, Any]:
+    return {
+        "headline": note.headline,
+        "points": list(note.points),
+        "hints": list(note.hints),
+        "tone": note.tone,
+    }
+
+
+def _shown(sheet: Sheet) -> dict[str, Any]:
+    """A sheet as plain values: the picture as PNG in base 64 with its words, the table cell by cell as text."""
+    picture = sheet.picture
+    return {
+        "question": sheet.question,
+        "remark": sheet.remark,
+        "image": base64.b64encode(picture.png()).decode() if picture is not None else "",
+        "alt": picture.alt if picture is not None else "",
+        "columns": [str(name).replace("_", " ") for name in sheet.table.columns],
+        "rows": [[_cell(value) for value in row] for row in sheet.table.itertuples(index=False)],
+    }
+
+
+def _cell(value: Any) -> str:
+    """A value of a table as a reader wants it."""
+    if value is None or (isinstance(value, float) and isnan(value)):
+        return ""
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
