@@ -148,6 +148,7 @@ def test_two_runs_at_once_spend_a_second_once(clock: Clock) -> None:
     assert purse.spent == pytest.approx(held + 0.1 + 0.01)
 
 
+@pytest.mark.slow
 def test_looking_into_a_run_is_free(cut: Run) -> None:
     spent = cut.budget.spent
     insight.gradient_norms(cut)

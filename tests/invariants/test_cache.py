@@ -59,6 +59,7 @@ def steps(run: Run, count: int) -> Run:
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=lambda plan: f"{plan.name}, {plan.augment}")
+@pytest.mark.slow
 def test_losses_and_predictions_are_those_of_a_plain_loop(
     digit_run: Callable[..., Run], plan: Plan
 ) -> None:
@@ -72,6 +73,7 @@ def test_losses_and_predictions_are_those_of_a_plain_loop(
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=lambda plan: f"{plan.name}, {plan.augment}")
+@pytest.mark.slow
 def test_remembering_and_computing_again_are_the_same_to_the_bit(
     digit_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, plan: Plan
 ) -> None:

@@ -273,6 +273,7 @@ def test_two_drivers_cannot_fight_over_a_run(tiny_run: Callable[..., Run]) -> No
     run.stop()
 
 
+@pytest.mark.slow
 def test_python_may_end_while_a_run_trains() -> None:
     script = (
         "import labkit\n"

@@ -236,6 +236,7 @@ def test_one_step_at_a_time_gives_the_same_and_can_be_left_at_any_point(
 @pytest.mark.parametrize(
     ("plan", "low", "high"), [("feature_extraction", 1e-3, 3e-2), ("full", 5e-5, 2e-3)]
 )
+@pytest.mark.slow
 def test_the_suggested_rate_teaches_the_digits(
     digits: Any, glyphs: Any, plan: str, low: float, high: float
 ) -> None:

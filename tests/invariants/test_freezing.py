@@ -129,6 +129,7 @@ def test_in_a_step_only_the_stages_that_train_are_in_train_mode_and_between_step
 @pytest.mark.parametrize(
     "plan", [labkit.full(epochs=2, batch_size=16), labkit.partial("layer4", epochs=2)]
 )
+@pytest.mark.slow
 def test_looking_at_the_network_does_not_change_it(
     digit_run: Callable[..., Run], plan: Plan
 ) -> None:
@@ -154,6 +155,7 @@ def thaw_all(model: nn.Module) -> None:
 
 @pytest.mark.parametrize("meddle", [nn.Module.eval, nn.Module.train, freeze_all, thaw_all])
 @pytest.mark.parametrize("depth", ["all", "middle"])
+@pytest.mark.slow
 def test_modes_and_gradients_set_by_hand_between_steps_change_no_step(
     tiny_run: Callable[..., Run], meddle: Callable[[nn.Module], Any], depth: str
 ) -> None:

@@ -150,6 +150,7 @@ def test_each_stage_is_pulled_by_its_own_rate(remembering: Callable[..., Run]) -
 # ---------------------------------------------------------------- rehearsal
 
 
+@pytest.mark.slow
 def test_rehearsing_keeps_more_of_the_old_task(remembering: Callable[..., Run]) -> None:
     plan = labkit.full(lr=3e-3, epochs=20, batch_size=20)
     silent, rehearsing = (steps(remembering(plan, rehearse=w), 15) for w in (0.0, 1.0))

@@ -62,6 +62,7 @@ def test_a_branch_without_a_change_is_bitwise_the_run_itself(digit_run: Callable
 
 @pytest.mark.parametrize("memory_format", ["contiguous", "channels_last"])
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+@pytest.mark.slow
 def test_a_checkpoint_brings_back_bits_and_memory_layout(
     dtype: str, memory_format: str, digits: Any, glyphs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,6 +80,7 @@ def test_a_checkpoint_brings_back_bits_and_memory_layout(
             assert theirs[index][key].stride() == value.stride(), (index, key)
 
 
+@pytest.mark.slow
 def test_a_branch_shares_exactly_the_steps_it_says(digit_run: Callable[..., Run]) -> None:
     run = steered(digit_run(labkit.full(epochs=20, batch_size=16)))
     branch = run.branch(step=50, lr=1e-4)
@@ -90,6 +92,7 @@ def test_a_branch_shares_exactly_the_steps_it_says(digit_run: Callable[..., Run]
     assert all(torch.equal(before[key], value) for key, value in run.model.state_dict().items())
 
 
+@pytest.mark.slow
 def test_rewinding_undoes_everything_that_came_later(digit_run: Callable[..., Run]) -> None:
     plan = labkit.full(epochs=20, batch_size=16)
     run, straight = steered(digit_run(plan)), digit_run(plan)
@@ -104,6 +107,7 @@ def test_rewinding_undoes_everything_that_came_later(digit_run: Callable[..., Ru
     assert same_moments(run, straight)
 
 
+@pytest.mark.slow
 def test_reset_gives_the_same_initial_weights(digit_run: Callable[..., Run]) -> None:
     plan = labkit.full(epochs=20, batch_size=16)
     run = steered(digit_run(plan)).reset()

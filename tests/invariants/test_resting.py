@@ -55,6 +55,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 @pytest.mark.parametrize("plan", [{}, {"optimizer": "sgd"}, {"hold": 1.0}], ids=str)
+@pytest.mark.slow
 def test_a_run_that_lay_down_goes_on_to_the_bit(
     layout: str, plan: dict[str, Any], make_run: Callable[..., Run]
 ) -> None:
@@ -76,6 +77,7 @@ def test_a_run_that_lay_down_goes_on_to_the_bit(
     assert same(bits(plain), bits(rested))
 
 
+@pytest.mark.slow
 def test_a_branch_of_a_run_that_lies_down_is_the_same_branch(make_run: Callable[..., Run]) -> None:
     run = make_run()
     run.fit(epochs=1)

@@ -68,6 +68,7 @@ def keys_on_disk(folder: Path) -> list[str]:
     return [row.key for row in map(row_of, lines) if row]
 
 
+@pytest.mark.slow
 def test_processes_give_the_rows_that_this_process_gives(by_hand: set[Any], tmp_path: Path) -> None:
     made = sweeps.sweep(base(), **AXES, out=tmp_path, workers=2).run(progress=False)
     assert made.state == "done"
@@ -78,6 +79,7 @@ def test_processes_give_the_rows_that_this_process_gives(by_hand: set[Any], tmp_
     assert sorted(keys_on_disk(tmp_path)) == sorted(row.key for row in made.rows)
 
 
+@pytest.mark.slow
 def test_a_killed_driver_resumes_with_no_row_lost_and_none_doubled(
     by_hand: set[Any], tmp_path: Path, root: Path
 ) -> None:
@@ -106,6 +108,7 @@ def gone(process: int) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_a_stopped_sweep_keeps_what_is_done_and_leaves_no_process(tmp_path: Path) -> None:
     made = sweeps.sweep(base(slow=0.1), **AXES, out=tmp_path, workers=1)
     next(iter(made))
@@ -136,6 +139,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield client
 
 
+@pytest.mark.slow
 def test_a_cluster_gives_the_rows_that_this_process_gives(
     client: Any, by_hand: set[Any], tmp_path: Path
 ) -> None:

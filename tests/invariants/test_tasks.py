@@ -100,6 +100,7 @@ def test_frozen_stages_stand_still_and_the_audit_says_so(
 
 
 @every_task
+@pytest.mark.slow
 def test_what_frozen_stages_make_of_ragged_samples_is_kept_and_cannot_be_seen(
     toy: Callable[..., Run], task: str, own_cache: PrefixCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -216,6 +216,7 @@ def test_the_first_day_is_measured_too_and_told(measured):
     assert again.row("head", "pytorch", 0).cold is None
 
 
+@pytest.mark.slow
 def test_a_record_that_is_gone_on_with_keeps_its_order_and_its_versions(measured):
     known = bench.read(measured[1])
     known.versions["a tool that is not installed now"] = "1.0"

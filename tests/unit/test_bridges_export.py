@@ -185,6 +185,7 @@ SMALLEST = {"vit_b_16": 16, "convnext_tiny": 32}  # pixels on a side; all others
 
 @needs_onnx
 @pytest.mark.parametrize("name", [*SHIPPED, *OFFICIAL])
+@pytest.mark.slow
 def test_every_official_backbone_is_exported_to_onnx(name: str) -> None:
     model = labkit.load_backbone(name, weights=None).build(3).eval()
     if name == "vit_b_16":  # twelve blocks alike: two of them say the same in a sixth of the memory
@@ -327,6 +328,7 @@ def learner(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Learner:
 
 
 @needs_fastai
+@pytest.mark.slow
 def test_a_learner_opens_where_labkit_is_not_and_says_what_the_run_says(learner: Learner) -> None:
     files = sorted(file.name for file in learner.file.parent.iterdir())
     assert files == ["model.json", "model.pkl"]
@@ -343,6 +345,7 @@ def test_a_learner_opens_where_labkit_is_not_and_says_what_the_run_says(learner:
 
 @needs_fastai
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+@pytest.mark.slow
 def test_a_resnet_goes_into_a_learner_in_torchvisions_own_classes(
     name: str, run: Run, tmp_path: Path
 ) -> None:
@@ -381,6 +384,7 @@ def test_a_learner_holds_no_compiled_code_no_path_and_no_picture(learner: Learne
 
 @needs_fastai
 @pytest.mark.photos
+@pytest.mark.slow
 def test_a_learner_says_of_photographs_what_the_run_says(photos: Path, tmp_path: Path) -> None:
     data = labkit.load_data("ants-bees", size=64)
     plan = labkit.feature_extraction(lr=0.01, epochs=2)
@@ -443,6 +447,7 @@ print(json.dumps({"pixels": files, "labkit": "labkit" in sys.modules}))
 
 
 @needs_fastai
+@pytest.mark.slow
 def test_a_learner_sees_of_any_file_the_pixels_that_labkit_learns_from(tmp_path: Path) -> None:
     labkit.export(tiny_run(), tmp_path, formats=["fastai"])
     files = odd_files(tmp_path)

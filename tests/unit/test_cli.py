@@ -105,6 +105,7 @@ def test_no_code_page_ends_a_command(page, kept):
     assert b"Start here" in done.stdout
 
 
+@pytest.mark.slow
 def test_names_that_a_code_page_cannot_write_do_not_end_a_command(tmp_path):
     for shade, name in enumerate(("ants", "bees")):
         (tmp_path / name).mkdir()
@@ -190,6 +191,7 @@ SLOW = ("torch", "torchvision", "pandas", "sklearn", "matplotlib", "scipy", "fas
 
 
 @pytest.mark.parametrize("command", [*PRINTING, *(f"{one} --help" for one in sorted(COMMANDS))])
+@pytest.mark.slow
 def test_a_command_that_only_prints_loads_nothing_that_takes_seconds(kept, command):
     code = (
         "import sys; from labkit import cli\n"

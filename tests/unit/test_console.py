@@ -497,6 +497,7 @@ def test_a_damaged_line_says_so_and_opens_nothing(browser: Browser) -> None:
     assert len(browser.session.runs) == 1
 
 
+@pytest.mark.slow
 def test_the_family_has_room_for_so_many_and_says_so(browser: Browser) -> None:
     for _ in range(LARGEST_FAMILY - 1):
         assert browser.outcome(browser.command("branch")) is None

@@ -39,6 +39,7 @@ def choose(session: Session, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", LOOKS)
+@pytest.mark.slow
 def test_every_look_is_a_picture_with_words(run: Run, name: str) -> None:
     looks = Looks()
     looks.choose(name, run)

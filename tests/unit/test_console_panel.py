@@ -80,6 +80,7 @@ def _progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", SHOWS)
+@pytest.mark.slow
 def test_a_widget_that_is_closed_and_held_by_nobody_goes_with_its_run(
     name: str, tmp_path: Path
 ) -> None:
@@ -140,6 +141,7 @@ class Player:
         return self.session.prober.looks.result
 
 
+@pytest.mark.slow
 def test_a_console_that_was_played_with_can_go_with_its_whole_family() -> None:
     panel = labkit.console(made_run())
     Player(panel).play()

@@ -64,6 +64,7 @@ def test_a_right_diagnosis_is_answered_with_what_shows_it_and_what_rules_out_the
     assert note.points[1].startswith("Not frozen-moves: in the audit no parameter")
 
 
+@pytest.mark.slow
 def test_a_wrong_diagnosis_is_answered_with_what_speaks_against_it_and_hints_not_the_answer(ward):
     number = number_of(ward, "averaged-averages")
     note = ward.diagnose(number, "leakage")
@@ -175,6 +176,7 @@ def test_a_name_such_as_batchnorm_keeps_its_capital_in_the_middle_of_a_sentence(
 # ---------------------------------------------------------------- examinations as sheets
 
 
+@pytest.mark.slow
 def test_every_examination_is_a_sheet_with_a_question_and_a_table(ward):
     patient = ward[number_of(ward, "leakage")]
     for name in clinic.EXAMINATIONS:

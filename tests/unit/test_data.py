@@ -100,6 +100,7 @@ def test_every_digit_is_the_one_that_scikit_learn_ships_in_its_order(digits):
         assert split.labels.tolist() == shipped.target[split.rows].tolist()
 
 
+@pytest.mark.slow
 def test_loading_digits_imports_nothing_that_digits_do_not_need():
     code = (
         "import sys, labkit; assert len(labkit.load_data('digits').train) == 1079; "

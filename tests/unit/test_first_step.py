@@ -37,6 +37,7 @@ print(json.dumps([name for name in {heavy!r} if name in sys.modules]))
 
 
 @pytest.mark.parametrize("plan", ["feature_extraction()", "full(optimizer='sgd')"])
+@pytest.mark.slow
 def test_a_first_step_imports_nothing_but_torch(plan: str, tmp_path: Path) -> None:
     code = FIRST_STEP.format(plan=plan, heavy=HEAVY)
     said = subprocess.check_output([sys.executable, "-c", code], text=True)
@@ -90,6 +91,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("none", "full(epochs=1, optimizer='sgd')"),
     ],
 )
+@pytest.mark.slow
 def test_a_resnet_at_224_pixels_imports_nothing_but_torch(
     weights: str, plan: str, photographs: Path
 ) -> None:

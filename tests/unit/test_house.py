@@ -95,6 +95,7 @@ assert told.keys() - {"__builtins__"} == set(public)
 """
 
 
+@pytest.mark.slow
 def test_a_lazy_package_offers_what_its_stub_says_and_loads_it_when_asked(root):
     stubs = sorted((root / "labkit").rglob("__init__.pyi"))
     assert root / "labkit" / "__init__.pyi" in stubs

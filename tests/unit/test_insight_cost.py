@@ -169,6 +169,7 @@ def test_a_stage_that_is_not_there_is_refused(run):
     ],
     ids=["full", "head", "head, augmented", "gradual"],
 )
+@pytest.mark.slow
 def test_a_plan_costs_what_really_runs(net, data, plan):
     shared.clear()
     run = a_run(net, data, plan)
@@ -238,6 +239,7 @@ class LastOwner:
 
 
 @pytest.mark.parametrize("leave", [leave_a_ring, LastOwner])
+@pytest.mark.slow
 def test_what_was_garbage_before_hides_nothing_of_what_is_taken(leave):
     gc.disable()  # until it is asked for, as it may be at any moment
     leave()
@@ -335,5 +337,6 @@ assert "torch._dynamo" not in sys.modules
 """
 
 
+@pytest.mark.slow
 def test_counting_operations_does_without_torchs_compiler() -> None:
     subprocess.run([sys.executable, "-c", COUNTED], check=True, timeout=120)

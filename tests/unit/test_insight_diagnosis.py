@@ -50,6 +50,7 @@ def small_run(**plan) -> labkit.Run:
 
 
 @pytest.mark.parametrize("kind", FAULTS)
+@pytest.mark.slow
 def test_each_fault_is_the_first_thing_said_of_a_run_that_has_it(kind):
     assert found(kind).kind == kind, str(found(kind))
     assert found(kind).first.sentence.endswith(".")

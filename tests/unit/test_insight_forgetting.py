@@ -131,6 +131,7 @@ def test_another_way_after_a_rewind_has_pages_of_its_own(trained):
     assert pages.loc[4, "old"] > there  # no large rate this time
 
 
+@pytest.mark.slow
 def test_a_branch_shares_the_pages_of_its_parent_until_they_part(trained):
     run, diary = trained
     child = run.branch(step=2)
@@ -148,6 +149,7 @@ def test_without_validation_a_diary_tells_of_the_old_task_alone(glyphs, digits):
     assert pages[["new", "new_low", "new_high"]].isna().all(axis=None)
 
 
+@pytest.mark.slow
 def test_the_picture_of_a_diary_says_both_tasks_with_their_intervals(trained):
     run, _ = trained
     draw = forgotten.ForgettingSoFar()
@@ -222,6 +224,7 @@ def test_an_old_task_of_ones_own_is_asked_too(glyphs, digits):
     assert insight.remembered(run, own).count == 3
 
 
+@pytest.mark.slow
 def test_the_picture_says_for_every_run_what_is_left_and_what_was_gained(glyphs, letters, digits):
     head, wild = (
         labkit.Run(glyphs, digits, plan, name=name).fit()
@@ -259,6 +262,7 @@ def test_the_line_is_asked_on_the_split_of_ones_choice(glyphs, letters, digits):
         insight.between(run, (1,), letters, split="old")
 
 
+@pytest.mark.slow
 def test_the_picture_of_the_line_says_what_lies_along_it(glyphs, letters, digits):
     run = labkit.Run(glyphs, digits, labkit.full(1e-2, **PLAN), name="far $away$").fit()
     picture = forgotten.between(run, (0, 0.5, 1), letters)

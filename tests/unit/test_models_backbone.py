@@ -241,6 +241,7 @@ def says_the_same(net: labkit.Backbone, other: nn.Module) -> bool:
 
 
 @pytest.mark.parametrize("name", OFFICIAL)
+@pytest.mark.slow
 def test_a_state_dict_of_torchvision_is_taken_for_what_it_is(name: str) -> None:
     other = theirs(name, 7)
     net = labkit.load_backbone(name, weights=other.state_dict())
@@ -287,6 +288,7 @@ def as_saved(state: dict[str, torch.Tensor], how: str, path: Path) -> Path:
         "Lightning",
     ],
 )
+@pytest.mark.slow
 def test_weights_are_found_in_whatever_a_script_saved(how: str, tmp_path: Path) -> None:
     other = theirs("resnet18", 5)
     path = as_saved(other.state_dict(), how, tmp_path / "theirs.bin")
@@ -696,6 +698,7 @@ def test_what_is_not_the_published_file_is_never_kept(
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenet_v3_small", "vit_b_16"])
+@pytest.mark.slow
 def test_a_published_file_from_before_batches_were_counted_is_taken_whole(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,6 +54,7 @@ def make(name: str) -> nn.Module:
 
 @pytest.mark.parametrize("name", STAGES)
 @torch.no_grad()
+@pytest.mark.slow
 def test_cutting_changes_no_number_of_torchvisions_forward(name: str) -> None:
     stages, size = STAGES[name]
     net, x = make(name), pictures(size)

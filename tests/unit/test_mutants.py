@@ -42,6 +42,7 @@ TEST = "from product import larger\n\n\ndef test_larger():\n    assert larger(1,
         ("a", "b", "not applicable"),
     ],
 )
+@pytest.mark.slow
 def test_a_mutation_is_killed_survives_or_has_lost_its_place(tmp_path, find, put, verdict) -> None:
     (tmp_path / "product.py").write_text(PRODUCT)
     (tmp_path / "test_product.py").write_text(TEST)

@@ -70,6 +70,7 @@ def types(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_built_record_is_complete_and_passes_its_check(built):
     assert evidence.at(built).check(SMALL) == []
     table = evidence.at(built).rows(SMALL)

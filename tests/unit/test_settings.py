@@ -84,6 +84,7 @@ def with_a_row_more(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_a_new_setting_is_a_row_and_its_use(with_a_row_more: Path) -> None:
     env = {**os.environ, "PYTHONPATH": str(with_a_row_more)}
     done = subprocess.run(

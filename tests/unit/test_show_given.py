@@ -81,6 +81,7 @@ def test_one_wrong_run_among_several_is_told(few: Run) -> None:
 
 
 @pytest.mark.parametrize("name", sorted({*OF_ONE_RUN} - {"report", "find_lr", "similarity"}))
+@pytest.mark.slow
 def test_a_handful_of_images_is_enough_for_a_figure(name: str, few: Run) -> None:
     shown = OF_ONE_RUN[name](few)
     assert getattr(shown, "figure", shown).png()

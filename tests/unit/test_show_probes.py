@@ -50,6 +50,7 @@ NAMES = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_activations_are_told_in_a_sentence(pictures):
     assert "and what layer2 makes of it: 11 of " in pictures["activations"].alt
 

@@ -153,6 +153,7 @@ def test_a_report_through_a_link_leaves_the_link_and_the_mode(run: Run, tmp_path
         (3, "3 is not a path"),
     ],
 )
+@pytest.mark.slow
 def test_where_no_report_can_be_written_it_is_said_and_nothing_is_left(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: Any, said: str
 ) -> None:

@@ -43,6 +43,7 @@ def test_a_network_with_adapters_and_one_with_all_its_output_tied_keep_the_contr
     check_net(TextNet("next-token", norm=False), toys["next-token"])
 
 
+@pytest.mark.slow
 def test_our_own_data_and_networks_keep_the_contracts(digits: Any) -> None:
     check_data(digits)
     check_net(labkit.load_backbone("resnet10-glyphs"), digits)

@@ -60,6 +60,7 @@ def dead(tmp_path: Path, number: int) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_what_a_killed_run_has_left_is_removed_by_the_next(tmp_path: Path) -> None:
     killed = python(tmp_path, f"{RUNS}import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     assert killed.wait(240) == -signal.SIGKILL
