@@ -131,7 +131,7 @@ def test_a_record_that_may_only_be_read_can_be_shown(
 def test_where_no_readme_is_there_none_is_written_and_it_says_so(
     capsys: pytest.CaptureFixture[str], here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "__file__", str(here / "site-packages" / "labkit" / "cli.py"))
+    monkeypatch.setattr(cli.bench, "CHECKOUT", here / "site-packages")
     code, _, told = said(capsys, "bench", "--readme")
     assert code != 0
     assert "no README here" in told

@@ -19,6 +19,7 @@ import typer
 from PIL import Image
 
 from labkit import cli
+from labkit.cli import lab
 from tests.bounds import held
 
 COMMANDS = {
@@ -302,4 +303,4 @@ def test_a_port_in_use_is_passed_over(tmp_path):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert cli._free_port("127.0.0.1", port) > port
+        assert lab._free_port("127.0.0.1", port) > port
