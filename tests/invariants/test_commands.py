@@ -424,6 +424,7 @@ def told(run: Run) -> list[Any]:
 
 
 @pytest.mark.parametrize("plan", [labkit.full(epochs=2), labkit.gradual(2, epochs=1)])
+@pytest.mark.slow
 def test_interrupts_at_any_pass_leave_no_trace(
     tiny_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, plan: Plan
 ) -> None:

@@ -71,6 +71,7 @@ def test_remedies_that_are_off_change_not_a_bit_even_where_old_examples_are_at_h
     assert same_moments(with_old, without)
 
 
+@pytest.mark.slow
 def test_replay_rewind_and_branch_are_bitwise_with_both_remedies_set_on_the_way(
     remembering: Callable[..., Run],
 ) -> None:

@@ -148,6 +148,7 @@ def test_a_cluster_gives_the_rows_that_this_process_gives(
     assert len({row.where for row in made.rows}) == 2
 
 
+@pytest.mark.slow
 def test_the_runs_of_a_killed_cluster_worker_are_done_again(
     client: Any, by_hand: set[Any], tmp_path: Path
 ) -> None:

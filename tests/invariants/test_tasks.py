@@ -61,6 +61,7 @@ every_task = pytest.mark.parametrize("task", CASES)
 
 
 @every_task
+@pytest.mark.slow
 def test_a_task_is_learned(toy: Callable[..., Run], task: str) -> None:
     run = toy(task, labkit.full(lr=1e-2, epochs=15, batch_size=16))
     before = run.evaluate("train")

@@ -355,11 +355,13 @@ def test_a_resnet_goes_into_a_learner_in_torchvisions_own_classes(
 
 
 @needs_fastai
+@pytest.mark.slow
 def test_a_photograph_on_its_side_is_turned_as_labkit_turns_it(learner: Learner) -> None:
     assert learner.said["all"][40] == pytest.approx(learner.said["all"][0], abs=1e-6)
 
 
 @needs_fastai
+@pytest.mark.slow
 def test_the_card_says_what_a_learner_needs_and_that_it_is_a_pickle(learner: Learner) -> None:
     about = learner.exported.card.recipe["fastai"]
     assert Card.read(learner.file.with_suffix(".json")).recipe["fastai"] == about
@@ -372,6 +374,7 @@ def test_the_card_says_what_a_learner_needs_and_that_it_is_a_pickle(learner: Lea
 
 
 @needs_fastai
+@pytest.mark.slow
 def test_a_learner_holds_no_compiled_code_no_path_and_no_picture(learner: Learner) -> None:
     with zipfile.ZipFile(learner.file) as parts:
         (pickled,) = [name for name in parts.namelist() if name.endswith("data.pkl")]
@@ -577,6 +580,7 @@ def of_patches(classes: int) -> nn.Module:
 
 
 @needs_fastai
+@pytest.mark.slow
 def test_a_network_of_patches_says_in_its_card_that_it_needs_labkit(tmp_path: Path) -> None:
     run = tiny_run(of_patches, ("stem", "block1", "head"))
     about = labkit.export(run, tmp_path, formats=["fastai"]).card.recipe["fastai"]

@@ -91,6 +91,7 @@ def in_code_page(page: str, *arguments: str, **more: str) -> subprocess.Complete
 
 
 @pytest.mark.parametrize("page", ["cp1252", "latin-1", "cp437", "koi8-r"])
+@pytest.mark.slow
 def test_a_code_page_without_our_signs_gets_plain_ones(page, kept):
     done = in_code_page(page, "progress")
     assert done.returncode == 0, done.stderr
@@ -100,6 +101,7 @@ def test_a_code_page_without_our_signs_gets_plain_ones(page, kept):
 
 
 @pytest.mark.parametrize("page", ["ascii", "ascii:surrogateescape", "cp932"])
+@pytest.mark.slow
 def test_no_code_page_ends_a_command(page, kept):
     done = in_code_page(page, "progress")
     assert done.returncode == 0, done.stderr

@@ -473,6 +473,7 @@ def test_every_preset_starts_a_new_run_with_the_seed_asked_for(
     assert len({run.name for run in browser.session.runs}) == 2
 
 
+@pytest.mark.slow
 def test_a_shared_line_opens_the_same_run_elsewhere(digits: Any) -> None:
     data = labkit.load_data("digits").subset(per_class=4)
     net = labkit.load_backbone("resnet10-glyphs")

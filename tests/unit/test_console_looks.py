@@ -67,6 +67,7 @@ def test_a_run_that_was_looked_at_goes_on_to_the_bit_as_if_nobody_had(run: Run) 
     assert all((other[name] == value).all() for name, value in looked_at.model.state_dict().items())
 
 
+@pytest.mark.slow
 def test_what_was_asked_before_is_drawn_again_without_training(run: Run) -> None:
     """The curve of what is left grows with the run, a rewind takes it back, a branch shares it."""
     looks, twin = Looks(), run.branch()

@@ -57,6 +57,7 @@ def test_a_learner_keeps_their_patients_and_another_learner_gets_others(tmp_path
     assert Clinic().seed != mine.seed
 
 
+@pytest.mark.slow
 def test_a_right_diagnosis_is_answered_with_what_shows_it_and_what_rules_out_the_others(ward):
     note = ward.diagnose(number_of(ward, "statistics-drift"), "statistics-drift")
     assert note.tone == "right"
@@ -77,6 +78,7 @@ def test_a_wrong_diagnosis_is_answered_with_what_speaks_against_it_and_hints_not
     assert "first word on this patient was leakage" in later.points[-1]
 
 
+@pytest.mark.slow
 def test_the_score_counts_first_words_and_says_where_to_look(ward):
     ward.diagnose(number_of(ward, "leakage"), "leakage")
     ward.diagnose(number_of(ward, "averaged-averages"), "leakage")

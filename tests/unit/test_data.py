@@ -209,6 +209,7 @@ def everything() -> list[torch.Tensor]:
     ],
     ids=["device", "dtype"],
 )
+@pytest.mark.slow
 def test_data_come_out_alike_whatever_defaults_torch_was_given(change, back):
     expected = everything()
     change()

@@ -252,6 +252,7 @@ def test_what_was_garbage_before_hides_nothing_of_what_is_taken(leave):
     assert spent.peak is None or spent.peak >= 0.85 * 80e6
 
 
+@pytest.mark.slow
 def test_a_meter_tells_time_memory_and_how_energy_is_known(no_network):
     torch.ones(60_000_000)  # gone again: a peak from before is not of this stretch
     with insight.meter() as spent:

@@ -63,6 +63,7 @@ def test_nothing_is_said_of_a_sound_run(seed):
 
 
 @pytest.mark.parametrize("rule", diagnosis.RULES, ids=lambda rule: rule.kind)
+@pytest.mark.slow
 def test_each_rule_is_silent_on_a_run_with_another_fault_and_says_what_speaks_against_it(rule):
     other = "little-validation" if rule.kind == "leakage" else "leakage"
     evidence = found(other).evidence
@@ -133,6 +134,7 @@ def test_a_fault_comes_before_a_note():
     assert list(kinds.table()["weight"]) == ["fault", "note"]
 
 
+@pytest.mark.slow
 def test_the_curves_alone_give_a_diagnosis_where_nothing_else_is_known():
     for kind in ("rate-too-small", "overfitting", "little-validation", "not-a-number"):
         assert judge(diagnosis.Evidence(found(kind).evidence.trace)).kind == kind

@@ -127,6 +127,7 @@ def test_features_of_different_samples_cannot_be_compared():
         linear_cka(numbers(10, 3), numbers(11, 3))
 
 
+@pytest.mark.slow
 def test_frozen_stages_see_exactly_what_they_saw_at_the_start(run):
     found = similarity(run, count=120)
     table = found.table.set_index("stage")
@@ -163,6 +164,7 @@ def test_similarity_needs_samples_and_stages_that_exist(run):
 # ---------------------------------------------------------------- moments and feature maps
 
 
+@pytest.mark.slow
 def test_a_moment_is_the_run_as_it_was_to_the_bit(net, data):
     run = labkit.Run(net, data, labkit.full(lr=1e-3, epochs=2), precision=Precision())
     seen = {0: weights(run)}
@@ -329,6 +331,7 @@ def test_grad_cam_points_at_the_half_that_holds_the_digit(run):
 
 
 @pytest.mark.photos
+@pytest.mark.slow
 def test_grad_cam_of_an_ant_beside_a_bee_leans_to_the_one_that_is_asked_for(photos):
     data = labkit.load_data("ants-bees")
     net = labkit.load_backbone("resnet10")
@@ -359,6 +362,7 @@ def test_a_transformers_last_block_is_refused_with_a_word_on_what_to_take(transf
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small"])
+@pytest.mark.slow
 def test_networks_of_torchvision_show_their_last_convolution(name):
     data = labkit.load_data("digits", size=64).subset(per_class=1)
     backbone = labkit.load_backbone(name, weights=None)

@@ -178,6 +178,7 @@ def test_a_figure_is_shown_from_three_predictions_on() -> None:
     assert page.count("<summary>") == 2
 
 
+@pytest.mark.slow
 def test_the_score_loads_matplotlib_only_to_draw() -> None:
     code = (
         "import sys; from labkit.learn import score; print(score()._repr_html_());"

@@ -264,6 +264,7 @@ def test_the_photographs_card_reports_the_whole_validation_split() -> None:
 
 
 @torch.no_grad()
+@pytest.mark.slow
 def test_the_photographs_card_tells_the_truth_about_photographs() -> None:
     data = labkit.runtime.data_dir()
     folder = data / "tiny-imagenet-200" if data else None

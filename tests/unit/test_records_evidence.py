@@ -83,6 +83,7 @@ def test_a_built_record_is_complete_and_passes_its_check(built):
     assert story["cpu_seconds"] > 0
 
 
+@pytest.mark.slow
 def test_a_record_holds_what_a_run_gives_again(built):
     setting = SMALL.settings[0]
     run = labkit.Run(labkit.load_backbone(setting.net), setting.load(1), setting.plan, seed=1).fit()
@@ -183,6 +184,7 @@ def test_a_record_that_lacks_seeds_or_holds_impossible_counts_is_found_out(built
     assert "no JSON" in problems
 
 
+@pytest.mark.slow
 def test_rates_are_tried_with_seeds_and_examples_that_are_not_reported(tmp_path):
     setting = replace(SMALL.settings[0], rates=(1e-3, 3e-2))
     tried = replace(SMALL, settings=(setting,))

@@ -56,6 +56,7 @@ def test_activations_are_told_in_a_sentence(pictures):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_every_figure_of_a_probe_has_words_and_numbers(pictures, name):
     shown = pictures[name]
     assert isinstance(shown, Picture)
