@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from matplotlib.axes import Axes
 
+from labkit.learn.groups import ELSEWHERE, GROUPS
 from labkit.learn.lessons import LESSONS
-from labkit.learn.scoring import ELSEWHERE, GROUPS, Score
 from labkit.show.picture import CARD, EDGE, FAINT, INK, Marked, Picture, dress, legend, look
 
 if TYPE_CHECKING:
     from labkit.learn.course_map import CourseMap, State
+    from labkit.learn.scoring import Score
 
 SHARES = (-4, 104)  # per cent, with room for what is drawn on the edge
 

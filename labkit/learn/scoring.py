@@ -12,6 +12,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from labkit.learn import progress
+from labkit.learn.groups import ELSEWHERE, GROUPS
 from labkit.learn.lessons import LESSONS
 from labkit.runtime import wilson
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 FEWEST = 3  # predictions below which nothing is said of calibration, and nothing is drawn
 ENOUGH = 10  # below which it tells nothing that no gap shows: the interval allows almost any
-GROUPS = {"less than 50 %": 50, "50 to 69 %": 70, "70 to 89 %": 90, "90 % or more": 101}
-ELSEWHERE = "other"  # predictions that no lesson asked for
 
 
 @dataclass(frozen=True)

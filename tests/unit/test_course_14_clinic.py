@@ -13,6 +13,7 @@ from labkit.course.lesson_14 import clinic
 from labkit.course.lesson_14 import figures as clinic_charts
 from labkit.course.lesson_14.card import ClinicCard, Job
 from labkit.course.lesson_14.clinic import DISEASES, Clinic, Patient
+from labkit.course.lesson_14.patients import EXAMINATIONS, MOST_ROWS, _trained
 from labkit.errors import LabkitError
 from labkit.learn import progress
 from labkit.records import exam, sabotage
@@ -153,7 +154,7 @@ def test_a_covered_run_keeps_its_traces_and_trains_on_without_the_mistake_of_its
     run.set(epochs=run.settings.epochs + 1)
     run.fit()
     assert run.history.query("split == 'valid'").correct.iloc[-1].is_integer()
-    clinic._trained.cache_clear()  # this one went on: the next test wants it as it was
+    _trained.cache_clear()  # this one went on: the next test wants it as it was
 
 
 @pytest.mark.slow
@@ -181,10 +182,10 @@ def test_a_name_such_as_batchnorm_keeps_its_capital_in_the_middle_of_a_sentence(
 @pytest.mark.slow
 def test_every_examination_is_a_sheet_with_a_question_and_a_table(ward):
     patient = ward[number_of(ward, "leakage")]
-    for name in clinic.EXAMINATIONS:
+    for name in EXAMINATIONS:
         sheet = patient.examine(name)
         assert sheet.question.endswith("?")
-        assert 0 < len(sheet.table) <= max(clinic.MOST_ROWS, len(patient.curves.table))
+        assert 0 < len(sheet.table) <= max(MOST_ROWS, len(patient.curves.table))
         assert sheet.question in str(sheet)
         assert "<table" in sheet._repr_html_()
         assert patient.examine(name) is sheet
@@ -207,7 +208,7 @@ def test_the_picture_of_the_method_reaches_every_disease_by_examinations_there_a
     picture = clinic_charts.method()
     assert {question.kind for question in clinic_charts.METHOD} == set(DISEASES)
     looked = {name for question in clinic_charts.METHOD for name in question.where.split(", ")}
-    assert looked <= set(clinic.EXAMINATIONS)
+    assert looked <= set(EXAMINATIONS)
     assert all(question.ask in picture.alt for question in clinic_charts.METHOD)
     assert len(picture.table) == len(clinic_charts.METHOD)
     assert picture.png().startswith(b"\x89PNG")

@@ -18,7 +18,7 @@ import traitlets
 
 from labkit.console.panel import Panel, beside
 from labkit.console.wire import answer_quietly, answer_where_asked, in_words, sent_back
-from labkit.course.lesson_14.clinic import DISEASES, EXAMINATIONS, Sheet
+from labkit.course.lesson_14.patients import DISEASES, EXAMINATIONS, Sheet
 from labkit.errors import LabkitError, shown
 from labkit.learn.note import Note
 from labkit.records import sabotage

@@ -25,22 +25,6 @@ def shipped(name: str) -> tuple[Path, Card]:
     return path, card
 
 
-def checksum(name: str) -> str:
-    """The sha256 of the weights that a backbone starts from, "" where it is not known.
-
-    Raises WeightsError where they are damaged or missing, BackboneError for a name that labkit does not know.
-    """
-    name = ALIASES.get(name, name)
-    if name in SHIPPED:
-        return shipped(name)[1].sha256
-    from labkit.models.backbone import (
-        load_backbone,  # with torch, which a shipped card does without
-    )
-
-    card = load_backbone(name).card
-    return card.sha256 if card else ""
-
-
 def sha256(path: Path) -> str:
     """The SHA-256 digest of a file, in hexadecimal."""
     with path.open("rb") as file:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit import runtime
 from labkit.errors import AtlasError
-from labkit.models.vision.shipped import checksum
+from labkit.models.checksum import checksum
 from labkit.records.atlas import record
 from labkit.records.atlas.asking import Verdict, curve_of, expect
 from labkit.records.atlas.record import RECORDS, Entry

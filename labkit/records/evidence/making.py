@@ -11,7 +11,7 @@ from typing import Any
 
 import labkit
 from labkit.errors import EvidenceError
-from labkit.models.vision.shipped import checksum
+from labkit.models.checksum import checksum
 from labkit.records.evidence import record
 from labkit.records.evidence.record import Row, Trial
 from labkit.records.evidence.setting import TRIAL_SEEDS, Experiment, Setting
