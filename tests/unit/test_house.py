@@ -12,9 +12,11 @@ import sys
 import tomllib
 import venv
 import zipfile
+from graphlib import TopologicalSorter
 from importlib.metadata import distributions, requires
 from pathlib import Path
 
+import grimp
 import pytest
 
 from tests.bounds import held
@@ -331,6 +333,14 @@ def test_continuous_integration_runs_make_test_and_nothing_else(root):
     assert [line for line in script if line.startswith("exec")] == ["exec make test"]
     assert "export CI=true" in script
     assert os.name == "nt" or os.access(root / ".ci" / "run", os.X_OK)
+
+
+def test_no_module_needs_one_that_needs_it():
+    """Imports within functions count, those for types alone do not. A circle raises CycleError, which names it."""
+    graph = grimp.build_graph("labkit", exclude_type_checking_imports=True)
+    imported = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
+    assert len(imported) > 250
+    TopologicalSorter(imported).prepare()
 
 
 def test_nothing_but_the_table_of_contents_names_a_lesson(root):
