@@ -163,6 +163,7 @@ def test_tensors_that_share_memory_stay_together() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.slow
 def test_what_lies_down_leaves_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resting, "TRIM_PAUSE", 0.0)
 

@@ -229,6 +229,7 @@ def test_a_transformer_is_exported_and_takes_any_number_of_images(tmp_path: Path
         (3, "3 is not a path"),
     ],
 )
+@pytest.mark.slow
 def test_where_nothing_can_be_exported_it_is_said_and_nothing_is_left(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Any, said: str
 ) -> None:

@@ -95,6 +95,7 @@ def test_the_lesson_says_of_comparisons_what_the_record_says() -> None:
 
 
 @pytest.mark.parametrize("place", sorted(PAIRS))
+@pytest.mark.slow
 def test_the_lesson_says_of_the_best_of_many_what_the_record_says(place: str) -> None:
     tables = {pictures: judging.choices(place, pictures) for pictures in judging.WATCHED}
     for table in tables.values():

@@ -122,6 +122,7 @@ def test_a_patient_or_disease_that_does_not_exist_is_an_error_that_names_those_t
 
 
 @pytest.mark.parametrize("disease", [one for one in DISEASES if one != "stale-moments"])
+@pytest.mark.slow
 def test_no_two_learners_get_the_same_patients(disease):
     """Stale moments take steps to make; they are drawn in the same way."""
     runs = [sabotage.make(sabotage.Case(disease, seed, "clinic")) for seed in (1, 2)]
@@ -251,6 +252,7 @@ def wait(card: ClinicCard, **message: object) -> dict[str, Any]:
     return states[-1]
 
 
+@pytest.mark.slow
 def test_the_card_examines_and_diagnoses_as_the_calls_do(ward):
     card, number = ward.card(), number_of(ward, "leakage")
     seen = wait(card, kind="examine", patient=number, name="twins", client="a")["job"]

@@ -61,6 +61,7 @@ def test_asking_changes_nothing_about_the_run(glyphs, letters, digits):
             assert torch.equal(value, other.state_dict()[name]), name
 
 
+@pytest.mark.slow
 def test_the_story_of_forgetting_begins_before_training_and_ends_now(glyphs, letters, digits):
     run = labkit.Run(glyphs, digits, labkit.full(3e-2, **PLAN)).fit()
     story = insight.forgetting(run, letters)
@@ -102,6 +103,7 @@ def test_a_diary_grows_as_the_run_trains_and_says_what_the_run_would_say(trained
     assert pages.loc[4, "old"] < pages.loc[0, "old"]
 
 
+@pytest.mark.slow
 def test_a_diary_that_is_opened_late_knows_how_the_run_began(trained):
     run, diary = trained
     late = insight.Diary().ask(run)
@@ -120,6 +122,7 @@ def test_a_rewind_takes_pages_back_and_the_same_way_again_finds_them(trained, mo
     assert list(diary.ask(run)["step"]) == [0, 2, 4]
 
 
+@pytest.mark.slow
 def test_another_way_after_a_rewind_has_pages_of_its_own(trained):
     run, diary = trained
     there = diary.ask(run)["old"].iloc[-1]
@@ -240,6 +243,7 @@ def test_the_picture_says_for_every_run_what_is_left_and_what_was_gained(glyphs,
     assert picture.png().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_between_start_and_now_the_ends_are_the_start_and_now(glyphs, letters, digits):
     run = labkit.Run(glyphs, digits, labkit.full(1e-2, **PLAN)).fit()
     with run.frozen_world() as model:

@@ -227,6 +227,7 @@ def test_a_map_cannot_show_what_has_not_happened(run):
 # ---------------------------------------------------------------- gradients
 
 
+@pytest.mark.slow
 def test_the_steps_taken_again_are_the_steps_of_the_run(run):
     asked = [1, 4, 7, 8, 9, run.step_number]
     table = gradient_norms(run, asked)

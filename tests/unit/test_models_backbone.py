@@ -76,6 +76,7 @@ def test_the_seed_decides_the_head_alone_when_pretrained() -> None:
 
 
 @pytest.mark.parametrize("name", [*NAMES, "resnet18", "mobilenet_v3_small"])
+@pytest.mark.slow
 def test_children_are_the_stages_and_the_head_has_the_classes(name: str) -> None:
     net = labkit.load_backbone(name, weights=None)
     module = net.build(7)

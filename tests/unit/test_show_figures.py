@@ -104,6 +104,7 @@ def test_every_axis_with_numbers_names_what_it_measures_and_its_unit(pictures, n
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_the_page_behind_a_figure_does_not_show_through(pictures, name):
     image = np.asarray(Image.open(io.BytesIO(pictures[name].png())).convert("RGBA"))
     assert (image[..., 3] == 255).all()
@@ -180,6 +181,7 @@ def test_names_are_never_markup_nor_mathematics(run, guesses):
     assert not any(text.get_parse_math() for text in titles)
 
 
+@pytest.mark.slow
 def test_hostile_run_names_are_drawn_as_they_are(run):
     for name in ("$\\frac{$", "_hidden", "<img src=x onerror=alert(1)>"):
         twin = run.branch(1, name=name)

@@ -67,6 +67,7 @@ def test_every_figure_of_a_probe_has_words_and_numbers(pictures, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_every_figure_of_a_probe_is_legible_on_any_page(pictures, name):
     shown = pictures[name]
     image = np.asarray(Image.open(io.BytesIO(shown.png())).convert("RGBA"))
