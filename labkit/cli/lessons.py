@@ -27,7 +27,7 @@ def build_lessons(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Build the notebooks of this checkout from notebooks/src, and the badges of its README."""
+    """Build the notebooks of this checkout from notebooks/src, and badges and lessons of its README."""
     from labkit.publish import build
 
     root = CHECKOUT
@@ -48,15 +48,15 @@ def build_lessons(
 
 
 def _refresh_readme(root: Path, check: bool) -> list[Path]:
-    """The README, if its badges do not name the repository that is set."""
-    from labkit.publish import build, colab
+    """The README, if its badges or its table of lessons are out of date."""
+    from labkit.publish import build, readme
 
-    readme = root / "README.md"
-    text = readme.read_text("utf-8")
-    wanted = colab.with_badges(text, build.repository(root), FIRST_LESSON.as_posix())
+    path = root / "README.md"
+    text = path.read_text("utf-8")
+    wanted = readme.made(text, build.repository(root), FIRST_LESSON.as_posix())
     if not check and wanted != text:
-        readme.write_text(wanted, "utf-8")
-    return [] if wanted == text else [readme]
+        path.write_text(wanted, "utf-8")
+    return [] if wanted == text else [path]
 
 
 def book(

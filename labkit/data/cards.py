@@ -45,8 +45,9 @@ class Card:
     """What a data set is, whose it is and where it comes from.
 
     `splits` maps train, valid and test to an official part (a string) or to a share drawn from the seed (a number).
-    `placeholders` maps the sha256 of a file that stands in for a missing picture to what it is. `size` is the
-    default working size in pixels. `flip` says whether a mirrored picture is still a picture of its class.
+    `placeholders` maps the sha256 of a file that stands in for a missing image to what it is. `size` is the default
+    working size in pixels. `folder` is its name under `LABKIT_DATA`, by default that of the card. `flip` says whether a
+    mirrored image is still an image of its class.
     """
 
     name: str
@@ -64,6 +65,11 @@ class Card:
     splits: Mapping[str, str | float] = field(default_factory=dict)
     archives: tuple[Archive, ...] = ()
     placeholders: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def ships(self) -> bool:
+        """Whether it is inside the package, so that nothing has to be fetched."""
+        return self.kind == "digits"
 
     @property
     def bytes(self) -> int:
@@ -106,6 +112,7 @@ def _parse(path: Path) -> Card:
     try:
         content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
         content["classes"] = tuple(content["classes"])
+        content.setdefault("folder", content["name"])
         content["archives"] = tuple(Archive(**archive) for archive in content.get("archives", ()))
         content["placeholders"] = {
             entry["sha256"]: entry["what"] for entry in content.get("placeholders", ())

@@ -52,7 +52,7 @@ def fetch(name: str) -> Path | None:
     the archive itself under `LABKIT_DATA`. Raises `FetchError` when it is nowhere and cannot be fetched.
     """
     about = card(name)
-    if not about.archives:
+    if about.ships:
         return None
     return at_hand(about) or _make(about)
 
@@ -82,6 +82,11 @@ def _downloads() -> Path:
 def _make(about: Card) -> Path:
     """Download and unpack all archives of a set into a new folder, which gets its name when it is complete."""
     target = _downloads() / about.folder
+    if not about.archives:
+        raise FetchError(
+            f"{about.name!r} is not on this machine, and its card names no address to fetch it from. Put its folder, "
+            f"{about.folder}, into a folder of data sets, and set LABKIT_DATA to that."
+        )
     try:
         archives = [_archive(about, archive) for archive in about.archives]
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,7 @@ def listed() -> list[dict[str, Any]]:
             "classes": len(card.classes),
             "pictures": card.pictures,
             "megabytes": round(card.bytes / 1e6),
-            "at_hand": not card.archives or at_hand(card) is not None,
+            "at_hand": card.ships or at_hand(card) is not None,
             "licence": card.licence,
         }
         for card in cards().values()

@@ -329,3 +329,9 @@ def test_a_click_in_the_atlas_downloads_nothing(site, nothing_at_hand):
     with pytest.raises(AtlasError, match="labkit data fetch ants-bees"):
         card.run_it()
     assert site.asked == []
+
+
+def test_a_set_without_an_address_says_where_to_put_it() -> None:
+    """It was taken for the digits before."""
+    with pytest.raises(FetchError, match=r"no address to fetch it from.*its folder, leaves"):
+        fetching._make(Card(name="leaves", title="Leaves", folder="leaves"))

@@ -22,7 +22,7 @@ import pytest
 from tests.bounds import held
 
 TOP_LEVEL = {
-    "pyproject.toml", "README.md", "LICENSE", "Makefile",
+    "pyproject.toml", "README.md", "CONTRIBUTING.md", "LICENSE", "Makefile",
     "notebooks", "labkit", "datasets", "tests", "binder", ".ci",
 }  # fmt: skip
 HEAVY = ("torch", "fastai", "matplotlib", "ipywidgets", "anywidget", "pandas", "numpy", "IPython")
