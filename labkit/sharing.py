@@ -11,7 +11,6 @@ import base64
 import binascii
 import json
 import zlib
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -81,7 +80,7 @@ def from_line(line: str, download: bool = False) -> Run:
         if not download:
             _ask_first(net, data)
         run = _built(net, data, plan, seed, _text(content["name"]))
-        run._script = deque(_fitting(command, run) for command in log)
+        run.loop.repeat(_fitting(command, run) for command in log)
     except ShareError:
         raise
     except LabkitError as error:

@@ -403,22 +403,22 @@ class Session:
         ack: Message = {"kind": "ack", "id": identity, "ok": True}
         try:
             args = {} if message.get("args") is None else message["args"]
-            if not isinstance(command, str) or command not in COMMANDS:
-                known = ", ".join(COMMANDS)
+            if not isinstance(command, str) or command not in (*OF_RUN, *COMMANDS):
+                known = ", ".join((*OF_RUN, *COMMANDS))
                 raise CommandError(f"The console cannot {clip(command)!r}. It takes {known}.")
             if not isinstance(args, dict):
                 raise CommandError(f"{command} takes arguments by name, not {clip(args)}.")
             if command in self.run.refuses:
                 raise CommandError(self.run.refuses[command])
-            ack |= COMMANDS[command](self, args, identity) or {}
+            if command in OF_RUN:
+                ticket = self.run.submit(OF_RUN[command], **args)
+                ack["ticket"] = f"{self._active}:{ticket.id}"
+            else:
+                ack |= COMMANDS[command](self, args, identity) or {}
         except Exception as trouble:  # whatever it is, the page that waits for this command is told
             error = clip(in_words(trouble), TEXT)
             ack |= {"ok": False, "error": error, "type": type(trouble).__name__}
         return ack
-
-    def _submit(self, kind: str, args: Mapping[str, Any]) -> Message:
-        ticket = self.run.submit(kind, **args)
-        return {"ticket": f"{self._active}:{ticket.id}"}
 
     def _find_lr(self, args: Mapping[str, Any]) -> None:
         """Start the range test of the run that is shown, or stop it."""
@@ -556,14 +556,16 @@ def preset(name: str, run: Run) -> Plan:
     return plans[name]()
 
 
+OF_RUN = {  # what the page calls a command, and the run
+    "set": "set",
+    "run": "resume",
+    "pause": "pause",
+    "step": "step",
+    "rewind": "rewind",
+    "reset": "reset",
+}
 Command = Callable[[Session, Mapping[str, Any], str], "Message | None"]
 COMMANDS: dict[str, Command] = {
-    "set": lambda session, args, _: session._submit("set", args),
-    "run": lambda session, args, _: session._submit("resume", args),
-    "pause": lambda session, args, _: session._submit("pause", args),
-    "step": lambda session, args, _: session._submit("step", args),
-    "rewind": lambda session, args, _: session._submit("rewind", args),
-    "reset": lambda session, args, _: session._submit("reset", args),
     "find_lr": lambda session, args, _: session._find_lr(args),
     "look": lambda session, args, _: session._look(args),
     "select": lambda session, args, _: session._select(args),

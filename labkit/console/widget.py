@@ -14,12 +14,12 @@ from labkit.console.session import Session
 from labkit.console.wire import answer_loudly, answer_quietly, answer_where_asked
 from labkit.errors import CommandError, LabkitError
 from labkit.tuning import Run
-from labkit.tuning.engine import Engine
 from labkit.tuning.given import a_flag, as_runs, takes
+from labkit.tuning.loop import Steerable
 
 
 @takes(autostart=a_flag)
-def console(run: Engine | Sequence[Engine], autostart: bool = False) -> Console:
+def console(run: Steerable | Sequence[Steerable], autostart: bool = False) -> Console:
     """The live panel for a run, or for several runs in one picture; training starts when the learner says so.
 
     Args:

@@ -217,10 +217,10 @@ def _plans(base: Run, cells: Sequence[Any], bad_seeds: Sequence[Any]) -> list[Pl
 
 
 def _checked_plan(base: Run, cell: dict[str, Any], smaller: _Subsets) -> Plan:
-    from labkit.tuning.run import _check_parts
+    from labkit.tuning.parts import validate_parts
 
     plan = _plan(base, cell)
-    _check_parts(base.net, smaller.of(cell.get("per_class")), plan, base.seed)
+    validate_parts(base.net, smaller.of(cell.get("per_class")), plan, base.seed)
     return plan
 
 

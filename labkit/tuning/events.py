@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 EndReason = Literal["plan", "budget"]
 
@@ -89,21 +90,42 @@ class RunEnded:
     reason: EndReason = "plan"
 
 
+E = TypeVar("E")
 Event = StepDone | EpochDone | PhaseChanged | CommandApplied | Rewound | RunFailed | RunEnded
 
 
 class Journal:
-    """All events of a run in the order in which they happened. Any thread may read while the engine writes."""
+    """All events of a run in the order in which they happened. Any thread may read while the engine writes.
+
+    `current` are those that still hold: not those that a rewind took back, nor how training came to a stop.
+    """
 
     def __init__(self) -> None:
         self._events: list[Event] = []
+        self._current: list[Event] = []
         self._lock = Lock()
+
+    @property
+    def current(self) -> tuple[Event, ...]:
+        """The events that still hold, in order."""
+        return tuple(self._current)
+
+    def last(self, kind: type[E]) -> E | None:
+        """The last event of a kind among those that still hold."""
+        return next((event for event in reversed(self._current) if isinstance(event, kind)), None)
 
     def append(self, event: Event) -> int:
         """Add an event and return its sequence number."""
         with self._lock:
             self._events.append(event)
+            if not isinstance(event, Rewound | RunFailed | RunEnded):
+                self._current.append(event)
             return len(self._events) - 1
+
+    def take_back(self, still_holds: Callable[[Event], bool]) -> None:
+        """Keep those of the current events for which `still_holds` says so; all stay in the journal."""
+        with self._lock:
+            self._current = [event for event in self._current if still_holds(event)]
 
     def since(self, seq: int = 0) -> list[tuple[int, Event]]:
         """The events from sequence number `seq` on, numbered; costs only what is new."""
@@ -113,3 +135,8 @@ class Journal:
 
     def __len__(self) -> int:
         return len(self._events)
+
+
+def happened_by(event: Event, step: int) -> bool:
+    """Whether an event is part of the first `step` steps. A command told at s took effect after s."""
+    return event.step < step or (event.step == step and not isinstance(event, CommandApplied))

@@ -322,7 +322,7 @@ class Finder:
         began = time.perf_counter()
         branch = self._run.branch()
         self._at, self._current = branch.step_number, branch.settings.lr
-        self._trainer = branch._trainer
+        self._trainer = branch.trainer
         self._branching = time.perf_counter() - began
         return self._trainer
 
@@ -331,7 +331,7 @@ class Finder:
         lr = self._next_lr()
         if lr is None:
             return
-        trainer.put_in_force(trainer.at.settings.changed({"lr": lr}))
+        trainer.apply_settings(trainer.at.settings.changed({"lr": lr}))
         try:
             done = trainer.step()
         except DivergedError as trouble:

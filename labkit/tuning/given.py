@@ -68,9 +68,9 @@ def refuse_no_run(seen: Any, function: str, or_else: str = "") -> None:
     """Raise RunError unless `seen` is a run; `or_else` is what the function takes beside one."""
     from torch import nn
 
-    from labkit.tuning.watched import Watched
+    from labkit.tuning.loop import Loop
 
-    if isinstance(seen, Watched):
+    if isinstance(getattr(seen, "loop", None), Loop):
         return
     hint = " Give the run itself instead of its model." if isinstance(seen, nn.Module) else ""
     raise RunError(

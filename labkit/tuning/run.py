@@ -1,59 +1,55 @@
 """A run: a model, a data set, a plan, a seed and the log of the commands given to it.
 
-Those five are the whole truth. From them a run can be replayed to the bit on the same machine, rewound, branched and
-shared, because nothing else decides what it does: chance comes from the seed and the step number (`Trainer`), and
-commands take effect only between steps (`Engine`). A batch is whatever the model takes, images or sentences.
+From those five a run can be replayed to the bit on the same machine, rewound, branched and shared, because nothing
+else decides what it does. A run has a `Trainer`, which knows what a step is and draws all chance from the seed and the
+step number, and a `Loop`, which lets commands in between two steps. What happens is told in a `Journal`, and a
+`CheckpointStore` holds the way back.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from pathlib import PurePath
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch import nn
 
 from labkit import runtime
-from labkit.errors import BackboneError, CommandError, DataError, PlanError, SplitError, shown
-from labkit.tuning import freezing, resting
+from labkit.errors import CommandError, PlanError, shown
+from labkit.tuning import freezing, queries, resting
 from labkit.tuning.budget import Budget
 from labkit.tuning.checkpoints import CheckpointStore
-from labkit.tuning.commands import (
-    LoggedCommand,
-    Settings,
-    Ticket,
-    check_augment,
-    check_command,
-    check_rehearsal,
-    check_settings,
-)
+from labkit.tuning.commands import LoggedCommand, Settings, Ticket, check_command, check_settings
 from labkit.tuning.contracts import Data, Net, Split
 from labkit.tuning.evaluation import Evaluation, split_of
 from labkit.tuning.events import (
-    CommandApplied,
     EndReason,
     EpochDone,
     Event,
+    Journal,
     PhaseChanged,
     Rewound,
     RunEnded,
     RunFailed,
     StepDone,
+    happened_by,
 )
-from labkit.tuning.plans import Plan, check_seed
-from labkit.tuning.task import task_of
+from labkit.tuning.loop import Loop, Status
+from labkit.tuning.parts import validate_parts
+from labkit.tuning.plans import Plan
 from labkit.tuning.trainer import DivergedError, Trainer
-from labkit.tuning.watched import Watched
 
-Status = Literal["ready", "running", "paused", "ended", "failed"]
+if TYPE_CHECKING:
+    import pandas as pd
+
 REWIND_SECONDS = 0.35  # of training between two checkpoints, at least: what a rewind does again
 CHECKPOINT_SHARE = 21  # and at least this many times what the last checkpoint cost: below 5 %
 
 
-class Run(Watched):
+class Run:
     """One training run that can be steered while it goes. Building it changes nothing outside it.
 
     Args:
@@ -63,12 +59,15 @@ class Run(Watched):
         seed: of everything that chance decides.
         name: what figures and tables call it.
         precision: arithmetic and memory layout; by default what is usually fastest on such a machine.
-        budget: processor seconds that training may take, or a `Budget` that several runs share. Between two steps the
-            engine looks whether it is spent; then the run ends where it is. Branches share it.
+        budget: processor seconds that training may take, or a `Budget` that several runs share. Whether it is spent is
+            checked between two steps; then the run ends where it is. Branches share it.
 
     Raises:
         BackboneError, DataError, PlanError, StageError, CommandError, SplitError: at once, where the parts do not fit.
     """
+
+    refuses: Mapping[str, str] = MappingProxyType({})
+    """Commands and settings by name that it cannot carry out, and why: none. A loop that is not ours has some."""
 
     def __init__(
         self,
@@ -80,22 +79,21 @@ class Run(Watched):
         precision: runtime.Precision | Literal["auto"] = "auto",
         budget: Budget | float | None = None,
     ) -> None:
-        super().__init__()
         if name is not None and not isinstance(name, str):
             raise PlanError(
                 f"name={shown(name)} must be text: what figures and tables call the run."
             )
-        seed = _check_parts(net, data, plan, seed, precision)
+        seed = validate_parts(net, data, plan, seed, precision)
         self.budget = Budget.of(budget)
         self.net, self.data, self.plan, self.seed = net, data, plan, seed
         self.name = name or plan.name
         self.origin: tuple[str, int] | None = None  # of a branch: its parent's name and the step
-        self._trainer = Trainer(net, data, plan, seed, None if precision == "auto" else precision)
-        self.stages, self.model = self._trainer.stages, self._trainer.model
-        self._initial = self._trainer.initial
-        self.precision = self._trainer.precision
-        self.status: Status = "ready"
-        self._script: deque[LoggedCommand] = deque()  # commands to give again when their step comes
+        self.trainer = Trainer(net, data, plan, seed, None if precision == "auto" else precision)
+        self.stages, self.model = self.trainer.stages, self.trainer.model
+        self.precision = self.trainer.precision
+        self.journal = Journal()
+        self.loop = Loop(self, self.journal)
+        self._log: list[LoggedCommand] = []
         self._checkpoints = CheckpointStore()
         self._trained_for = self._save_cost = 0.0  # seconds: since the last checkpoint, to make one
         self._given_up = False
@@ -106,10 +104,55 @@ class Run(Watched):
 
     # ------------------------------------------------------------ training
 
-    def _advance(self) -> None:
-        """Commands that wait, then one optimiser step and whatever it completes."""
-        with self._lock:
-            self._apply_commands()
+    def fit(self, epochs: int | None = None) -> Run:
+        """Train to the end of the plan, or for that many epochs of it, and return the run.
+
+        Raises:
+            CommandError: `epochs` is not a whole number from 1 on.
+        """
+        self.loop.fit(epochs)
+        return self
+
+    def events(self) -> Iterator[Event]:
+        """Train to the end of the plan or the next pause, and tell every event as it happens."""
+        yield from self.loop.events()
+
+    def step(self) -> StepDone:
+        """Do exactly one optimizer step."""
+        with self.loop.in_cell():
+            before = self.journal.last(StepDone)
+            self._do_step()
+            done = self.journal.last(StepDone)
+        if done and done is not before:
+            return done
+        self._refuse_if_over()
+        raise CommandError(
+            "The step failed: the loss is not a number any more. Rewind, then lower lr."
+        )
+
+    def start(self) -> Run:
+        """Train in the background until the plan is done or someone pauses; the cell returns at once.
+
+        Raises:
+            CommandError: the run is over, or a loop over `events()` has it in hand.
+        """
+        self.resume().wait()
+        return self
+
+    def wait(self, timeout: float | None = None) -> Run:
+        """Block until the background training has paused, ended or failed, or `timeout` seconds are over."""
+        self.loop.wait(timeout)
+        return self
+
+    def stop(self) -> None:
+        """Pause, and let the background thread go."""
+        self.loop.stop()
+
+    # ------------------------------------------------------------ one step, and what it completes
+
+    def advance(self) -> None:
+        """If the run is running: one step, and the end of the epoch if it was the last of it."""
+        with self.loop.lock:
             if self.status != "running":
                 return
             if self._is_spent:
@@ -120,112 +163,110 @@ class Run(Watched):
     def _end(self, reason: EndReason) -> None:
         """Over before the plan is. Logged with its step, so that a replay ends there whatever the clock says."""
         self._log.append(LoggedCommand(self.step_number, "end", {"reason": reason}))
-        self.status = "ended"
-        self._checkpoints.rest()
-        self._tell(RunEnded(self.step_number, self.epoch, reason))
+        self.loop.status = "ended"
+        self._checkpoints.spill_to_disk()
+        self.journal.append(RunEnded(self.step_number, self.epoch, reason))
 
     def _step_and_what_follows(self) -> None:
         self._begin()
         self._finish_epoch()  # where its validation was interrupted
         if self.status != "ended":
-            done = self._trainer.step()
-            self._tell(done)
+            done = self.trainer.step()
+            self.journal.append(done)
             self._finish_epoch()
             self._save_when_due(done.seconds)
         if self.status == "ended":
-            self._checkpoints.rest()
+            self._checkpoints.spill_to_disk()
             resting.make_room(self)
 
     def _begin(self) -> None:
         """Before the first step: tell the first phase, and as epoch 0 what the network can do before any training."""
-        if self.step_number or any(isinstance(event, EpochDone) for event in self._told):
+        if self.step_number or self.journal.last(EpochDone) is not None:
             return
-        if not any(isinstance(event, PhaseChanged) for event in self._told):
+        if not self.journal.last(PhaseChanged):
             self._tell_phase()
         self._tell_epoch()
 
     def _finish_epoch(self) -> None:
-        """After the last step of an epoch: validate, then turn to what comes next."""
+        """After the last step of an epoch: validate, then the end of the plan, the next phase or the next epoch."""
         if self._epoch_is_open:
             self._tell_epoch()
-            self._turn()
+            if self.epoch >= self.settings.epochs:
+                self._end_of_plan()
+            elif self.trainer.enter_next_phase():
+                self._tell_phase()
 
     @property
     def _epoch_is_open(self) -> bool:
-        """Whether all steps of an epoch are done and its books are not closed yet."""
-        if not self.step_number or not self._trainer.between_epochs:
+        """Whether all steps of an epoch are done, and it was not validated yet."""
+        if not self.step_number or not self.trainer.between_epochs:
             return False
-        told = (event.epoch for event in reversed(self._told) if isinstance(event, EpochDone))
-        return self.epoch > next(told, 0)
-
-    def _turn(self) -> None:
-        """After an epoch: the end of the plan, the next phase, or simply the next epoch."""
-        if self.epoch >= self.settings.epochs:
-            self._end_of_plan()
-        elif self._trainer.enter_next_phase():
-            self._tell_phase()
+        told = self.journal.last(EpochDone)
+        return self.epoch > (told.epoch if told else 0)
 
     def _end_of_plan(self) -> None:
-        self.status = "ended"
-        self._tell(RunEnded(self.step_number, self.epoch))
+        self.loop.status = "ended"
+        self.journal.append(RunEnded(self.step_number, self.epoch))
 
     def _guarded_step(self) -> None:
         """A step after which the run is whole, whatever goes wrong in it, and can be rewound."""
         self._get_up()
         self._make_whole()
-        before = self._trainer.at
+        before = self.trainer.at
         try:
             with self.budget.spending() if self.budget else nullcontext():
                 self._step_and_what_follows()
         except DivergedError as trouble:
-            self.status = "failed"
-            self._tell(RunFailed(self.step_number, str(trouble), self._last_good_step()))
+            self.loop.status = "failed"
+            self.journal.append(RunFailed(self.step_number, str(trouble), self._last_good_step()))
             self._make_whole()
         except BaseException:
-            self.status = "paused"
-            if (
-                self.step_number != self._steps_told()
-            ):  # done, but nobody heard of it: it is to be done again
-                self._trainer.at, self._trainer.half_done = before, True
+            self.loop.status = "paused"
+            told = self.journal.last(StepDone)
+            if self.step_number != (told.step if told else 0):  # done, not told: to be done again
+                self.trainer.at, self.trainer.half_done = before, True
             raise
 
     def _make_whole(self) -> None:
         self._refuse_if_given_up()
-        if self._trainer.half_done:
+        if self.trainer.half_done:
             self._go_back_to(self.step_number)
-
-    def _steps_told(self) -> int:
-        steps = (event.step for event in reversed(self._told) if isinstance(event, StepDone))
-        return next(steps, 0)
 
     # ------------------------------------------------------------ where it is
 
     @property
+    def status(self) -> Status:
+        """Ready, running, paused, ended or failed."""
+        return self.loop.status
+
+    @property
+    def in_background(self) -> bool:
+        """Whether a thread of its own is training this run now."""
+        return self.loop.in_background
+
+    @property
     def settings(self) -> Settings:
         """What is in force for the next step."""
-        return self._trainer.at.settings
+        return self.trainer.at.settings
 
     @property
     def step_number(self) -> int:
-        """Optimiser steps done."""
-        return self._trainer.at.step
+        """Optimizer steps done."""
+        return self.trainer.at.step
 
     @property
     def epoch(self) -> int:
         """Epochs completed."""
-        return self._trainer.at.epoch
+        return self.trainer.at.epoch
 
     @property
     def total_steps(self) -> int:
         """Steps at the end of the plan, if nothing is changed any more."""
-        epochs, size, batch = (
-            self.settings.epochs - self.epoch,
-            len(self.data.train),
-            self.settings.batch_size,
-        )
+        epochs, batch = self.settings.epochs - self.epoch, self.settings.batch_size
+        size = len(self.data.train)
         if epochs < 1:
             return self.step_number
-        now = steps_for(size - self._trainer.at.offset, batch)
+        now = steps_for(size - self.trainer.at.offset, batch)
         return self.step_number + now + (epochs - 1) * steps_for(size, batch)
 
     @property
@@ -242,16 +283,8 @@ class Run(Watched):
 
     @property
     def optimizer(self) -> Any:
-        """The torch optimiser, with one named parameter group a stage."""
-        return self._trainer.optimizer
-
-    @property
-    def _stance(self) -> freezing.Stance:
-        return self._trainer.stance
-
-    def in_train_mode(self, module: nn.Module) -> bool:
-        """Whether a module of the model is in train mode while a step is done; between steps none is."""
-        return self._trainer.stance.in_train_mode(module)
+        """The torch optimizer, with one named parameter group a stage."""
+        return self.trainer.optimizer
 
     # ------------------------------------------------------------ steering
 
@@ -264,89 +297,110 @@ class Run(Watched):
         Raises:
             LearningRateError, StageError, PlanError, CommandError: at once, and nothing is changed.
         """
-        return self._give("set", settings)
+        return self.loop.give(self._ticket("set", settings))
+
+    def pause(self) -> Ticket:
+        """Stop before the next step; `resume()` or `fit()` goes on from there."""
+        return self.loop.give(self._ticket("pause", {}))
+
+    def resume(self) -> Ticket:
+        """Go on in the background after a pause."""
+        return self.submit("resume")
+
+    def submit(self, kind: str, /, **args: Any) -> Ticket:
+        """Give a command without waiting: it is checked now and takes effect between two steps.
+
+        Kinds: set, pause, resume, step, rewind, reset. A mistake raises at once; `ticket.error` tells a refusal that
+        only showed when its turn came.
+        """
+        return self.loop.submit(self._ticket(kind, args))
 
     def rewind(self, step: int) -> Run:
         """Be again where the run was after `step` steps; what came later, commands too, no longer happened."""
-        self._give("rewind", {"step": step}).wait()
+        self.loop.give(self._ticket("rewind", {"step": step})).wait()
         return self
 
     def reset(self) -> Run:
         """Be again at the same initial weights, with an empty log."""
-        self._give("reset", {}).wait()
+        self.loop.give(self._ticket("reset", {})).wait()
         return self
 
     def branch(self, step: int | None = None, name: str | None = None, **settings: Any) -> Run:
         """A new run that shares the first `step` steps with this one, by default all, then goes its own way."""
         changes = check_settings(settings, self) if settings else {}
         self._refuse_if_given_up()
-        with self._lock:
+        with self.loop.lock:
             at = self._check_past(self.step_number if step is None else step)
-            twin = self._twin(name or _branch_name(self.name, at, changes))
-            twin.origin, twin.budget = (self.name, at), self.budget
-            twin._checkpoints = self._checkpoints.share(at)
-            twin._log = [
-                c
-                for c in self._log
-                if c.kind != "end" and (c.step < at or (step is None and c.step == at))
-            ]
-            for event in self._told:
-                if _happened_by(event, at) or (step is None and event.step == at):
-                    twin._tell(event)
-        twin._go_back_to(at)
-        twin.status = "paused" if at else "ready"
+            branch = self._clone(name or _branch_name(self.name, at, changes))
+            branch.origin, branch.budget = (self.name, at), self.budget
+            branch._checkpoints = self._checkpoints.share(at)
+            until = at if step is None else at - 1  # commands given at a step took effect after it
+            branch._log = [c for c in self._log if c.kind != "end" and c.step <= until]
+            for event in self.journal.current:
+                if happened_by(event, at) or event.step <= until:
+                    branch.journal.append(event)
+        branch._go_back_to(at)
+        branch.loop.status = "paused" if at else "ready"
         if changes:
-            twin.set(**changes)
-        return twin
+            branch.set(**changes)
+        return branch
 
     def replay(self) -> Run:
         """A new run trained again from model, data, plan, seed and log, to where this one is. It has no budget."""
-        twin = self._twin(f"{self.name}, replayed")
-        twin._script = deque(self._log)
-        while twin.step_number < self.step_number:
-            twin._go_on()
-            twin._advance()
-        if twin.status == "running":
-            twin.status = "paused"
-        twin._apply_commands()  # those given after the last step
-        return twin
+        clone = self._clone(f"{self.name}, replayed")
+        clone.loop.repeat(self._log)
+        while clone.step_number < self.step_number:
+            clone.go_on()
+            clone.loop.apply_commands()
+            clone.advance()
+        clone.loop.pause()
+        clone.loop.apply_commands()  # those given after the last step
+        return clone
 
-    def _twin(self, name: str) -> Run:
-        """A run of the same four, at step 0 and with an empty log."""
+    def _clone(self, name: str) -> Run:
+        """A run of the same network, data, plan and seed, at step 0 and with an empty log."""
         return Run(self.net, self.data, self.plan, self.seed, name, self.precision)
 
     # ------------------------------------------------------------ commands between steps
 
-    def _check_command(self, kind: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        return check_command(kind, args, self)
+    def _ticket(self, kind: str, args: Mapping[str, Any]) -> Ticket:
+        """A command, checked: this is the one place where commands come in."""
+        return Ticket(kind, check_command(kind, args, self))
 
-    def _apply_commands(self) -> None:
-        while self._script and self._script[0].step <= self.step_number:
-            again = self._script.popleft()
-            if again.kind == "end":
-                self._end(again.args["reason"])
-            else:
-                self._apply(Ticket(again.kind, dict(again.args)))
-        while self._queue:
-            self._apply(self._queue.popleft())
+    @property
+    def handlers(self) -> Mapping[str, Callable[..., None]]:
+        """What each kind of command does, between two steps."""
+        return {
+            "set": self._do_set,
+            "pause": self.loop.pause,
+            "resume": self._do_resume,
+            "step": self._do_step,
+            "rewind": self._do_rewind,
+            "reset": self._do_reset,
+            "end": self._end,  # given by a log only
+        }
 
     def _do_set(self, **changes: Any) -> None:
         if self.ended_by == "budget":
             raise CommandError(self._spent_words())
-        begun = self.epoch + (self._trainer.at.offset > 0)
+        begun = self.epoch + (self.trainer.at.offset > 0)
         if changes.get("epochs", begun) < begun:
             raise CommandError(
                 f"epochs={changes['epochs']} is past: the run is in epoch {begun}. Rewind, or ask for more."
             )
         self._log.append(LoggedCommand(self.step_number, "set", changes))
-        self._trainer.put_in_force(self.settings.changed(changes))
+        self.trainer.apply_settings(self.settings.changed(changes))
         if self.status == "ended" and self.settings.epochs > self.epoch:
-            self.status = "paused"
-            self._trainer.enter_next_phase()
+            self.loop.status = "paused"
+            self.trainer.enter_next_phase()
+
+    def _do_resume(self) -> None:
+        self._refuse_if_over()
+        self.go_on()
 
     def _do_step(self) -> None:
         self._refuse_if_over()
-        self.status = "paused"
+        self.loop.status = "paused"
         self._guarded_step()
 
     def _do_rewind(self, step: int) -> None:
@@ -355,20 +409,20 @@ class Run(Watched):
         log = [command for command in self._log if command.step < step]
         self._go_back_to(step, log)
         self._log = log
-        self._told = [event for event in self._told if _happened_by(event, step)]
+        self.journal.take_back(lambda event: happened_by(event, step))
         self._checkpoints.forget_after(step)
-        self.status = "paused" if step else "ready"
-        self._tell(Rewound(step, before))
+        self.loop.status = "paused" if step else "ready"
+        self.journal.append(Rewound(step, before))
 
     def _do_reset(self) -> None:
-        self._script.clear()
+        self.loop.repeat(())
         self._do_rewind(0)
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
         """From ready or paused to running; a run that ended or failed stays so."""
         if self.status in ("ready", "paused"):
             if self.epoch < self.settings.epochs or self._epoch_is_open:
-                self.status = "running"
+                self.loop.status = "running"
             else:
                 self._end_of_plan()
 
@@ -409,14 +463,14 @@ class Run(Watched):
 
     def _save(self) -> None:
         with runtime.plain_torch():
-            self._checkpoints.add(self._trainer.checkpoint(self._checkpoints.newest()))
+            self._checkpoints.add(self.trainer.checkpoint(self._checkpoints.newest()))
 
     def _go_back_to(self, step: int, log: Sequence[LoggedCommand] | None = None) -> None:
         """Be where the run was after `step` steps, with the commands of `log`, by default its own.
 
         An interrupt on the way leaves the run where it is: the way there is gone before anything else is done.
         """
-        trainer, here = self._trainer, self._trainer.at
+        trainer, here = self.trainer, self.trainer.at
         try:
             with runtime.plain_torch():
                 self._train_again(step, self._log if log is None else log)
@@ -428,12 +482,12 @@ class Run(Watched):
         """The last checkpoint before `step`, then the steps since again, silently, with their commands."""
         self._refuse_if_given_up()
         self._get_up()
-        trainer = self._trainer
+        trainer = self.trainer
         trainer.restore(self._checkpoints.latest(step))
         commands = deque(c for c in log if c.kind == "set" and c.step >= trainer.at.step)
         while True:
             while commands and commands[0].step == trainer.at.step:
-                trainer.put_in_force(trainer.at.settings.changed(commands.popleft().args))
+                trainer.apply_settings(trainer.at.settings.changed(commands.popleft().args))
                 trainer.enter_next_phase()
             if trainer.at.step == step:
                 return
@@ -447,7 +501,7 @@ class Run(Watched):
     def awake_bytes(self) -> int:
         """Bytes that lying down would free; 0 while somebody uses the run."""
         with self._if_idle() as idle:
-            return sum(map(resting.awake_bytes, self._trainer.held())) if idle else 0
+            return sum(map(resting.awake_bytes, self.trainer.held())) if idle else 0
 
     def lie_down(self) -> bool:
         """Lay weights and the optimizer state on disk if nobody uses the run right now; whether that went well.
@@ -456,21 +510,21 @@ class Run(Watched):
         """
         with self._if_idle() as idle:
             if idle:
-                resting.lay_down(self._trainer.start())
-                self._laid = resting.lay_down(self._trainer.held())
-                self._checkpoints.rest(small=resting.SMALLEST)
+                resting.lay_down(self.trainer.start())
+                self._laid = resting.lay_down(self.trainer.held())
+                self._checkpoints.spill_to_disk(small=resting.SMALLEST)
             return idle and self._laid is not None
 
     @contextmanager
     def _if_idle(self) -> Iterator[bool]:
         """Hold the run, without waiting, if it neither trains nor rests; whether that is so."""
-        if not self._lock.take_if_free():
+        if not self.loop.lock.take_if_free():
             yield False
             return
         try:
-            yield self._laid is None and self.status != "running" and not self._loops
+            yield self._laid is None and self.loop.idle
         finally:
-            self._lock.__exit__()
+            self.loop.lock.__exit__()
 
     def discard(self) -> None:
         """Free what this run holds, at once: nobody may use it any more. What it shares with others stays.
@@ -479,9 +533,9 @@ class Run(Watched):
         objects around it, which Python only finds when it looks for them.
         """
         self._given_up, self._checkpoints = True, CheckpointStore()
-        for tensor in self._trainer.held():
+        for tensor in self.trainer.held():
             tensor.data = tensor.data.new_empty(0)
-        self._trainer.optimizer.state.clear()
+        self.trainer.optimizer.state.clear()
 
     def _refuse_if_given_up(self) -> None:
         if self._given_up:
@@ -498,19 +552,21 @@ class Run(Watched):
 
     def _last_good_step(self) -> int:
         """A step to rewind to: the last at which the loss was still below where it began."""
-        steps = [event for event in self._told if isinstance(event, StepDone)]
+        steps = [event for event in self.journal.current if isinstance(event, StepDone)]
         good = [event.step for event in steps if event.loss <= steps[0].loss]
         return max(0, max(good, default=0) - 1)
 
     # ------------------------------------------------------------ what a run tells
 
     def _tell_phase(self) -> None:
-        at, now = self._trainer.at, self.settings
-        self._tell(PhaseChanged(at.step, at.phase, now.trainable_from, now.lr))
+        at, now = self.trainer.at, self.settings
+        self.journal.append(PhaseChanged(at.step, at.phase, now.trainable_from, now.lr))
 
     def _tell_epoch(self) -> None:
-        valid = self.evaluate("valid") if len(self.data.valid) else None
-        self._tell(self._trainer.close_epoch(valid))
+        self.last_used = time.monotonic()
+        split = self.data.valid
+        valid = self.trainer.validate(split_of(self.data, "valid")) if len(split) else None
+        self.journal.append(self.trainer.close_epoch(valid))
 
     def evaluate(self, split: Split | str = "valid") -> Evaluation:
         """Exact counts on a whole split, in eval mode; the run is not changed.
@@ -523,12 +579,48 @@ class Run(Watched):
             DataError: samples of classes that the network does not tell apart.
         """
         name = split if isinstance(split, str) else "sample"
-        return self._evaluate(split_of(self.data, split), name)
-
-    def _evaluate(self, split: Split, name: str) -> Evaluation:
+        chosen = split_of(self.data, split)
         with self.frozen_world():
             self.last_used = time.monotonic()
-            return self._trainer.evaluate(split, name)
+            return self.trainer.evaluate(chosen, name)
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """One row a training step and one a validation of the whole split; accuracy is correct / count."""
+        return queries.history(self.journal)
+
+    @property
+    def log(self) -> tuple[LoggedCommand, ...]:
+        """The commands that made this run what it is, and the step after which each took effect."""
+        return tuple(self._log)
+
+    def parameters_trained(self) -> tuple[int, int]:
+        """How many parameters train now, and how many there are."""
+        return queries.parameters_trained(self.model)
+
+    def in_train_mode(self, module: nn.Module) -> bool:
+        """Whether a module of the model is in train mode while a step is done; between steps none is."""
+        return self.trainer.stance.in_train_mode(module)
+
+    def audit(self) -> freezing.Audit:
+        """What changed in each stage since the start, and whether anything moved that was never trained."""
+        with self.frozen_world():
+            return queries.audit(self.journal, self.trainer, self.settings.trainable_from)
+
+    def drift(self) -> dict[str, float]:
+        """For every stage, how far its parameters are from where they started: ||w - w0|| / ||w0||.
+
+        Adapters in a stage are told beside it.
+        """
+        with self.frozen_world():
+            return queries.drift(self.trainer)
+
+    @contextmanager
+    def frozen_world(self) -> Iterator[nn.Module]:
+        """Hold the run between two steps, so that a probe may read its model; keep it short."""
+        with self.loop.lock:
+            self._make_whole()
+            yield self.model
 
     def __reduce_ex__(self, _: Any) -> Any:
         raise CommandError(
@@ -548,63 +640,6 @@ def steps_for(samples: int, batch_size: int) -> int:
     """How many steps an epoch of so many samples takes: a last one that would be alone goes along with those before."""
     full, rest = divmod(samples, batch_size)
     return full + (rest > 1 or not full)
-
-
-def _check_parts(net: Net, data: Data, plan: Plan, seed: int, precision: object = "auto") -> int:
-    """Fail at the door, before anything is built; the seed as a plain number."""
-    if not hasattr(net, "build") or not hasattr(net, "stages"):
-        raise BackboneError(
-            f"net={type(net).__name__} is not a backbone. Use labkit.load_backbone('resnet10'), or "
-            "labkit.Backbone.from_module for a network of your own."
-        )
-    if not isinstance(plan, Plan):
-        raise PlanError(
-            f"plan={shown(plan)} is not a Plan. Use labkit.full(), labkit.partial('layer4') or the like."
-        )
-    whole = check_seed(seed)
-    _check_precision(precision)
-    _check_data(data)
-    if len(data.train) < 2:
-        raise SplitError(
-            f"{data.name} has {len(data.train)} training samples; a run needs 2 or more."
-        )
-    check_augment(plan.augment, data)
-    check_rehearsal(plan.rehearse, net, data, plan)
-    for phase in range(len(plan.phases)):
-        Settings.of(plan, phase, tuple(net.stages))
-    return whole
-
-
-def _check_data(data: Data) -> None:
-    """Splits to train and validate on, and what their task asks for."""
-    if isinstance(data, str | PurePath):
-        raise DataError(f"data={str(data)!r} is a name. Load it: labkit.load_data({str(data)!r}).")
-    missing = [part for part in ("train", "valid", "classes") if not hasattr(data, part)]
-    if not missing:
-        parts = ("__len__", "batch", "labels")
-        missing = [f"train.{part}" for part in parts if not hasattr(data.train, part)]
-    if missing:
-        raise DataError(
-            f"data is a {type(data).__name__}, which a run cannot train on: it has no {', '.join(missing)}. Use "
-            "labkit.load_data, with the name of a data set or a folder of images."
-        )
-    task_of(data).check(data)
-
-
-def _check_precision(precision: object) -> None:
-    ours = isinstance(precision, runtime.Precision) and precision in runtime.PRECISIONS
-    if not ours and not (isinstance(precision, str) and precision == "auto"):
-        known = ", ".join(
-            f"Precision({p.dtype!r}, {p.memory_format!r})" for p in runtime.PRECISIONS
-        )
-        raise PlanError(
-            f"precision={shown(precision)} is not known. Use 'auto', or from labkit.runtime one of {known}."
-        )
-
-
-def _happened_by(event: Event, step: int) -> bool:
-    """Whether an event is part of the first `step` steps. A command told at s took effect after s."""
-    return event.step < step or (event.step == step and not isinstance(event, CommandApplied))
 
 
 def _branch_name(parent: str, step: int, changes: Mapping[str, Any]) -> str:

@@ -1,8 +1,8 @@
 """A model in training: what one step is, and how to go back.
 
-`Trainer.step` is the whole of training; lesson 06 prints it. Everything a step depends on is the model, the
-optimiser's moments and a `Position`, so a checkpoint of those three is a complete way back. Chance is drawn afresh
-from the seed and the step number, which is why a run replays to the bit.
+`Trainer.step` is the whole of training; lesson 06 prints it. Everything a step depends on is the model, the state of
+the optimizer and a `Position`, so a checkpoint of those three is a complete way back. Chance is drawn afresh from the
+seed and the step number, which is why a run replays to the bit.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from labkit import runtime
 from labkit.tuning import freezing
 from labkit.tuning.cache import shared
-from labkit.tuning.checkpoints import Checkpoint, copies
+from labkit.tuning.checkpoints import Checkpoint
 from labkit.tuning.commands import Settings
 from labkit.tuning.contracts import Data, Inputs, Net, Split, Targets, old_examples_of, old_head_of
 from labkit.tuning.evaluation import Evaluation, eval_mode, forward, to_device
@@ -31,6 +31,7 @@ from labkit.tuning.optimizer import new_optimizer
 from labkit.tuning.plans import Plan, rate_factor, resolve_depth
 from labkit.tuning.precision import autocast, laid_out, lay_out, usual
 from labkit.tuning.prefix import PLAIN, Prefix, View, pass_on
+from labkit.tuning.spool import copies
 from labkit.tuning.task import CLASSIFY, evaluate, task_of
 
 
@@ -39,6 +40,8 @@ def _in_training(step: Callable[[Trainer], StepDone]) -> Callable[[Trainer], Ste
 
     @wraps(step)
     def in_training(trainer: Trainer) -> StepDone:
+        if trainer.hooks.before_step:
+            trainer.hooks.before_step(trainer)
         with runtime.plain_torch(), trainer.stance.taken():
             return step(trainer)
 
@@ -70,8 +73,23 @@ class Position:
         return replace(self, trained=dict(self.trained))
 
 
+@dataclass(frozen=True)
+class Hooks:
+    """What a trainer may be told to do otherwise, as a loop with a mistake in it does; all off in a run of ours.
+
+    A hook belongs to its trainer: it is called again where a rewind trains again, and a branch has none.
+    """
+
+    before_step: Callable[[Trainer], None] | None = None
+    """Called before every step, while the whole model is in eval mode."""
+    loss: Callable[[Tensor, Targets], Tensor] | None = None
+    """The loss of a batch, summed over all it is asked, in place of the task's."""
+    validate: Callable[[Trainer, Split], Evaluation] | None = None
+    """The validation at the end of an epoch, in place of `Trainer.evaluate`."""
+
+
 class Trainer:
-    """A model, its optimiser and its position in a plan."""
+    """A model, its optimizer and its position in a plan."""
 
     def __init__(
         self, net: Net, data: Data, plan: Plan, seed: int, precision: runtime.Precision | None
@@ -101,15 +119,16 @@ class Trainer:
         self.optimizer = self._new_optimizer()
         self.at = Position(Settings.of(plan, 0, self.stages))
         self.half_done = False  # an exception left a step, or a change of settings, unfinished
+        self.hooks = Hooks()
         self._order: tuple[int, Tensor] = (-1, torch.empty(0, device="cpu"))
-        self._prefix: Prefix | None = None
+        self.prefix: Prefix | None = None  # what frozen stages make of each sample, kept
         self._freeze()
 
     # ------------------------------------------------------------ one step
 
     @_in_training
     def step(self) -> StepDone:
-        """One optimiser step. This is all that training is."""
+        """One optimizer step. This is all that training is."""
         began = time.perf_counter()
         self.half_done = True
         rows, end = self._next_rows()
@@ -121,7 +140,7 @@ class Trainer:
             inputs = self._inputs(some, coming=self._order[1][end:])
             with self._chance(number), self.autocast():
                 outputs = self.forward(inputs)
-            loss = self.task.loss(outputs, targets) / count
+            loss = self.loss(outputs, targets) / count
             self._refuse_if_diverged(loss)
             loss.backward()
             total, correct = total + loss.item(), correct + self.task.right(outputs, targets)
@@ -158,6 +177,10 @@ class Trainer:
         if not math.isfinite(loss.item()):
             raise DivergedError(f"the loss is {loss.item()} at step {self.at.step + 1}")
 
+    def loss(self, outputs: Tensor, targets: Targets) -> Tensor:
+        """The loss summed over all that is asked of a batch."""
+        return (self.hooks.loss or self.task.loss)(outputs, targets)
+
     def forward(self, inputs: Any) -> Tensor:
         """Through the whole model, or, where a part of it is frozen, through what lies above that part."""
         return self.task.outputs(self._through(inputs), self._size)
@@ -168,9 +191,9 @@ class Trainer:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.at.settings.clip_norm)
 
     def _through(self, inputs: Any) -> Any:
-        if self._prefix is None:
+        if self.prefix is None:
             return forward(self.model, inputs)
-        return pass_on(self._prefix.tail, inputs)[0]
+        return pass_on(self.prefix.tail, inputs)[0]
 
     def _rehearse(self) -> None:
         """Add the gradients of the old task: a batch of it, through the layers below the head, under the old head.
@@ -220,7 +243,7 @@ class Trainer:
         (Loshchilov and Hutter, 2019): as a term of the loss, Adam would divide its strength away. Statistics of
         BatchNorm are no weights: they follow the data.
         """
-        hold, unfrozen = self.at.settings.hold, self.thawed()[:-1]
+        hold, unfrozen = self.at.settings.hold, self.unfrozen()[:-1]
         if not hold:
             return
         for group in self.optimizer.param_groups:
@@ -255,8 +278,8 @@ class Trainer:
 
         Of a model with a frozen part, what that part makes of them, which is computed only once (`prefix`).
         """
-        if self._prefix is not None:
-            return self._prefix.features(self.train_split, rows, self._view(), coming)
+        if self.prefix is not None:
+            return self.prefix.features(self.train_split, rows, self._view(), coming)
         return self._laid_out(self._view().batch(self.train_split, rows)[0])
 
     def _view(self) -> View:
@@ -298,10 +321,8 @@ class Trainer:
         every = self.plan.frozen_statistics == "running"
         moved = [part.name for part in self._parts if every or self._part_trains(part)]
         at.trained.update(dict.fromkeys(moved, at.step))
-        self.at, self.half_done = (
-            at,
-            False,
-        )  # at once: an interrupt finds the old place or the new one
+        # In one statement: an interrupt finds the old position or the new one.
+        self.at, self.half_done = at, False
 
     @property
     def between_epochs(self) -> bool:
@@ -315,15 +336,21 @@ class Trainer:
     def evaluate(self, split: Split, name: str) -> Evaluation:
         """Exact counts on a split."""
         with runtime.plain_torch(), self.autocast(), eval_mode(self.model):
-            return evaluate(split, name, lambda rows: self._outputs(split, rows), self.task)
+            return evaluate(split, name, lambda rows: self.outputs(split, rows), self.task)
 
-    def _outputs(self, split: Split, rows: Tensor) -> Tensor:
+    def validate(self, split: Split) -> Evaluation:
+        """What the end of an epoch says of a split."""
+        if self.hooks.validate:
+            return self.hooks.validate(self, split)
+        return self.evaluate(split, "valid")
+
+    def outputs(self, split: Split, rows: Tensor) -> Tensor:
         """What the model says of the samples at `rows` (n,) as they are."""
         return self.task.outputs(self._given(split, rows), self._size)
 
     def _given(self, split: Split, rows: Tensor) -> Any:
-        if self._prefix is not None:
-            return self._through(self._prefix.features(split, rows))
+        if self.prefix is not None:
+            return self._through(self.prefix.features(split, rows))
         inputs, _ = split.batch(rows)
         return self._through(self._laid_out(inputs))
 
@@ -342,7 +369,7 @@ class Trainer:
             valid_correct=valid.correct if valid else 0,
             valid_count=valid.count if valid else 0,
             seconds=at.seconds,
-            saved_seconds=self._prefix.take_saved() if self._prefix else 0.0,
+            saved_seconds=self.prefix.take_saved() if self.prefix else 0.0,
         )
 
     def enter_next_phase(self) -> bool:
@@ -352,7 +379,7 @@ class Trainer:
             return False
         at.phase, at.phase_start = at.phase + 1, at.epoch
         at.settings = at.settings.in_phase(self.plan.phases[at.phase], self.stages)
-        self._stand_at(at)
+        self._move_to(at)
         return True
 
     def phase_end(self) -> int:
@@ -361,25 +388,25 @@ class Trainer:
             return max(self.at.settings.epochs, self.at.phase_start + 1)
         return sum(phase.epochs for phase in self.plan.phases[: self.at.phase + 1])
 
-    # ------------------------------------------------------------ freezing and the optimiser
+    # ------------------------------------------------------------ freezing and the optimizer
 
-    def put_in_force(self, settings: Settings) -> None:
+    def apply_settings(self, settings: Settings) -> None:
         """Use new settings from the next step on."""
         at = self.at.copy()
         at.settings = settings
-        self._stand_at(at)
+        self._move_to(at)
 
-    def _stand_at(self, at: Position) -> None:
+    def _move_to(self, at: Position) -> None:
         before, half_done = self._training_parameters(), self.half_done
         # Half done until all of it is in force: an interrupt may come in between.
         self.at, self.half_done = at, True
         changed = before ^ self._training_parameters()
         if changed:
             self._freeze()
-            self._forget_moments(changed)
+            self._forget_state(changed)
         self.half_done = half_done
 
-    def thawed(self) -> tuple[str, ...]:
+    def unfrozen(self) -> tuple[str, ...]:
         """The stages that train now."""
         return self.stages[self.stages.index(self.at.settings.trainable_from) :]
 
@@ -400,11 +427,11 @@ class Trainer:
         freezing.freeze_below(self.model, self.stages, depth, statistics)
         self.model.training = True  # the whole, which is no stage
         self.stance = freezing.Stance(self.model)
-        self._prefix = None
+        self.prefix = None
         if statistics == "fixed":  # running ones make the frozen part another one in every step
-            self._prefix = Prefix.below(self.model, depth, self.precision, self.device, shared)
+            self.prefix = Prefix.below(self.model, depth, self.precision, self.device, shared)
 
-    def _forget_moments(self, parameters: set[nn.Parameter]) -> None:
+    def _forget_state(self, parameters: set[nn.Parameter]) -> None:
         """What was just unfrozen begins, and what was just frozen ends, without the optimizer's state."""
         for parameter in parameters:
             self.optimizer.state.pop(parameter, None)
@@ -445,15 +472,13 @@ class Trainer:
             part.name: self._weights(part, previous)
             for part in freezing.parts(self.model, self.stages)
         }
-        moments = {group["name"]: self._moments(group) for group in self.optimizer.param_groups}
-        own = [
-            tensor for states in moments.values() for s in states.values() for tensor in s.values()
-        ]
+        states = {group["name"]: self._states(group) for group in self.optimizer.param_groups}
+        own = [value for of in states.values() for state in of.values() for value in state.values()]
         for name, kept in weights.items():
             shared = kept is self.initial[name] or (previous and kept is previous.weights[name])
             own += [] if shared else kept.values()
         size = sum(tensor.nbytes for tensor in own)
-        return Checkpoint(self.at.step, weights, moments, self.at.copy(), size)
+        return Checkpoint(self.at.step, weights, states, self.at.copy(), size)
 
     def _weights(self, part: freezing.Part, previous: Checkpoint | None) -> dict[str, Tensor]:
         moved = self.at.trained.get(part.name, 0)
@@ -463,7 +488,8 @@ class Trainer:
             return previous.weights[part.name]
         return copies(part.tensors)
 
-    def _moments(self, group: dict[str, Any]) -> dict[int, dict[str, Tensor]]:
+    def _states(self, group: dict[str, Any]) -> dict[int, dict[str, Tensor]]:
+        """By the number of each parameter in its group, what the optimizer keeps for it."""
         kept = copies(
             {
                 (index, key): value
@@ -471,10 +497,10 @@ class Trainer:
                 for key, value in self.optimizer.state.get(parameter, {}).items()
             }
         )
-        moments: dict[int, dict[str, Tensor]] = {}
+        states: dict[int, dict[str, Tensor]] = {}
         for (index, key), value in kept.items():
-            moments.setdefault(index, {})[key] = value
-        return moments
+            states.setdefault(index, {})[key] = value
+        return states
 
     @torch.no_grad()
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -485,7 +511,7 @@ class Trainer:
         self.optimizer.zero_grad()
         self.optimizer.state.clear()
         for group in self.optimizer.param_groups:
-            for index, state in checkpoint.moments[group["name"]].items():
+            for index, state in checkpoint.optimizer[group["name"]].items():
                 parameter = group["params"][index]
                 self.optimizer.state[parameter] = {
                     key: value.clone() if value.ndim == 0 else _laid_out_as(parameter, value)
@@ -497,5 +523,5 @@ class Trainer:
 
 
 def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
-    """A copy in the parameter's memory format, as the optimiser made it: another one gives other last bits."""
+    """A copy in the parameter's memory format, as the optimizer made it: another one gives other last bits."""
     return torch.empty_like(parameter, dtype=value.dtype).copy_(value)

@@ -67,7 +67,7 @@ def test_losses_and_predictions_are_those_of_a_plain_loop(
         plain = steps(digit_run(plan, precision=FP32), 100)
         expected = plain.evaluate("valid").predictions
     kept = steps(digit_run(plan, precision=FP32), 100)
-    assert kept._trainer._prefix is not None
+    assert kept.trainer.prefix is not None
     assert (losses(kept) - losses(plain)).abs().max() <= 1e-4
     assert torch.equal(kept.evaluate("valid").predictions, expected)
 
@@ -145,7 +145,7 @@ def test_a_change_behind_torchs_back_is_noticed_after_a_while(
     run = steps(digit_run(labkit.feature_extraction(lr=3e-3, epochs=15)), 20)
     before = run.evaluate("valid").probabilities
     run.model.get_submodule("layer2")[0].bn1.running_mean.data += 0.5
-    run._trainer._prefix._reading_took = 0.0  # a while has passed
+    run.trainer.prefix._reading_took = 0.0  # a while has passed
     assert not torch.equal(before, run.evaluate("valid").probabilities)
 
 
@@ -205,7 +205,7 @@ def test_a_run_that_nobody_holds_gives_its_memory_back_at_once(
 def test_an_epoch_tells_what_it_saved(digit_run: Callable[..., Run]) -> None:
     run = digit_run(labkit.feature_extraction(epochs=3)).fit()
     first, *later = [
-        event.saved_seconds for event in run._told if type(event).__name__ == "EpochDone"
+        event.saved_seconds for event in run.journal.current if type(event).__name__ == "EpochDone"
     ][1:]
     assert first < min(later)
     assert min(later) > 0
@@ -215,7 +215,7 @@ def test_what_a_sample_gives_does_not_depend_on_whom_it_came_with(
     digit_run: Callable[..., Run], own_cache: PrefixCache
 ) -> None:
     run = digit_run(labkit.feature_extraction(), precision=FP32)
-    prefix, split = run._trainer._prefix, run.data.train
+    prefix, split = run.trainer.prefix, run.data.train
     assert prefix is not None
     (together,) = prefix.features(split, torch.arange(64))
     for rows in ([5], [40, 7], list(range(50, 63))):
@@ -282,7 +282,7 @@ def test_a_network_that_does_more_than_pass_on_is_trained_and_asked_as_it_is(
     assert (losses(run) - losses(plain)).abs().max() <= 1e-5
     told, (points, _) = run.evaluate("valid"), data.valid.batch(torch.arange(len(data.valid)))
     with torch.no_grad():
-        said = run.model(points.to(run._trainer.device)).cpu().softmax(1)
+        said = run.model(points.to(run.trainer.device)).cpu().softmax(1)
     assert (said - told.probabilities).abs().max() < 1e-5
 
 

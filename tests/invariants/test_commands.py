@@ -356,14 +356,14 @@ def test_a_command_is_carried_out_though_the_loop_it_was_given_to_is_over(
     tiny_run: Callable[..., Run],
 ) -> None:
     run = tiny_run(labkit.full(epochs=3))
-    inner, tickets = run._trainer.forward, []
+    inner, tickets = run.trainer.forward, []
 
     def forward(inputs: Any) -> Any:
         if not tickets:
             tickets.append(run.submit("set", lr=5e-4))  # as a page would, in the middle of a step
         return inner(inputs)
 
-    run._trainer.forward = forward  # type: ignore[method-assign]
+    run.trainer.forward = forward  # type: ignore[method-assign]
     for event in run.events():
         if isinstance(event, StepDone):
             break
@@ -378,7 +378,7 @@ def test_who_waits_for_a_command_that_breaks_off_is_told(tiny_run: Callable[...,
     def broken(_: Any) -> Any:
         raise RuntimeError("out of memory")
 
-    run._trainer.forward = broken  # type: ignore[method-assign]
+    run.trainer.forward = broken  # type: ignore[method-assign]
     ticket = run.submit("step")
     with pytest.raises(CommandError, match="out of memory"):
         ticket.wait(20)
@@ -392,8 +392,8 @@ class Presses:
     """Presses "interrupt" at the calls that are given, counted over all passes through a run's network."""
 
     def __init__(self, run: Run, *at: int) -> None:
-        self.left, self.calls, self._inner = set(at), 0, run._trainer.forward
-        run._trainer.forward = self.forward  # type: ignore[method-assign]
+        self.left, self.calls, self._inner = set(at), 0, run.trainer.forward
+        run.trainer.forward = self.forward  # type: ignore[method-assign]
 
     def forward(self, inputs: Any) -> Any:
         self.calls += 1
@@ -416,7 +416,7 @@ def finished(run: Run) -> Run:
 def told(run: Run) -> list[Any]:
     """The history, but for the time it took, and what else was told of it."""
     rows = run.history.drop(columns="seconds").astype(object)
-    events = [event for event in run._told if isinstance(event, EpochDone | PhaseChanged)]
+    events = [event for event in run.journal.current if isinstance(event, EpochDone | PhaseChanged)]
     return [
         rows.where(rows.notna(), None).values.tolist(),
         [replace(e, seconds=0, saved_seconds=0) if isinstance(e, EpochDone) else e for e in events],
@@ -563,7 +563,7 @@ def test_a_run_that_is_copied_or_pickled_names_what_to_do_instead(
 def test_every_step_has_the_rate_of_its_middle() -> None:
     plan = labkit.full(lr=1e-2, epochs=2, batch_size=10, schedule="cosine")
     run = Run(Small(), Clouds(), plan, precision=runtime.Precision()).fit()
-    rates = [event.lr for event in run._told if isinstance(event, StepDone)]
+    rates = [event.lr for event in run.journal.current if isinstance(event, StepDone)]
     middles = [(step + 0.5) / 18 for step in range(18)]  # 90 points, nine steps an epoch
     assert rates == pytest.approx([1e-2 * rate_factor("cosine", 0, at) for at in middles], rel=1e-9)
 

@@ -35,7 +35,7 @@ def test_the_run_is_untouched_to_the_bit_and_goes_on_as_if_nobody_had_asked(
     run, calm = (steps(digit_run(plan), 7) for _ in range(2))
     for each in (run, calm):
         each.set(lr=3e-4, trainable_from="layer4")
-    position, journal, log = run._trainer.at.copy(), len(run.journal), run.log
+    position, journal, log = run.trainer.at.copy(), len(run.journal), run.log
     history, checkpoints, status = run.history, list(run._checkpoints._kept), run.status
     torch.manual_seed(5)
     expected = torch.rand(3)
@@ -46,7 +46,7 @@ def test_the_run_is_untouched_to_the_bit_and_goes_on_as_if_nobody_had_asked(
     assert torch.equal(torch.rand(3), expected)
     assert same_weights(run, calm)
     assert same_moments(run, calm)
-    assert run._trainer.at == position
+    assert run.trainer.at == position
     assert (len(run.journal), run.log, run.status) == (journal, log, status)
     assert list(run._checkpoints._kept) == checkpoints
     assert run.history.equals(history)

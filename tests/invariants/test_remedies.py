@@ -138,7 +138,7 @@ def test_a_held_run_ends_nearer_to_its_start_and_a_full_pull_never_leaves_it(
 
 def test_each_stage_is_pulled_by_its_own_rate(remembering: Callable[..., Run]) -> None:
     run = steps(remembering(lr_decay=0.5), 1)
-    start, before = run._initial["layer4"], of_stages(run, ("layer4",))
+    start, before = run.trainer.initial["layer4"], of_stages(run, ("layer4",))
     name = "0.conv1.weight"
     twin = run.branch()
     run.set(hold=100.0)

@@ -91,12 +91,12 @@ def test_a_frozen_part_that_lies_down_is_not_computed_again(make_run: Callable[.
     run = make_run()
     run.set(trainable_from="head")
     run.fit(epochs=1)
-    digests = run._trainer._prefix._digests
-    writes = run._trainer._prefix._writes
+    digests = run.trainer.prefix._digests
+    writes = run.trainer.prefix._writes
     assert run.lie_down()
     run.step()
-    assert run._trainer._prefix._digests == digests
-    assert run._trainer._prefix._writes == writes
+    assert run.trainer.prefix._digests == digests
+    assert run.trainer.prefix._writes == writes
 
 
 def test_a_run_that_trains_does_not_lie_down(make_run: Callable[..., Run]) -> None:
@@ -131,7 +131,7 @@ def test_the_runs_that_do_not_train_hold_no_more_than_is_allowed(
 
 def test_runs_that_begin_alike_hold_their_beginning_once(make_run: Callable[..., Run]) -> None:
     one, other = make_run(), make_run()
-    starts = zip(one._trainer.start(), other._trainer.start(), strict=True)
+    starts = zip(one.trainer.start(), other.trainer.start(), strict=True)
     assert all(mine is yours for mine, yours in starts)
     one.step()
     assert other.audit().ok

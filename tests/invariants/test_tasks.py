@@ -250,7 +250,7 @@ def test_an_adapter_trains_in_a_frozen_stage(toy: Callable[..., Run]) -> None:
     assert rows["block0 adapters"].trainable
     assert rows["block0 adapters"].tensors_changed == 2
     assert rows["block0 adapters"].drift > 0
-    assert run._trainer._prefix.cut == 1  # what lies above an adapter is no constant
+    assert run.trainer.prefix.cut == 1  # what lies above an adapter is no constant
     assert same_weights(run, run.replay())
     run.rewind(4)
     assert same_weights(run, run.replay())
@@ -282,9 +282,9 @@ def test_a_stage_that_is_frozen_while_it_trains_leaves_its_adapter_training(
 def test_a_checkpoint_keeps_of_a_frozen_stage_only_its_adapter(toy: Callable[..., Run]) -> None:
     plan = labkit.feature_extraction(lr=1e-2, batch_size=16)
     run = steps(toy("classify", plan, adapters=("block0",)), 4)
-    kept = run._trainer.checkpoint(None)
-    assert kept.weights["block0"] is run._trainer.initial["block0"]
-    assert kept.weights["block0 adapters"] is not run._trainer.initial["block0 adapters"]
+    kept = run.trainer.checkpoint(None)
+    assert kept.weights["block0"] is run.trainer.initial["block0"]
+    assert kept.weights["block0 adapters"] is not run.trainer.initial["block0 adapters"]
 
 
 # ---------------------------------------------------------------- dropout

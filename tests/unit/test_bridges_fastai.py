@@ -33,6 +33,8 @@ from labkit.bridges import fastai as bridge
 from labkit.console.session import Session
 from labkit.errors import BackboneError, CommandError, DataError, PlanError, SplitError
 from labkit.tuning import EpochDone, PhaseChanged, Rewound, RunFailed, StepDone
+from labkit.tuning.commands import KINDS
+from labkit.tuning.loop import Loop
 from tests.waiting import wait_until
 
 Recipe = Callable[[Learner], Any]
@@ -181,6 +183,15 @@ def test_fine_tune_is_two_fits_and_asking_changes_nothing(digits: Any) -> None:
     assert [dict(group) for group in learn.opt.hypers] == hypers
     assert "fit" not in vars(learn)
     assert all(parameter.requires_grad for parameter in learn.model.parameters())
+
+
+def test_what_is_steered_has_the_loop_of_a_run_and_inherits_nothing(
+    steered: Callable[..., bridge.Steered],
+) -> None:
+    run = steered(lambda learn: learn.fit(1))
+    assert bridge.Steered.__mro__ == (bridge.Steered, object)
+    assert isinstance(run.loop, Loop)
+    assert run.handlers.keys() == set(KINDS) - run.refuses.keys()
 
 
 def test_the_rates_foreseen_are_the_rates_used(steered: Callable[..., bridge.Steered]) -> None:

@@ -108,7 +108,7 @@ def test_a_run_that_trains_is_drawn_again_only_when_it_has_had_its_share(
     looks, twin = Looks(), run.branch()
     looks.choose("confusion", twin)
     looks.refresh(twin, "r0")
-    monkeypatch.setattr(twin, "status", "running")
+    monkeypatch.setattr(twin.loop, "status", "running")
     twin.journal.append(twin.journal.since(0)[-1][1])
     looks.refresh(twin, "r0")
     assert looks.figure[0] == 1
@@ -206,6 +206,6 @@ def test_a_figure_that_was_drawn_leaves_no_copy_of_the_network(
     assert looks.figure[1]
     (copy,) = kept
     assert copy is not run
-    assert sum(tensor.nbytes for tensor in copy._trainer.held()) == 0
+    assert sum(tensor.nbytes for tensor in copy.trainer.held()) == 0
     assert all(torch.equal(before[key], value) for key, value in run.model.state_dict().items())
     assert run.drift()

@@ -10,6 +10,7 @@ from labkit.errors import EvidenceError
 from labkit.records import sabotage
 from labkit.records.sabotage import Case, Chance, slips
 from labkit.runtime import Precision
+from labkit.tuning.trainer import Hooks
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +84,31 @@ def test_a_sabotaged_run_leaves_later_runs_alone(data):
     run.fit()
     assert run.drift()["head"] == 0
     assert losses() == before
+
+
+@pytest.mark.parametrize("kind", sabotage.KINDS)
+def test_a_sabotaged_run_is_a_plain_run_and_so_it_stays(kind):
+    run = sabotage.make(Case(kind, 1, "clinic"))
+    assert type(run) is labkit.Run
+    assert type(slips.cover(run)) is labkit.Run
+
+
+@pytest.mark.parametrize(
+    ("kind", "hook"),
+    [("frozen-moves", "before_step"), ("averaged-averages", "validate"), ("eval-mode", None)],
+)
+def test_a_mistake_of_the_loop_is_a_hook_that_cover_takes_off(kind, hook):
+    run = sabotage.make(Case(kind, 1, "clinic"))
+    on = [name for name, value in vars(run.trainer.hooks).items() if value is not None]
+    assert on == [hook] if hook else len(on) == 1
+    assert run.branch().trainer.hooks == Hooks()
+    assert slips.cover(run).trainer.hooks == Hooks()
+
+
+def test_frozen_stages_move_under_the_hook_and_stand_still_without():
+    run = sabotage.make(Case("frozen-moves", 1, "clinic"))
+    branch = run.branch()
+    run.step()
+    branch.step()
+    assert not run.audit().ok
+    assert branch.audit().ok

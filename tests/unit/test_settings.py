@@ -41,17 +41,17 @@ with pytest.raises(PlanError, match="made_up=10 must be a number from 0 to 9: a 
 net, data = labkit.load_backbone("resnet10-glyphs"), labkit.load_data("digits").subset(per_class=3)
 run = labkit.Run(net, data, plan)
 run.step()
-assert run._trainer.seen == 2.0
+assert run.trainer.seen == 2.0
 run.set(made_up=3)
 run.step()
-assert run._trainer.seen == 3.0
+assert run.trainer.seen == 3.0
 with pytest.raises(PlanError, match="made_up=-1"):
     run.set(made_up=-1)
 
 again = labkit.from_line(labkit.to_line(run))
 for _ in range(2):
     again.step()
-assert again._trainer.seen == 3.0 and again.replay().settings.made_up == 3.0
+assert again.trainer.seen == 3.0 and again.replay().settings.made_up == 3.0
 
 session = Session([run])
 told = json.dumps(session.answer({"kind": "poll", "seq": 0}))

@@ -11,8 +11,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from labkit.tuning import checkpoints, scratch
-from labkit.tuning.checkpoints import Checkpoint, CheckpointStore, copies
+from labkit.tuning import checkpoints, scratch, spool
+from labkit.tuning.checkpoints import Checkpoint, CheckpointStore
+from labkit.tuning.spool import copies
 
 MEGABYTE = 2**20
 
@@ -36,7 +37,7 @@ def test_memory_stays_within_the_budget_and_every_step_comes_back() -> None:
     store = CheckpointStore(memory_budget=3 * MEGABYTE)
     for step in range(10):
         store.add(checkpoint(step))
-    store.settle()
+    store.flush()
     assert store.in_memory() <= 3 * MEGABYTE
     for step in range(10):
         found = store.latest(step)
@@ -56,14 +57,14 @@ def test_a_run_that_is_over_keeps_its_way_back_on_disk_and_goes_on_from_there() 
     store = CheckpointStore()
     for step in (0, 10, 20):
         store.add(checkpoint(step, megabytes=10))
-    store.rest()
-    store.settle()
+    store.spill_to_disk()
+    store.flush()
     assert store.in_memory() == 10 * MEGABYTE  # the first, with which it began
     assert store.newest() is None
     assert [store.latest(step).step for step in (9, 19, 25)] == [0, 10, 20]
     store.add(checkpoint(30))
     assert store.newest() is store.latest(30)
-    store.rest()
+    store.spill_to_disk()
     assert store.newest() is not None, "what is small stays"
 
 
@@ -102,8 +103,8 @@ def test_what_is_spooled_comes_back_bit_for_bit(
         monkeypatch.delattr(os, "O_DIRECT", raising=False)
     sizes = (1, 4095, 3 * MEGABYTE, 8 * MEGABYTE + 3)  # bytes: below, at and beyond the buffer
     weights = {str(size): torch.randint(256, (size,), dtype=torch.uint8) for size in sizes}
-    checkpoints._write(Checkpoint(7, {"head": weights}, {"head": {}}, "state", 0), tmp_path / "c")
-    back = checkpoints._read(tmp_path / "c")
+    spool._write(Checkpoint(7, {"head": weights}, {"head": {}}, "state", 0), tmp_path / "c")
+    back = spool._read(tmp_path / "c")
     assert (back.step, back.state) == (7, "state")
     assert all(torch.equal(back.weights["head"][size], weights[size]) for size in weights)
 
@@ -114,31 +115,31 @@ def test_a_full_disk_costs_a_longer_rewind_and_nothing_else(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("labkit.tuning.checkpoints._write", full)
+    monkeypatch.setattr("labkit.tuning.spool._write", full)
     store = CheckpointStore(memory_budget=2 * MEGABYTE)
     for step in range(6):
         store.add(checkpoint(step))
-    store.settle()
+    store.flush()
     assert store.latest(0).step == 0
     assert store.latest(5).step == 5
     assert store.latest(3).step < 3
 
 
 def test_a_checkpoint_on_its_way_to_disk_is_there_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    write, may_go_on = checkpoints._write, Event()
+    write, may_go_on = spool._write, Event()
 
     def slow(kept: Checkpoint, path: Path) -> None:
         may_go_on.wait(10)
         write(kept, path)
 
-    monkeypatch.setattr("labkit.tuning.checkpoints._write", slow)
+    monkeypatch.setattr("labkit.tuning.spool._write", slow)
     store = CheckpointStore(memory_budget=2 * MEGABYTE)
     for step in range(3):
         store.add(checkpoint(step))
     assert store.latest(1).step == 1
     assert not spooled_files()
     may_go_on.set()
-    store.settle()
+    store.flush()
     assert store.latest(1).step == 1
     assert store.in_memory() == 2 * MEGABYTE
 
@@ -148,7 +149,7 @@ def test_the_disk_budget_is_kept() -> None:
     before = len(spooled_files())
     for step in range(30):
         store.add(checkpoint(step))
-    store.settle()
+    store.flush()
     gc.collect()
     assert len(spooled_files()) - before <= 5
     assert store.latest(0).step == 0
@@ -170,7 +171,7 @@ def test_files_live_as_long_as_a_branch_needs_them() -> None:
     branch = store.share(4)
     store.forget_after(0)
     assert [branch.latest(step).step for step in range(5)] == [0, 1, 2, 3, 4]
-    branch.settle()
+    branch.flush()
     del store, branch
     gc.collect()
     assert set(spooled_files()) == before

@@ -23,7 +23,7 @@ RUNS = (
     "run = labkit.Run(Small(), Clouds(), labkit.full(epochs=30), precision=Precision())\n"
     "run._checkpoints.memory_budget = 0\n"
     "labkit.tuning.run.REWIND_SECONDS = labkit.tuning.run.CHECKPOINT_SHARE = 0\n"
-    "run.fit(); run._checkpoints.settle()\n"
+    "run.fit(); run._checkpoints.flush()\n"
 )
 
 

@@ -1,8 +1,8 @@
 """A fastai Learner on our engine: what a recipe such as `learn.fine_tune(5)` does becomes a run that can be steered.
 
-fastai keeps its own loop, and every line of it runs. A callback stands between two of its batches: there it counts, it
-tells what a run of ours would tell, and it carries out what the console asks. A loop that somebody else holds can be
-paused, changed and begun again. It cannot go back or fork, and says so.
+fastai keeps its own loop, and every line of it runs. Between two of its batches a callback counts, tells what a run of
+ours would tell, and carries out the commands that wait in our `Loop`. So training can be paused, changed and begun
+again. It cannot go back or branch, and says so.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fastai.callback.progress  # noqa: F401 (gives Learner its no_bar)
 from fastai.callback.core import Callback
@@ -22,7 +22,7 @@ from fastai.callback.schedule import LRFinder
 from fastai.data.transforms import Normalize
 from fastai.learner import Learner
 from fastai.vision.core import TensorImage
-from torch import Tensor
+from torch import Tensor, nn
 
 from labkit import runtime
 from labkit.bridges.fastai.recipes import Fit, Recipe, depth_of, fits, head_rate
@@ -41,12 +41,17 @@ from labkit.tuning import (
     StepDone,
     Ticket,
     freezing,
+    queries,
 )
 from labkit.tuning.commands import check_command
 from labkit.tuning.contracts import Data, Net, Split
 from labkit.tuning.evaluation import eval_mode, split_of
+from labkit.tuning.events import Event, Journal
+from labkit.tuning.loop import Loop, NotHere, Status
 from labkit.tuning.task import CLASSIFY, evaluate
-from labkit.tuning.watched import Watched
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LOOP = "fastai holds the loop"
 REFUSES = {
@@ -69,7 +74,7 @@ REFUSES = {
 OBEYS = {"lr", "weight_decay", "trainable_from"}  # settings that it takes while fastai trains
 
 
-class _Unwind(BaseException):
+class _Unwind(NotHere):
     """Leave fastai's loop, whatever it catches, and then do this."""
 
     def __init__(self, then: Callable[[], None]) -> None:
@@ -105,8 +110,8 @@ class Told:
     pretrained: bool = True
 
 
-class Steered(Watched):
-    """A Learner and a recipe as something that trains, tells and obeys, for `labkit.console` and all figures.
+class Steered:
+    """A Learner and a recipe with the same loop, commands and events as a run, for `labkit.console` and all figures.
 
     Args:
         learn: any fastai Learner that gives one score a class. Its parameter groups are the stages.
@@ -129,7 +134,6 @@ class Steered(Watched):
         seed: int = 0,
         name: str = "fastai",
     ) -> None:
-        super().__init__()
         runtime.limit_threads()
         if learn.opt is None:
             learn.create_opt()
@@ -139,12 +143,15 @@ class Steered(Watched):
         self.precision, self.budget, self.origin = runtime.Precision(), None, None
         self.stages = stage_names(learn)
         self.model = staged(learn)
-        self._initial = freezing.snapshot(self.model, self.stages)
+        self.initial = freezing.snapshot(self.model, self.stages)
+        self.stance = None  # not known: fastai sets the modes of its model
         self._start = (_copy(learn.model.state_dict()), depth_of(learn), _hypers(learn))
         self.planned = _planned(learn, recipe)
-        self.status = "ready"
+        self.journal = Journal()
+        self.loop = Loop(self, self.journal)
+        self._log: list[LoggedCommand] = []
         self._under_way = False  # in the recipe, perhaps at rest between two batches
-        self._trainer: int | None = None  # the thread that is in it
+        self._thread: int | None = None  # the one that is in it
         self._only_one = False  # pause after the next step
         self._held: float | None = None  # a rate set by hand, until this fit is over
         self._phase_lr: float | None = None  # the largest of this fit
@@ -152,7 +159,7 @@ class Steered(Watched):
         self._forget()
 
     def _forget(self) -> None:
-        self.step_count = self.epoch = self._phase = 0
+        self.step_number = self.epoch = self._phase = 0
         self._train, self._valid = _Count(), _Count()
         self._epoch_seconds = 0.0
 
@@ -162,28 +169,43 @@ class Steered(Watched):
         """Follow the recipe to its end and return this run; a part of it cannot be asked for."""
         if epochs is not None:
             raise CommandError(f"epochs={epochs}: {REFUSES['epochs']} Call fit() alone.")
-        super().fit()
+        self.loop.fit()
         return self
 
+    def events(self) -> Iterator[Event]:
+        """Follow the recipe to its end or the next pause; the events come when it is there."""
+        yield from self.loop.events()
+
     def step(self) -> StepDone:
-        """Do exactly one optimiser step, in the background, and stay between it and the next."""
+        """Do exactly one optimizer step, in the background, and stay between it and the next."""
         self.submit("step").wait()
         self.wait()
-        steps = [event for event in tuple(self._told) if isinstance(event, StepDone)]
-        if not steps or self.status == "failed":
+        done = self.journal.last(StepDone)
+        if not done or self.status == "failed":
             raise CommandError(
                 "The step failed: the loss is not a number any more. Reset, then lower lr."
             )
-        return steps[-1]
+        return done
 
-    def _advance(self) -> None:
-        """Commands that wait; then, once told to go on, the recipe from its first line to its last."""
-        self._apply_commands()
-        if self.status == "running":
-            self._follow_recipe()
+    def start(self) -> Steered:
+        """Train in the background until the recipe is done or someone pauses; the cell returns at once."""
+        self.resume().wait()
+        return self
 
-    def _follow_recipe(self) -> None:
-        self._under_way, self._trainer = True, threading.get_ident()
+    def wait(self, timeout: float | None = None) -> Steered:
+        """Block until the background training has paused, ended or failed, or `timeout` seconds are over."""
+        self.loop.wait(timeout)
+        return self
+
+    def stop(self) -> None:
+        """Leave the recipe, and let the background thread go."""
+        self.loop.stop()
+
+    def advance(self) -> None:
+        """If told to go on, the recipe from its first line to its last."""
+        if self.status != "running":
+            return
+        self._under_way, self._thread = True, threading.get_ident()
         then = self._end
         try:
             self._tell_epoch(before=True)
@@ -193,20 +215,20 @@ class Steered(Watched):
             then = cause.then
         except BaseException as trouble:
             then = partial(self._fail, f"{type(trouble).__name__}: {trouble}")
-            if threading.current_thread() is not self._thread:
+            if not self.loop.in_thread:
                 raise
         finally:
-            self._let_go()
+            self._release()
             self._under_way, self._held = False, None
             then()
 
     def _end(self) -> None:
-        self.status = "ended"
-        self._tell(RunEnded(self.step_count, self.epoch))
+        self.loop.status = "ended"
+        self.journal.append(RunEnded(self.step_number, self.epoch))
 
     def _fail(self, reason: str) -> None:
-        self.status = "failed"
-        self._tell(RunFailed(self.step_count, reason, 0))
+        self.loop.status = "failed"
+        self.journal.append(RunFailed(self.step_number, reason, 0))
 
     # ------------------------------------------------------------ between two batches, called by the callback
 
@@ -214,7 +236,7 @@ class Steered(Watched):
         """A fit of the recipe begins."""
         self._phase_lr = head_rate(self.learn)
         now = self.settings
-        self._tell(PhaseChanged(self.step_count, self._phase, now.trainable_from, now.lr))
+        self.journal.append(PhaseChanged(self.step_number, self._phase, now.trainable_from, now.lr))
         self._phase += 1
 
     def end_phase(self) -> None:
@@ -223,38 +245,31 @@ class Steered(Watched):
 
     def between(self) -> None:
         """Carry out what was asked for; while paused, stay here. Then put a rate set by hand in force."""
-        self._apply_commands()
-        while self.status == "paused" or self._leaving:
-            self._stand_by()
-            self._apply_commands()
+        self.loop.apply_commands()
+        while self.status == "paused" or self.loop.leaving:
+            if not self.loop.stand_by():
+                raise _Unwind(self._end)
+            self.loop.apply_commands()
         if self._held is not None:
             rates = [group["lr"] for group in self.learn.opt.hypers]
             self.learn.opt.set_hyper("lr", [self._held * rate / rates[-1] for rate in rates])
 
-    def _stand_by(self) -> None:
-        with self._door:
-            self._rest()
-            self._door.wait_for(lambda: bool(self._queue) or self._leaving)
-            self._resting = False
-        if self._leaving:
-            raise _Unwind(self._end)
-
     def take(self) -> None:
         """A batch begins: nobody may look at the model until it is done."""
-        self._lock.__enter__()
+        self.loop.lock.__enter__()
         self._locked = True
         self._began = time.perf_counter()
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         if self._locked:
             self._locked = False
-            self._lock.__exit__()
+            self.loop.lock.__exit__()
 
     def watch_loss(self) -> None:
         """A loss that is no number ends the run before the step that would spoil its weights."""
         loss = float(self.learn.loss.detach())
         if not math.isfinite(loss):
-            raise _Unwind(partial(self._fail, f"the loss is {loss} at step {self.step_count + 1}"))
+            raise _Unwind(partial(self._fail, f"the loss is {loss} at step {self.step_number + 1}"))
 
     def count(self) -> None:
         """A batch is done: count it and, if it trained, tell its step."""
@@ -269,15 +284,15 @@ class Steered(Watched):
         (self._train if learn.training else self._valid).add(loss, right, many)
         self._epoch_seconds += seconds
         if learn.training:
-            self.step_count += 1
+            self.step_number += 1
             done, rate = self.epoch + (learn.iter + 1) / learn.n_iter, learn.opt.hypers[-1]["lr"]
             depth = self.settings.trainable_from
-            self._tell(
-                StepDone(self.step_count, done, loss, right, many, float(rate), depth, seconds)
+            self.journal.append(
+                StepDone(self.step_number, done, loss, right, many, float(rate), depth, seconds)
             )
-        self._let_go()
+        self._release()
         if learn.training and self._only_one:
-            self._only_one, self.status = False, "paused"
+            self._only_one, self.loop.status = False, "paused"
 
     def close_epoch(self) -> None:
         """An epoch is over; one in which nothing trained was a validation somebody asked for."""
@@ -294,11 +309,23 @@ class Steered(Watched):
         A rate set by hand is held until the fit is over: the schedule lets go. It is the head's; the other stages keep
         their proportion to it. Freezing is fastai's own, BatchNorm included.
         """
-        return self._give("set", settings)
+        return self.loop.give(self._ticket("set", settings))
+
+    def pause(self) -> Ticket:
+        """Stop before the next step; `resume()` goes on from there."""
+        return self.loop.give(self._ticket("pause", {}))
+
+    def resume(self) -> Ticket:
+        """Go on in the background after a pause."""
+        return self.submit("resume")
+
+    def submit(self, kind: str, /, **args: Any) -> Ticket:
+        """Give a command without waiting: it is checked now and takes effect between two batches."""
+        return self.loop.submit(self._ticket(kind, args))
 
     def reset(self) -> Steered:
         """Be again at the same initial weights, with an empty log and the recipe at its first line."""
-        self._give("reset", {}).wait()
+        self.loop.give(self._ticket("reset", {})).wait()
         return self
 
     def rewind(self, step: int) -> Steered:
@@ -306,25 +333,26 @@ class Steered(Watched):
         raise CommandError(REFUSES["rewind"])
 
     def branch(self, *_: Any, **__: Any) -> Steered:
-        """Refused, with the reason: fastai's loop cannot fork."""
+        """Refused, with the reason: fastai's loop cannot branch."""
         raise CommandError(REFUSES["branch"])
 
-    def _check_command(self, kind: str, args: Mapping[str, Any]) -> dict[str, Any]:
+    def _ticket(self, kind: str, args: Mapping[str, Any]) -> Ticket:
+        """A command, checked: this is the one place where commands come in."""
         for asked in (kind, *(args if kind == "set" else ())):
             if asked in self.refuses:
                 raise CommandError(self.refuses[asked])
-        return check_command(kind, args, self)
+        return Ticket(kind, check_command(kind, args, self))
 
-    def _apply_commands(self) -> None:
-        with self._lock:
-            while self._queue:
-                self._apply(self._queue.popleft())
-
-    def _apply(self, ticket: Ticket) -> None:
-        """Carry out a command between two batches and tell it; a refusal changes nothing."""
-        if ticket.kind == "reset" and self._under_way and self._trainer == threading.get_ident():
-            raise _Unwind(partial(super()._apply, ticket))  # outside of fastai's loop
-        super()._apply(ticket)
+    @property
+    def handlers(self) -> Mapping[str, Callable[..., None]]:
+        """What each kind of command does, between two batches."""
+        return {
+            "set": self._do_set,
+            "pause": self.loop.pause,
+            "resume": self._do_resume,
+            "step": self._do_step,
+            "reset": self._do_reset,
+        }
 
     def _do_set(self, **changes: Any) -> None:
         if "lr" in changes:
@@ -333,26 +361,32 @@ class Steered(Watched):
             self._freeze_to(self.stages.index(changes["trainable_from"]))
         if "weight_decay" in changes:
             self.learn.opt.set_hyper("wd", changes["weight_decay"])
-        self._log.append(LoggedCommand(self.step_count, "set", changes))
+        self._log.append(LoggedCommand(self.step_number, "set", changes))
 
     def _freeze_to(self, index: int) -> None:
         """As `learn.freeze_to`, and a stage that is frozen now has no old gradient left.
 
-        fastai sets gradients to zero, not to None. Its optimiser would go on decaying a stage that has one.
+        fastai sets gradients to zero, not to None. Its optimizer would go on decaying a stage that has one.
         """
         self.learn.freeze_to(index)
         for parameter in self.learn.model.parameters():
             if not parameter.requires_grad:
                 parameter.grad = None
 
+    def _do_resume(self) -> None:
+        self._refuse_if_over()
+        self.go_on()
+
     def _do_step(self) -> None:
         self._refuse_if_over()
-        self._only_one, self.status = True, "running"
+        self._only_one, self.loop.status = True, "running"
 
     def _do_reset(self) -> None:
-        if self._under_way and self._trainer != threading.get_ident():
+        if self._under_way and self._thread != threading.get_ident():
             raise CommandError("A cell trains this Learner. Interrupt the cell, then reset.")
-        before, (weights, depth, hypers) = self.step_count, self._start
+        if self._under_way:
+            raise _Unwind(self.loop.apply_commands)  # first in the queue there, and not in here
+        before, (weights, depth, hypers) = self.step_number, self._start
         self.learn.model.load_state_dict(weights)
         for name in hypers[0]:
             self.learn.opt.set_hyper(name, [group[name] for group in hypers])
@@ -361,30 +395,32 @@ class Steered(Watched):
         self.learn.freeze_to(depth)
         self._forget()
         self._held = self._phase_lr = None
-        self._told, self._log, self.status = [], [], "ready"
-        self._tell(Rewound(0, before))
+        self._log, self.loop.status = [], "ready"
+        self.journal.take_back(lambda _: False)
+        self.journal.append(Rewound(0, before))
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
+        """From ready or paused to running."""
         if self.status in ("ready", "paused"):
-            self.status = "running"
+            self.loop.status = "running"
 
     def _refuse_if_over(self) -> None:
         if self.status == "ended":
             raise CommandError(f"The recipe is done after {self.epoch} epochs. Reset begins again.")
         if self.status == "failed":
-            raise CommandError(f"The run failed at step {self.step_count}. Reset it, then go on.")
+            raise CommandError(f"The run failed at step {self.step_number}. Reset it, then go on.")
 
     # ------------------------------------------------------------ where it is
 
     @property
-    def step_number(self) -> int:
-        """Optimiser steps done."""
-        return self.step_count
+    def status(self) -> Status:
+        """Ready, running, paused, ended or failed."""
+        return self.loop.status
 
     @property
     def total_steps(self) -> int:
         """Steps at the end of the recipe, as far as it can be told beforehand."""
-        return max(self.step_count, self.settings.epochs * len(self.learn.dls.train))
+        return max(self.step_number, self.settings.epochs * len(self.learn.dls.train))
 
     @property
     def settings(self) -> Settings:
@@ -406,7 +442,7 @@ class Steered(Watched):
 
     @property
     def optimizer(self) -> Any:
-        """fastai's optimiser, with a parameter group a stage."""
+        """fastai's optimizer, with a parameter group a stage."""
         return self.learn.opt
 
     # ------------------------------------------------------------ what it tells
@@ -417,9 +453,9 @@ class Steered(Watched):
             seen = self.evaluate("valid")
             self._valid.add(seen.loss, seen.correct, seen.count)
         train, valid = self._train, self._valid
-        self._tell(
+        self.journal.append(
             EpochDone(
-                step=self.step_count,
+                step=self.step_number,
                 epoch=self.epoch,
                 train_loss=train.mean,
                 train_correct=train.correct,
@@ -443,24 +479,58 @@ class Steered(Watched):
         """
         name = split if isinstance(split, str) else "sample"
         chosen = split if isinstance(split, Side) else split_of(self.data, split)
-        with self._lock, eval_mode(self.learn.model):
+        with self.loop.lock, eval_mode(self.learn.model):
             if isinstance(chosen, Side):
                 scores, answered = chosen.answers(self.learn.model)
                 return evaluate(answered, name, lambda rows: scores[rows])
             return evaluate(chosen, name, lambda rows: self._scores(chosen.batch(rows)[0]))
 
-    def _scores(self, pictures: Tensor) -> Tensor:
+    @property
+    def history(self) -> pd.DataFrame:
+        """One row a training step and one a validation of the whole split; accuracy is correct / count."""
+        return queries.history(self.journal)
+
+    @property
+    def log(self) -> tuple[LoggedCommand, ...]:
+        """The commands that made this run what it is, and the step after which each took effect."""
+        return tuple(self._log)
+
+    def parameters_trained(self) -> tuple[int, int]:
+        """How many parameters train now, and how many there are."""
+        return queries.parameters_trained(self.model)
+
+    def in_train_mode(self, module: nn.Module) -> bool:
+        """Whether a module of the model is in train mode while a step is done."""
+        return module.training
+
+    def audit(self) -> freezing.Audit:
+        """What changed in each stage since the start, and whether anything moved that was never trained."""
+        with self.loop.lock:
+            return queries.audit(self.journal, self, self.settings.trainable_from)
+
+    def drift(self) -> dict[str, float]:
+        """For every stage, how far its parameters are from where they started: ||w - w0|| / ||w0||."""
+        with self.loop.lock:
+            return queries.drift(self)
+
+    @contextmanager
+    def frozen_world(self) -> Iterator[nn.Module]:
+        """Hold the run between two batches, so that a probe may read its model; keep it short."""
+        with self.loop.lock:
+            yield self.model
+
+    def _scores(self, images: Tensor) -> Tensor:
         """What the model makes of float images in [0, 1], normalised if the Learner's loaders do that."""
-        pictures = pictures.to(next(self.learn.model.parameters()).device)
+        images = images.to(next(self.learn.model.parameters()).device)
         for step in getattr(self.learn.dls.valid.after_batch, "fs", ()):
             if isinstance(step, Normalize):
-                pictures = step(TensorImage(pictures)).as_subclass(Tensor)
-        scores: Tensor = self.learn.model(pictures)
+                images = step(TensorImage(images)).as_subclass(Tensor)
+        scores: Tensor = self.learn.model(images)
         return scores
 
     def __repr__(self) -> str:
         return (
-            f"Steered({self.name!r}: a fastai Learner, {self.status} at step {self.step_count} of {self.total_steps}, "
+            f"Steered({self.name!r}: a fastai Learner, {self.status} at step {self.step_number} of {self.total_steps}, "
             f"from {self.settings.trainable_from} up at lr {self.settings.lr:g})"
         )
 

@@ -20,6 +20,7 @@ from labkit.records.sabotage.cases import TITLES, Case
 from labkit.records.sabotage.chance import Chance
 from labkit.runtime import Precision
 from labkit.tuning import Phase, Plan, Run
+from labkit.tuning.trainer import Hooks
 
 Way = Literal["head", "layer4", "layer3", "all", "scratch", "gradual"]
 
@@ -46,16 +47,13 @@ class Parts:
     plan: Plan
     seed: int
 
-    def run(self, kind: type[Run] = Run) -> Run:
-        """The run, not trained yet. The precision is fixed, so that machines differ as little as they can."""
-        return kind(self.net, self.data, self.plan, self.seed, "a run", Precision())
+    def run(self, **mistakes: Any) -> Run:
+        """The run, not trained yet, with mistakes of its loop: hooks of its trainer, by name.
 
-    def slipping(
-        self, before: slips.BeforeStep | None = None, validate: slips.Validate | None = None
-    ) -> Run:
-        run = self.run(slips.Slipping)
-        assert isinstance(run, slips.Slipping)
-        run.before_step, run.validate = before, validate
+        The precision is fixed, so that machines differ as little as they can.
+        """
+        run = Run(self.net, self.data, self.plan, self.seed, "a run", Precision())
+        run.trainer.hooks = Hooks(**mistakes)
         return run
 
 
@@ -181,8 +179,8 @@ def _head_left_out(chance: Chance, case: Case) -> Run:
 def _eval_mode(chance: Chance, case: Case) -> Run:
     parts = draw(chance, case, DEEP)
     if chance.choice((True, False)):
-        return parts.slipping(before=slips.stay_in_eval_mode)
-    return parts.slipping(validate=slips.validate_in_train_mode(parts.plan.batch_size))
+        return parts.run(before_step=slips.stay_in_eval_mode)
+    return parts.run(validate=slips.validate_in_train_mode(parts.plan.batch_size))
 
 
 def _leakage(chance: Chance, case: Case) -> Run:
@@ -220,7 +218,7 @@ def _averaged_averages(chance: Chance, case: Case) -> Run:
     while full * batch + rest > len(parts.data.valid):
         full -= 1
     data = slips.fewer_to_validate(parts.data, full * batch + rest, case.seed)
-    return replace(parts, data=data).slipping(validate=slips.average_averages(batch))
+    return replace(parts, data=data).run(validate=slips.average_averages(batch))
 
 
 def _stale_moments(chance: Chance, case: Case) -> Run:
@@ -276,7 +274,7 @@ def _frozen_moves(chance: Chance, case: Case) -> Run:
     parts = draw(chance, case, FROZEN)
     first = parts.net.stages.index(str(parts.plan.phases[0].trainable_from))
     depth = parts.net.stages[max(0, first - chance.whole(1, 3))]
-    return parts.slipping(before=slips.thaw_in_secret(depth))
+    return parts.run(before_step=slips.thaw_in_secret(depth))
 
 
 def _little_validation(chance: Chance, case: Case) -> Run:

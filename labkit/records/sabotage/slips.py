@@ -1,7 +1,7 @@
 """The mistakes themselves: what people get wrong in a loop, in the data or in the network, made on purpose.
 
 A mistake in the data or the network is other data or another network, and any run can be given it. A mistake in the
-loop needs a run that makes it: `Slipping`. Rewinding or branching such a run gives one without the mistake.
+loop is a hook of the run's trainer (`labkit.tuning.trainer.Hooks`), and branches do not have it.
 """
 
 from __future__ import annotations
@@ -20,66 +20,45 @@ from labkit.data import ImageData
 from labkit.data.images.dataset import Split
 from labkit.models import Backbone, Normalize
 from labkit.tuning import Evaluation, Run, freezing
+from labkit.tuning.contracts import Split as AnySplit
 from labkit.tuning.task import CLASSIFY
+from labkit.tuning.trainer import Hooks, Trainer
 
-BeforeStep = Callable[["Slipping"], None]
-Validate = Callable[["Slipping"], Evaluation]
+Validate = Callable[[Trainer, AnySplit], Evaluation]
 
 
 # ---------------------------------------------------------------- in the loop
 
 
-class Slipping(Run):
-    """A run whose loop has a mistake: something done before every step, or another way to validate."""
-
-    before_step: BeforeStep | None = None
-    validate: Validate | None = None
-
-    def _step_and_what_follows(self) -> None:
-        self._begin()  # before the first slip: the network as it came
-        if self.before_step is not None:
-            self.before_step(self)
-        super()._step_and_what_follows()
-
-    def _tell_epoch(self) -> None:
-        if self.validate is None or not len(self.data.valid):
-            super()._tell_epoch()
-        else:
-            self._tell(self._trainer.close_epoch(self.validate(self)))
-
-
 def cover(run: Run) -> Run:
-    """A trained run as a plain one, with the plan as it was meant: its type and plan no longer tell what it was.
+    """A trained run with the plan as it was meant: neither its plan nor its trainer tells any more what it was.
 
-    A mistake of its loop is made no more. One in the optimiser, the data or the network stays, and so do all traces.
+    A mistake of its loop is made no more. One in the optimizer, the data or the network stays, and so do all traces.
     """
     run.plan = run.plan.with_(frozen_statistics="fixed")
-    if isinstance(run, Slipping):
-        vars(run).pop("before_step", None)
-        vars(run).pop("validate", None)
-        run.__class__ = Run  # type: ignore[assignment]
+    run.trainer.hooks = Hooks()
     return run
 
 
 def leave_head_out(run: Run) -> None:
-    """The optimiser does not hold the head's parameters, as when it was built before the head was replaced."""
+    """The optimizer does not hold the head's parameters, as when it was built before the head was replaced."""
     for group in run.optimizer.param_groups:
         if group["name"] == run.stages[-1]:
             group["params"].clear()
 
 
-def stay_in_eval_mode(run: Slipping) -> None:
+def stay_in_eval_mode(trainer: Trainer) -> None:
     """Nobody called model.train() again after the first validation."""
-    run._trainer.stance = freezing.Stance(run.model)  # which is in eval mode between two steps
+    trainer.stance = freezing.Stance(trainer.model)  # which is in eval mode between two steps
 
 
-def thaw_in_secret(depth: str) -> BeforeStep:
+def thaw_in_secret(depth: str) -> Callable[[Trainer], None]:
     """The stages from `depth` up train, whatever the plan says is frozen."""
 
-    def before_step(run: Slipping) -> None:
-        freezing.freeze_below(run.model, run.stages, depth)
-        run._trainer.stance = freezing.Stance(run.model)
-        run._trainer._prefix = None  # what was kept of frozen stages is no longer true
+    def before_step(trainer: Trainer) -> None:
+        freezing.freeze_below(trainer.model, trainer.stages, depth)
+        trainer.stance = freezing.Stance(trainer.model)
+        trainer.prefix = None  # what was kept of frozen stages is no longer true
 
     return before_step
 
@@ -87,17 +66,11 @@ def thaw_in_secret(depth: str) -> BeforeStep:
 def validate_in_train_mode(batch: int) -> Validate:
     """Validation without model.eval(): BatchNorm uses each batch's own statistics and moves its running ones."""
 
-    def validate(run: Slipping) -> Evaluation:
-        trainer, split = run._trainer, run.data.valid
-        parts = []
+    def validate(trainer: Trainer, split: AnySplit) -> Evaluation:
         with torch.no_grad(), trainer.autocast(), trainer.stance.taken():
-            for rows in _batches(len(split), batch):
-                if trainer._prefix is None:
-                    inputs: Any = trainer._laid_out(split.batch(rows)[0])
-                else:
-                    inputs = trainer._prefix.features(split, rows)
-                parts.append(trainer.forward(inputs).float().cpu())
-        return CLASSIFY.evaluation("valid", [(torch.cat(parts), split.labels)])
+            outputs = [trainer.outputs(split, rows) for rows in _batches(len(split), batch)]
+        scores = torch.cat([each.float().cpu() for each in outputs])
+        return CLASSIFY.evaluation("valid", [(scores, split.labels)])
 
     return validate
 
@@ -105,8 +78,8 @@ def validate_in_train_mode(batch: int) -> Validate:
 def average_averages(batch: int) -> Validate:
     """Loss and accuracy as means of batch means, however small the last batch is."""
 
-    def validate(run: Slipping) -> Evaluation:
-        exact = run.evaluate("valid")
+    def validate(trainer: Trainer, split: AnySplit) -> Evaluation:
+        exact = trainer.evaluate(split, "valid")
         right = (exact.predictions == exact.targets).float()
         losses = F.nll_loss(exact.probabilities.log(), exact.targets, reduction="none")
         rows = _batches(exact.count, batch)
@@ -118,7 +91,7 @@ def average_averages(batch: int) -> Validate:
 
 
 def keep_moments_over_a_rewind(run: Run, steps: int, lr: float) -> None:
-    """Try another rate for some steps and rewind the weights, but not what the optimiser remembers."""
+    """Try another rate for some steps and rewind the weights, but not what the optimizer remembers."""
     run.set(lr=lr)
     for _ in range(steps):
         run.step()
