@@ -83,6 +83,7 @@ def open_lab(checkout: Path, environment: Mapping[str, str], seconds: float = IN
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=_heed_interrupts,
     )
     overdue = threading.Timer(seconds, _end, [lab])
     overdue.start()
@@ -91,6 +92,11 @@ def open_lab(checkout: Path, environment: Mapping[str, str], seconds: float = IN
     finally:
         overdue.cancel()
         _end(lab)
+
+
+def _heed_interrupts() -> None:
+    """In the child: what is started in the background ignores Ctrl-C, and so would the lab, until it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _address_in(lab: subprocess.Popen[str]) -> bool:

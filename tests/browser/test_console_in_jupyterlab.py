@@ -55,10 +55,6 @@ def open_console(open_notebook) -> Iterator[OpenConsole]:
         assert notebook.console_errors == []
 
 
-def test_a_run_is_steered_by_keyboard_alone(open_console, write_notebook):
-    steer(open_console(write_notebook("digits.ipynb", *DIGITS)))
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_run_of_lesson_05_is_steered_by_keyboard_alone(open_console, shots):
