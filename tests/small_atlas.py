@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from labkit.records import table
 from labkit.records.atlas import Sheet, record
 from labkit.records.atlas.record import Entry
 
@@ -22,5 +23,5 @@ def entry(depth: str, labels: int, lr: float, seed: int) -> Entry:
 def write_made_up(folder: Path) -> Path:
     """The record of all its runs; returns the folder."""
     entries = [entry(*setting) for setting in record.settings(SHEET)]
-    record.write(folder / f"{SHEET.file}.csv", entries)
+    table.write(folder / f"{SHEET.file}.csv", entries)
     return folder

@@ -3,22 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from labkit.cli.output import (
-    AsJson,
-    Figure,
-    for_a_folder,
-    tell,
-    watch,
-    write,
-)
-
-if TYPE_CHECKING:
-    pass
-
+from labkit.cli.output import AsJson, Figure, for_a_folder, tell, watch, write
 
 atlas = typer.Typer(help="Recorded sweeps that answer at once what a run will come to.")
 
@@ -93,6 +82,6 @@ def atlas_check(
     from labkit.records import atlas as room
 
     done = room.check(name, runs=runs, chance=chance)
-    facts = [{"run": str(one), "same": one.same, "outcome": one.verdict.outcome} for one in done]
+    facts = [{"run": str(one), "same": one.same, "inside": one.inside} for one in done]
     tell(facts, "\n".join(map(str, done)), as_json)
-    raise typer.Exit(0 if all(one.verdict.inside for one in done) else 1)
+    raise typer.Exit(0 if all(one.inside for one in done) else 1)

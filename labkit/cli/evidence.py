@@ -5,19 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from labkit.cli.output import (
-    AsJson,
-    tell,
-    watch,
-)
-
-if TYPE_CHECKING:
-    pass
-
+from labkit.cli.output import AsJson, tell, watch
 
 evidence = typer.Typer(help="The recorded runs behind what the lessons claim.")
 
@@ -89,7 +81,7 @@ def check(
     from labkit.course import evidence as record
 
     problems = record.check()
-    done = [] if problems else record.again(runs, chance, trainers=TRAINERS, tell=watch)
+    done = [] if problems else record.recheck(runs, chance, trainers=TRAINERS, tell=watch)
     facts = [{"run": str(one), "same": one.same, "inside": one.inside} for one in done]
     same = sum(one.same for one in done)
     whole = f"Every record is complete and up to date; {len(done)} runs done again, {same} of them to the example."
@@ -111,17 +103,10 @@ def examine_coach(
     from labkit.records import exam
 
     if recheck is not None:
-        pairs = exam.recheck(recheck)
-        wrong = [
-            f"{then.kind} {then.seed}: {then.told} then, {now.told} now"
-            for then, now in pairs
-            if then.told != now.told
-        ]
-        tell(
-            {"made": len(pairs), "differ": wrong},
-            "\n".join(wrong) or f"{len(pairs)} runs were told the same again.",
-            as_json,
-        )
+        done = exam.recheck(recheck)
+        wrong = [str(one) for one in done if not one.same]
+        same = f"{len(done)} runs were told the same again."
+        tell({"made": len(done), "differ": wrong}, "\n".join(wrong) or same, as_json)
         raise typer.Exit(1 if wrong else 0)
     if not show:
         exam.build(again=again, most=most, tell=watch)

@@ -20,12 +20,11 @@ from torch import Tensor, nn
 
 from labkit import runtime
 from labkit.errors import BackboneError, DataError
-from labkit.insight.inside import drawn, looking_at, split_of
+from labkit.insight.inside import drawn, looking_at, outputs, split_of
 from labkit.models import Backbone
 from labkit.tuning.contracts import Split
-from labkit.tuning.evaluation import forward
 from labkit.tuning.given import a_count, a_number, a_run, a_run_or, a_seed, takes
-from labkit.tuning.precision import autocast, laid_out
+from labkit.tuning.precision import autocast
 from labkit.tuning.task import evaluate
 
 if TYPE_CHECKING:
@@ -128,10 +127,8 @@ def carried_on(run: Run) -> Backbone:
 
 @torch.no_grad()
 def _answers(model: nn.Module, run: Run, split: Split, rows: Tensor) -> Tensor:
-    inputs, _ = split.batch(rows)
-    device = runtime.device()
-    with autocast(run.precision, device):
-        return forward(model, laid_out(inputs, run.precision, device))
+    with autocast(run.precision, runtime.device()):
+        return outputs(model, run, split, rows)
 
 
 @contextmanager

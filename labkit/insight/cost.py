@@ -26,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from labkit import runtime
 from labkit.errors import PlanError, StageError
-from labkit.insight.inside import built_again
+from labkit.insight.inside import as_inputs, built_again
 from labkit.insight.prices import Machine
 from labkit.tuning import EpochDone, Plan, freezing
 from labkit.tuning.cache import Values, shared
@@ -35,7 +35,7 @@ from labkit.tuning.evaluation import forward, to_device
 from labkit.tuning.given import a, a_clock, a_count, a_run, maybe, refuse_no_list, some, takes
 from labkit.tuning.optimizer import new_optimizer
 from labkit.tuning.plans import resolve_depth
-from labkit.tuning.precision import autocast, laid_out, lay_out
+from labkit.tuning.precision import autocast, lay_out
 from labkit.tuning.prefix import Prefix, pass_on
 from labkit.tuning.task import task_of
 
@@ -265,8 +265,7 @@ class Copy:
         self.model: nn.Module = built_again(run)
         lay_out(self.model.to(self.device), self.precision)
         rows = torch.arange(min(run.settings.batch_size, len(run.data.train)))
-        inputs, _ = run.data.train.batch(rows)
-        self.inputs: Inputs = laid_out(inputs, self.precision, self.device)
+        self.inputs: Inputs = as_inputs(run, run.data.train.batch(rows)[0])
         self.task, self.samples = task_of(run.data), len(rows)
         self.head_size = self.task.head_size(run.data)
         self.targets = to_device(self.task.targets(run.data.train, rows), self.device)

@@ -21,13 +21,12 @@ from torch import Tensor, nn
 
 from labkit import runtime
 from labkit.errors import ArgumentError, BackboneError, DataError, shown
-from labkit.insight.inside import given_to, looking_at, split_of, start_of
+from labkit.insight.inside import as_inputs, given_to, looking_at, outputs, split_of, start_of
 from labkit.insight.kinds import backbone_of
 from labkit.insight.moments import epoch_ends, epochs_done, moments, spread_out
 from labkit.models import Backbone
 from labkit.models.vision.origin import TINY_IMAGENET, tiny_imagenet
 from labkit.tuning.contracts import Split
-from labkit.tuning.evaluation import forward
 from labkit.tuning.given import (
     a,
     a_count,
@@ -39,7 +38,6 @@ from labkit.tuning.given import (
     refuse_no_list,
     takes,
 )
-from labkit.tuning.precision import laid_out
 from labkit.tuning.task import evaluate
 
 if TYPE_CHECKING:
@@ -314,11 +312,10 @@ def _answers(
     """What a network in eval mode says of the questions at some rows, with a head of one's choice."""
 
     def scores(rows: Tensor) -> Tensor:
-        inputs, _ = questions.batch(rows)
-        laid = laid_out(inputs, run.precision, runtime.device())
         if head is None:
-            return forward(model, laid)
-        return head(given_to(model.get_submodule(run.stages[-1]), model, laid))
+            return outputs(model, run, questions, rows)
+        inputs = as_inputs(run, questions.batch(rows)[0])
+        return head(given_to(model.get_submodule(run.stages[-1]), model, inputs))
 
     return scores
 

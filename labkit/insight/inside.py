@@ -61,6 +61,16 @@ def built_again(run: Run) -> nn.Module:
     return run.net.build(len(run.data.classes), seed=run.seed, pretrained=run.plan.pretrained)
 
 
+def as_inputs(run: Run, batch: Any) -> Any:
+    """A batch as the network of a run gets it: on the device and in the memory layout of the run."""
+    return laid_out(batch, run.precision, runtime.device())
+
+
+def outputs(model: nn.Module, run: Run, split: Split, rows: Tensor) -> Tensor:
+    """What a network, the run's or another, says of the samples at `rows` (n,) of a split."""
+    return forward(model, as_inputs(run, split.batch(rows)[0]))
+
+
 @contextmanager
 def hooked(model: nn.Module, hooks: dict[str, Hook]) -> Iterator[None]:
     """Inside, every module named has its hook on what it gives; after, none has."""
@@ -192,8 +202,7 @@ def features(
     hooks = {stage: _keep(found[stage], stage) for stage in stages}
     with hooked(model, hooks):
         for rows in indices.split(BATCH):
-            inputs, _ = split.batch(rows)
-            forward(model, laid_out(inputs, run.precision, runtime.device()))
+            outputs(model, run, split, rows)
     return {stage: torch.cat(parts) for stage, parts in found.items()}
 
 
@@ -281,7 +290,7 @@ def _map_layers(model: nn.Module, run: Run, pixels: Tensor) -> dict[str, Layer]:
     hooks = {name: note(name, True) for names in inside.values() for name in names}
     hooks |= {stage: note(stage, False) for stage in run.stages}
     with hooked(model, hooks):
-        forward(model, laid_out(pixels[:1], run.precision, runtime.device()))
+        forward(model, as_inputs(run, pixels[:1]))
     layers = {}
     for stage in run.stages[:-1]:
         name = next((name for name in [stage, *inside[stage][::-1]] if name in sizes), None)

@@ -16,6 +16,7 @@ from labkit.errors import DataError, StageError, shown
 from labkit.insight.inside import (
     Layer,
     Pictures,
+    as_inputs,
     as_map,
     first_convolution,
     hooked,
@@ -28,7 +29,6 @@ from labkit.insight.inside import (
 from labkit.tuning.contracts import Split
 from labkit.tuning.evaluation import forward
 from labkit.tuning.given import a_count, a_run, takes
-from labkit.tuning.precision import laid_out
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
@@ -123,7 +123,7 @@ def activations(
             kept.append(found[0].float().cpu().contiguous().clone())
 
         with hooked(model, {layer.name: keep}):
-            forward(model, laid_out(seen.pixels[:1], run.precision, runtime.device()))
+            forward(model, as_inputs(run, seen.pixels[:1]))
     return Activations(seen.pixels[0], seen.names[0], layer, kept[0])
 
 
@@ -207,10 +207,9 @@ def grad_cam(
     with looking_at(run) as model:
         layer, patch = map_layer(model, run, seen.pixels, stage), patch_of(model)
         for some in seen.pixels.split(AT_ONCE):
-            inputs = laid_out(some, run.precision, runtime.device())
-            found, given = _maps_and_scores(model, inputs, layer, asked, patch)
+            found, said = _maps_and_scores(model, as_inputs(run, some), layer, asked, patch)
             maps.append(found)
-            scores.append(given)
+            scores.append(said)
     every, shares = torch.cat(maps), torch.cat(scores).softmax(1)
     predictions = shares.argmax(1)
     targets = predictions if asked is None else torch.full_like(predictions, asked)

@@ -16,12 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labkit import runtime
 from labkit.insight.coach import trace_of
-from labkit.insight.inside import given_to, start_of
+from labkit.insight.inside import as_inputs, given_to, start_of
 from labkit.tuning import EpochDone, StepDone
 from labkit.tuning.contracts import Split
-from labkit.tuning.precision import laid_out
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -299,9 +297,8 @@ def scales(run: Run) -> Scales | None:
     if layer is None or layer.running_mean is None:
         return None
     learned = bool(run.plan.pretrained and (layer.running_mean != 0).any())
-    device = runtime.device()
     train, valid = (
-        _scale(name, batch, _given(layer, net, laid_out(batch, run.precision, device)), layer)
+        _scale(name, batch, _given(layer, net, as_inputs(run, batch)), layer)
         for name, batch in batches.items()
     )
     return Scales(train, valid, learned)

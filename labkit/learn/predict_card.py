@@ -20,18 +20,17 @@ import torch
 import traitlets
 from torch import Tensor
 
-from labkit import insight, runtime
+from labkit import insight
 from labkit.console.panel import Panel, beside
 from labkit.console.wire import answer_where_asked, in_words, sendable, sent_back
 from labkit.data.images.decode import SUFFIXES, read, white_of
 from labkit.errors import DataError, StageError
-from labkit.insight.inside import looking_at
+from labkit.insight.inside import as_inputs, looking_at
 from labkit.show.inside import grad_cam
 from labkit.show.picture import Picture, table_html
 from labkit.tuning import Run
 from labkit.tuning.evaluation import forward
 from labkit.tuning.given import a_count, a_path, a_run, takes
-from labkit.tuning.precision import laid_out
 
 MOST_BYTES = 8_000_000  # of a file from the page: Jupyter takes messages of up to 10 MB
 TOP = 5  # classes that are shown
@@ -116,7 +115,7 @@ def _known(name: str) -> bool:
 def _probabilities(run: Run, pixels: Tensor) -> Tensor:
     """(classes,) float32 for one picture (1, 3, H, W) in [0, 1]."""
     with looking_at(run) as model, torch.no_grad():
-        scores = forward(model, laid_out(pixels, run.precision, runtime.device()))
+        scores = forward(model, as_inputs(run, pixels))
     return scores.float().softmax(1)[0].cpu()
 
 

@@ -13,9 +13,9 @@ from typing import Any
 from labkit.errors import FileError, PlanError, shown
 from labkit.sweeps.driver import Sweep, default_folder
 from labkit.sweeps.jobs import Job, Row, jobs_of
-from labkit.sweeps.ledger import Ledger
-from labkit.sweeps.parts import hand_luggage
+from labkit.sweeps.parts import worker_setup
 from labkit.sweeps.processes import Processes, lanes_for
+from labkit.sweeps.rows_on_disk import RowsOnDisk
 from labkit.sweeps.work import work
 from labkit.tuning.run import Run
 
@@ -60,7 +60,7 @@ def sweep(
     if out is not None:
         FileError.refuse_no_path(out)
     jobs = jobs_of(base, axes, test)
-    parts = hand_luggage(base)
+    parts = worker_setup(base)
     if client is None:
         executor: Any = Processes(parts, lanes_for(workers, len(jobs)))
     else:
@@ -71,4 +71,6 @@ def sweep(
         from labkit.sweeps.cluster import Cluster
 
         executor = Cluster(client, parts)
-    return Sweep(jobs, executor, Ledger(Path(out) if out else default_folder(jobs)), base.stages)
+    return Sweep(
+        jobs, executor, RowsOnDisk(Path(out) if out else default_folder(jobs)), base.stages
+    )

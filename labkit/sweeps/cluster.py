@@ -18,7 +18,7 @@ from uuid import uuid4
 from labkit.errors import SweepError, shown
 from labkit.hosts import how_to_install
 from labkit.sweeps.jobs import Job, Row
-from labkit.sweeps.parts import hand_over
+from labkit.sweeps.parts import set_up_worker
 from labkit.sweeps.processes import TRIES, use_one_thread
 from labkit.sweeps.work import work
 
@@ -30,29 +30,29 @@ except ImportError as error:
     ) from error
 
 
-class Luggage(WorkerPlugin):  # type: ignore[misc,unused-ignore]
+class WorkerSetup(WorkerPlugin):  # type: ignore[misc,unused-ignore]
     """What a worker of the cluster is given as it joins."""
 
-    def __init__(self, luggage: bytes) -> None:
-        self.luggage, self.driver = luggage, (socket.gethostname(), os.getpid())
+    def __init__(self, setup: bytes) -> None:
+        self.given, self.driver = setup, (socket.gethostname(), os.getpid())
 
     def setup(self, worker: Any) -> None:
         """Runs once in each worker; one that is a thread of the driver leaves the driver's threads alone."""
         if (socket.gethostname(), os.getpid()) != self.driver:
             use_one_thread()
-        hand_over(self.luggage)
+        set_up_worker(self.given)
 
 
 class Cluster:
     """Does jobs on the workers of a client; `rows` yields them as they come."""
 
-    def __init__(self, client: Any, luggage: bytes, do: Callable[[Job], Row] = work) -> None:
+    def __init__(self, client: Any, setup: bytes, do: Callable[[Job], Row] = work) -> None:
         if not hasattr(client, "submit") or getattr(client, "asynchronous", False):
             raise SweepError(
                 f"client={shown(client)} is not a dask client that answers at once. "
                 "Make one with distributed.Client(address), without asynchronous=True."
             )
-        self._client, self._luggage, self._do = client, luggage, do
+        self._client, self._setup, self._do = client, setup, do
         self._jobs: dict[Any, Job] = {}  # future -> job, of those that are not done
         self._stopping = False
 
@@ -114,7 +114,7 @@ class Cluster:
     @contextmanager
     def _handed_out(self) -> Iterator[None]:
         name = f"labkit-{uuid4().hex}"
-        self._client.register_plugin(Luggage(self._luggage), name=name)
+        self._client.register_plugin(WorkerSetup(self._setup), name=name)
         try:
             yield
         finally:

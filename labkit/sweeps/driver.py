@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from labkit import runtime
 from labkit.sweeps.jobs import Job, Row, digest, grouped
-from labkit.sweeps.ledger import Ledger
+from labkit.sweeps.rows_on_disk import RowsOnDisk
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,12 +53,12 @@ class Sweep:
     """
 
     def __init__(
-        self, jobs: Sequence[Job], executor: Executor, ledger: Ledger, stages: Sequence[str]
+        self, jobs: Sequence[Job], executor: Executor, disk: RowsOnDisk, stages: Sequence[str]
     ) -> None:
         self.jobs, self.stages = tuple(jobs), tuple(stages)
         self.axes = tuple(name for name, _ in jobs[0].cell)
-        self.executor, self.folder = executor, ledger.folder
-        self._ledger = ledger
+        self.executor, self.folder = executor, disk.folder
+        self._disk = disk
         self._rows: dict[str, Row] = {}  # by key, in the order in which they came
         self._came: list[Row] = []
         self._news = threading.Condition()
@@ -75,7 +75,7 @@ class Sweep:
         """Go on in the background with what is not done; raises SweepError where another driver is at it."""
         if self._thread is None:
             jobs = {job.key: job for job in self.jobs}
-            for row in self._ledger.open(self._about()):
+            for row in self._disk.open(self._about()):
                 if row.key in jobs and row.status != "failed":  # what failed is tried again
                     self._take([replace(row, axes=dict(jobs[row.key].cell))])
             self.state = "running"
@@ -131,7 +131,7 @@ class Sweep:
                 groups = grouped(waiting, self.stages, self.executor.lanes)
                 for rows in self.executor.rows(groups):
                     fresh = {row.key: row for row in rows if row.key not in self._rows}
-                    self._ledger.append(list(fresh.values()))
+                    self._disk.append(list(fresh.values()))
                     self._take(list(fresh.values()))
             self._end("done")
         except BaseException as trouble:  # raised where the rows are waited for
@@ -139,7 +139,7 @@ class Sweep:
             self.executor.stop()
             self._end("failed")
         finally:
-            self._ledger.close()
+            self._disk.close()
 
     def _take(self, rows: Sequence[Row]) -> None:
         with self._news:

@@ -32,7 +32,7 @@ Status = Literal["done", "diverged", "failed"]
 VERSION = 1  # raise it when the same job would end otherwise than before
 REALS = tuple(name for name, setting in SETTINGS.items() if setting.real)
 ONE_PHASE_ONLY = ("trainable_from", "epochs")
-MOST_PROBLEMS = 8  # told at once; more would bury them
+MOST_PROBLEMS = 8  # named at once; more would bury them
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def digest(content: Any) -> str:
 
 
 def _reals(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The same settings with 1 and 1.0 told as one."""
+    """The same settings with 1 and 1.0 taken as one."""
     return {name: float(v) if name in REALS else v for name, v in settings.items()}
 
 
@@ -135,7 +135,7 @@ def _finite(value: Any) -> Any:
 
 
 def jobs_of(base: Run, axes: Mapping[str, Any], test: bool = False) -> tuple[Job, ...]:
-    """A job for every combination of the axes with every seed; all that is wrong is told before anything starts."""
+    """A job for every combination of the axes with every seed; all that is wrong is said before anything starts."""
     values = _values(base, axes)
     seeds: list[Any] = values.pop("seed", [base.seed])
     cells = [tuple(zip(values, chosen, strict=True)) for chosen in product(*values.values())]
@@ -212,7 +212,7 @@ def _plans(base: Run, cells: Sequence[Any], bad_seeds: Sequence[Any]) -> list[Pl
         except LabkitError as error:
             problems[str(error)].append(words(cell) or "the base run itself")
     if problems:
-        raise PlanError(_told(problems, len(cells)))
+        raise PlanError(_mistakes(problems, len(cells)))
     return plans
 
 
@@ -270,7 +270,7 @@ def _per_class(cell: Iterable[tuple[str, Any]]) -> int | None:
     return dict(cell).get("per_class")
 
 
-def _told(problems: Mapping[str, Sequence[str]], cells: int) -> str:
+def _mistakes(problems: Mapping[str, Sequence[str]], cells: int) -> str:
     """Every mistake once, with the combinations that make it."""
     bad = len({cell for several in problems.values() for cell in several})
     lines = [

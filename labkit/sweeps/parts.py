@@ -55,7 +55,7 @@ def part_of_data(data: Data) -> Part:
     return Part(_digest(_inside_of_data(data)))
 
 
-def hand_luggage(base: Run) -> bytes:
+def worker_setup(base: Run) -> bytes:
     """The parts of a run that only its maker has, pickled for the workers; raises ShareError where that fails."""
     parts = {
         part_of_net(base.net, len(base.data.classes)): base.net,
@@ -103,12 +103,12 @@ def _is_carded(data: Data) -> TypeGuard[ImageData]:
 _handed: dict[str, Any] = {}
 
 
-def hand_over(luggage: bytes) -> None:
+def set_up_worker(setup: bytes) -> None:
     """Take the parts that only their maker has; called once in every worker."""
-    if luggage:
+    if setup:
         import cloudpickle
 
-        _handed.update(cloudpickle.loads(luggage))
+        _handed.update(cloudpickle.loads(setup))
 
 
 @lru_cache(maxsize=2)

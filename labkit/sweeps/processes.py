@@ -23,7 +23,7 @@ from typing import Any
 from labkit import runtime
 from labkit.errors import PlanError, SweepError, shown
 from labkit.sweeps.jobs import Job, Row
-from labkit.sweeps.parts import hand_over
+from labkit.sweeps.parts import set_up_worker
 from labkit.sweeps.work import work
 
 TRIES = 3  # of a job whose worker died, and of a worker that does not come up
@@ -71,8 +71,8 @@ class Backlog:
 class Processes:
     """Does jobs in worker processes; `rows` yields them as they come."""
 
-    def __init__(self, luggage: bytes, lanes: int) -> None:
-        self.lanes, self._luggage = lanes, luggage
+    def __init__(self, setup: bytes, lanes: int) -> None:
+        self.lanes, self._setup = lanes, setup
         self._came: SimpleQueue[Row | Exception | None] = SimpleQueue()  # None: a lane is over
         self._workers: dict[int, Worker] = {}
         self._stopping = False
@@ -153,7 +153,7 @@ class Processes:
     def _started(self) -> Worker:
         for attempt in range(1, TRIES + 1):
             try:
-                return Worker(self._luggage)
+                return Worker(self._setup)
             except WorkerDied as death:
                 if attempt == TRIES or self._stopping:
                     raise SweepError(
@@ -170,7 +170,7 @@ class WorkerDied(Exception):  # noqa: N818 - it is news, not a mistake
 class Worker:
     """A Python process that does one job after another."""
 
-    def __init__(self, luggage: bytes) -> None:
+    def __init__(self, setup: bytes) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-c", SERVE.format(__name__)],
             stdin=subprocess.PIPE,
@@ -180,7 +180,7 @@ class Worker:
         )
         try:
             self._send(sys.path)
-            refusal = self._ask(luggage)
+            refusal = self._ask(setup)
         except BaseException:
             self.close()
             raise
@@ -250,9 +250,9 @@ def _answer(answers: Any, answer: Any) -> None:
     answers.flush()
 
 
-def _taken_over(luggage: bytes) -> str | None:
+def _taken_over(setup: bytes) -> str | None:
     try:
-        hand_over(luggage)
+        set_up_worker(setup)
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return None

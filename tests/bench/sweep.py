@@ -25,8 +25,8 @@ import labkit
 from labkit import sweeps
 from labkit.runtime import Precision
 from labkit.sweeps import Job, Row, Sweep, jobs_of
-from labkit.sweeps.ledger import Ledger
 from labkit.sweeps.processes import Backlog
+from labkit.sweeps.rows_on_disk import RowsOnDisk
 from labkit.tuning import Run
 
 RATES = [1e-4, 3e-4, 1e-3, 3e-3]
@@ -129,7 +129,7 @@ def driver(lanes: int, count: int, seconds: float) -> dict[str, Any]:
 
 def _driven(jobs: Sequence[Job], base: Run, executor: Simulated, folder: Path) -> float:
     began = time.perf_counter()
-    made = Sweep(jobs, executor, Ledger(folder), base.stages).run(progress=False)
+    made = Sweep(jobs, executor, RowsOnDisk(folder), base.stages).run(progress=False)
     seconds = time.perf_counter() - began
     assert len(made.rows) == len(jobs)
     return seconds
@@ -165,7 +165,7 @@ def cluster(count: int) -> dict[str, Any]:
     jobs = jobs_of(base, {"seed": range(count)})
     local = LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None)
     with local, Client(local) as client, tempfile.TemporaryDirectory() as folder:
-        made = Sweep(jobs, Cluster(client, b"", empty), Ledger(Path(folder)), base.stages)
+        made = Sweep(jobs, Cluster(client, b"", empty), RowsOnDisk(Path(folder)), base.stages)
         began = time.perf_counter()
         made.run(progress=False)
         seconds = time.perf_counter() - began

@@ -24,10 +24,11 @@ from labkit.errors import (
 )
 from labkit.learn import progress, questions
 from labkit.learn.questions import QuizError
-from labkit.records.atlas import record as atlas
-from labkit.records.evidence import record as evidence
-from labkit.records.story import read_story
-from labkit.sweeps.ledger import row_of
+from labkit.records import table
+from labkit.records.atlas.record import Entry
+from labkit.records.evidence.record import Row
+from labkit.records.exam import Answer
+from labkit.sweeps.rows_on_disk import row_of
 from tests.nonsense import DEEP, HUGE
 
 NESTED = "[" * DEEP + "]" * DEEP
@@ -65,6 +66,8 @@ CSV = {
     "a zero byte": b"right,lr\n\x001,2\n",
     "other columns": b"a,b\n1,2\n",
     "a row cut short": b"trainable_from,per_class,lr,seed,status,count,right,seconds\nhead,3\n",
+    "a last column cut off": b"kind,seed,material,told,besides,status,steps,cpu_seconds,curves\n"
+    b"leakage,0,digits,sound,,ended,50,4.82\n",
     "a number too long": b"trainable_from,per_class,lr,seed,status,count,right,seconds\nhead,"
     + TOO_LONG.encode()
     + b",1,1,done,1,1,1\n",
@@ -77,8 +80,9 @@ READERS: dict[str, tuple[Reader, type[LabkitError], dict[str, bytes]]] = {
     "the card of data": (read_data_card, DataError, TOML),
     "prices": (insight.machines, PriceError, TOML),
     "a record of the bench": (bench.read, BenchError, JSON),
-    "a record of the atlas": (atlas.read, AtlasError, CSV),
-    "a record of evidence": (lambda path: evidence.read(path, evidence.Row), EvidenceError, CSV),
+    "a record of the atlas": (lambda path: table.read(path, Entry, AtlasError), AtlasError, CSV),
+    "a record of evidence": (lambda path: table.read(path, Row), EvidenceError, CSV),
+    "a record of the exam": (lambda path: table.read(path, Answer), EvidenceError, CSV),
     "a quiz": (lambda path: questions.read(path.read_text("utf-8")), QuizError, TOML),
 }
 CASES = [(reader, name) for reader, (_, _, contents) in READERS.items() for name in contents]
@@ -111,7 +115,7 @@ def test_a_story_beside_a_record_is_read_or_refused_in_words(name: str, tmp_path
     path = tmp_path / "story.json"
     path.write_bytes(JSON[name])
     try:
-        assert isinstance(read_story(path), dict)
+        assert isinstance(table.read_story(path), dict)
     except EvidenceError as refusal:
         told = str(refusal)
         assert "Build it again" in told

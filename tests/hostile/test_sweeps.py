@@ -18,8 +18,8 @@ from labkit import sweeps
 from labkit.errors import SweepError
 from labkit.runtime import Precision
 from labkit.sweeps import Sweep, jobs_of
-from labkit.sweeps.ledger import Ledger
-from labkit.sweeps.parts import hand_luggage, hand_over
+from labkit.sweeps.parts import set_up_worker, worker_setup
+from labkit.sweeps.rows_on_disk import RowsOnDisk
 from labkit.tuning import Run
 from tests.small import Clouds, Here, Small
 
@@ -71,19 +71,19 @@ FULL = """
 import resource, sys, warnings
 from pathlib import Path
 from labkit.sweeps.jobs import Row
-from labkit.sweeps.ledger import Ledger
+from labkit.sweeps.rows_on_disk import RowsOnDisk
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))
-ledger = Ledger(Path(sys.argv[1]))
+disk = RowsOnDisk(Path(sys.argv[1]))
 with warnings.catch_warnings(record=True) as told:
     warnings.simplefilter("always")
-    ledger.open({})
+    disk.open({})
     for seed in range(20):
-        ledger.append([Row(f"key-{seed}", {}, seed, "done", correct=1, count=2)])
-before = len(Ledger(ledger.folder).read())
+        disk.append([Row(f"key-{seed}", {}, seed, "done", correct=1, count=2)])
+before = len(RowsOnDisk(disk.folder).read())
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-ledger.append([Row("key-20", {}, 20, "done", correct=1, count=2)])
-ledger.close()
-print([str(one.message)[:60] for one in told], before, len(Ledger(ledger.folder).read()))
+disk.append([Row("key-20", {}, 20, "done", correct=1, count=2)])
+disk.close()
+print([str(one.message)[:60] for one in told], before, len(RowsOnDisk(disk.folder).read()))
 """
 
 
@@ -117,8 +117,8 @@ def here(folder: Path, **axes: Any) -> Sweep:
     """A sweep in this process."""
     plan = labkit.partial("head", lr=1e-2, epochs=1)
     base = Run(Small(), Clouds(), plan, precision=Precision())
-    hand_over(hand_luggage(base))
-    return Sweep(jobs_of(base, axes), Here(), Ledger(folder), base.stages)
+    set_up_worker(worker_setup(base))
+    return Sweep(jobs_of(base, axes), Here(), RowsOnDisk(folder), base.stages)
 
 
 @pytest.mark.parametrize(
@@ -127,17 +127,17 @@ def here(folder: Path, **axes: Any) -> Sweep:
 )
 def test_any_rows_file_is_read_or_refused_line_by_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "rows.jsonl").write_bytes(content)
-    ledger = Ledger(tmp_path)
+    disk = RowsOnDisk(tmp_path)
     with pytest.warns(RuntimeWarning, match="damaged") if b"\n" in content else nullcontext():
-        assert ledger.open({}) == []
-    ledger.close()
+        assert disk.open({}) == []
+    disk.close()
 
 
 def test_a_second_driver_is_turned_away_until_the_first_is_dead(tmp_path: Path, root: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from labkit.sweeps.ledger import Ledger\n"
-        "held = Ledger(Path(sys.argv[1])); held.open({}); print(flush=True); time.sleep(60)"
+        "from labkit.sweeps.rows_on_disk import RowsOnDisk\n"
+        "held = RowsOnDisk(Path(sys.argv[1])); held.open({}); print(flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root) as first:

@@ -17,8 +17,8 @@ import labkit
 from labkit import sweeps
 from labkit.runtime import Precision
 from labkit.sweeps import Row, jobs_of, work
-from labkit.sweeps.ledger import row_of
-from labkit.sweeps.parts import hand_luggage, hand_over
+from labkit.sweeps.parts import set_up_worker, worker_setup
+from labkit.sweeps.rows_on_disk import row_of
 from labkit.tuning import Run
 from tests.small import Clouds, Small
 from tests.waiting import wait_until
@@ -49,7 +49,7 @@ def base(slow: float = 0.0) -> Run:
 @pytest.fixture(scope="module")
 def by_hand() -> set[Any]:
     """What the jobs come to in this process, one after another, with one thread as in a worker."""
-    hand_over(hand_luggage(base()))
+    set_up_worker(worker_setup(base()))
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -13,8 +13,7 @@ from labkit import learn
 from labkit.errors import AtlasError, LabkitError
 from labkit.learn import atlas_panel
 from labkit.learn.atlas_panel import AtlasCard
-from labkit.records import atlas
-from labkit.records.atlas import record
+from labkit.records import atlas, table
 from labkit.records.atlas.record import Entry
 from labkit.show.atlas import picture
 from tests.small_atlas import SHEET, write_made_up
@@ -133,7 +132,7 @@ def test_a_cell_whose_runs_diverged_can_be_drawn(tmp_path: Path) -> None:
         return replace(one, status="diverged", right=(40,)) if one.lr == 1e-1 else one
 
     path = write_made_up(tmp_path) / f"{SHEET.file}.csv"
-    record.write(path, [bad(one) for one in record.read(path)])
+    table.write(path, [bad(one) for one in table.read(path, Entry)])
     card = AtlasCard(SHEET, tmp_path)
     assert json.loads(json.dumps(card.table))["mean"][0][0][2] == [None, None]
     drawn = picture(card.expect(1e-1), out=tmp_path)

@@ -11,9 +11,10 @@ import labkit
 from labkit.course import evidence
 from labkit.errors import EvidenceError
 from labkit.insight.metrics import Estimate
-from labkit.records.evidence import making, record, repeating
+from labkit.records import table
+from labkit.records.evidence import making, rechecking
 from labkit.records.evidence.claim import Claim
-from labkit.records.evidence.record import Row
+from labkit.records.evidence.record import Row, Trial
 from labkit.records.evidence.setting import TRIAL_SEEDS, Experiment, Reading, Setting
 
 PLACE = {
@@ -66,17 +67,17 @@ def types(tmp_path):
     )
     rows = [row(probe, seed, 80 + seed) for seed in range(5)]
     rows += [row(full, seed, 82 + seed) for seed in range(5)]
-    record.write(tmp_path / "types.csv", rows)
+    table.write(tmp_path / "types.csv", rows)
     return tmp_path
 
 
 @pytest.mark.slow
 def test_a_built_record_is_complete_and_passes_its_check(built):
     assert evidence.at(built).check(SMALL) == []
-    table = evidence.at(built).rows(SMALL)
-    assert list(table["seed"]) == [0, 1, 0, 1]
-    assert table["count"].nunique() == 1
-    story = record.read_story(built / "small.json")
+    runs = evidence.at(built).rows(SMALL)
+    assert list(runs["seed"]) == [0, 1, 0, 1]
+    assert runs["count"].nunique() == 1
+    story = table.read_story(built / "small.json")
     assert story["machine"]["torch"]
     assert story["settings"]["digits-6/linear-probe"]["plan"]["phases"][0]["lr"] == 3e-3
     assert story["weights"]["resnet10-glyphs"]
@@ -124,12 +125,12 @@ def test_a_changed_recipe_is_another_and_what_it_was_asked_for_can_be_cited(tmp_
     both = replace(SMALL, settings=(plain, other), seeds=(0,))
     evidence.at(tmp_path).build(both)
     assert evidence.at(tmp_path).check(replace(both, seeds=(0,))) == []
-    row = record.read(tmp_path / "small.csv", Row)[1]
+    row = table.read(tmp_path / "small.csv", Row)[1]
     assert row.reading("size") == 20  # two of ten classes each
     assert row.reading("back") == 0
     assert row.reading("path") == 0.25, "a text gets the last number of a curve"
     assert row.steps > 0, "what is on record is from before a reading went back"
-    told = record.read_story(tmp_path / "small.json")["settings"]["other/linear-probe"]
+    told = table.read_story(tmp_path / "small.json")["settings"]["other/linear-probe"]
     assert (told["change"], told["start"]) == ("Fewer(per_class=2)", "fresh")
     assert told["readings"] == ["back", "path", "size"]
 
@@ -142,16 +143,16 @@ def test_the_trap_is_on_record_as_statistics_that_moved(built):
 
 def test_runs_done_again_are_the_same_to_the_example(built):
     told = []
-    done = repeating.again([[(SMALL, built)]], 2, chance=0, tell=told.append)
-    assert sorted(one.setting.key for one in done) == ["digits-6/linear-probe", "digits-6/trap"]
+    done = rechecking.recheck([[(SMALL, built)]], 2, chance=0, tell=told.append)
+    assert len({one.run for one in done}) == 2
     assert all(one.same and one.inside for one in done)
     assert told == [str(one) for one in done]
 
 
 def test_a_run_that_ends_where_no_seed_would_is_found_out(built, tmp_path):
-    rows = record.read(built / "small.csv", Row)
-    record.write(tmp_path / "small.csv", [replace(row, correct=1) for row in rows])
-    (one,) = repeating.again([[(SMALL, tmp_path)]], chance=0)
+    rows = table.read(built / "small.csv", Row)
+    table.write(tmp_path / "small.csv", [replace(row, correct=1) for row in rows])
+    (one,) = rechecking.recheck([[(SMALL, tmp_path)]], chance=0)
     assert not one.inside
     assert "OUTSIDE" in str(one)
 
@@ -176,8 +177,8 @@ def test_a_record_by_another_recipe_is_found_out(built):
 
 
 def test_a_record_that_lacks_seeds_or_holds_impossible_counts_is_found_out(built, tmp_path):
-    rows = record.read(built / "small.csv", Row)
-    record.write(tmp_path / "small.csv", [replace(rows[0], correct=rows[0].count + 1), *rows[2:]])
+    rows = table.read(built / "small.csv", Row)
+    table.write(tmp_path / "small.csv", [replace(rows[0], correct=rows[0].count + 1), *rows[2:]])
     problems = " ".join(evidence.at(tmp_path).check(SMALL))
     assert "has seeds [0]" in problems
     assert "counts that cannot be" in problems
@@ -189,7 +190,7 @@ def test_rates_are_tried_with_seeds_and_examples_that_are_not_reported(tmp_path)
     setting = replace(SMALL.settings[0], rates=(1e-3, 3e-2))
     tried = replace(SMALL, settings=(setting,))
     path = evidence.at(tmp_path).tune(tried)
-    trials = record.read(path, record.Trial)
+    trials = table.read(path, Trial)
     assert not {trial.seed for trial in trials} & set(SMALL.seeds)
     assert len(trials) == 4
     for place in (setting, *evidence.find("types").settings):
@@ -203,10 +204,10 @@ def test_a_rate_that_was_not_the_best_of_those_tried_is_found_out(tmp_path):
     setting = replace(SMALL.settings[0], rates=(1e-3, 3e-3))
     experiment = replace(SMALL, settings=(setting,))
     trials = [
-        record.Trial(setting.group, setting.plan.name, rate, 100, correct, 100, "0" * 12)
+        Trial(setting.group, setting.plan.name, rate, 100, correct, 100, "0" * 12)
         for rate, correct in ((1e-3, 90), (3e-3, 80))
     ]
-    record.write(tmp_path / "small.rates.csv", trials)
+    table.write(tmp_path / "small.rates.csv", trials)
     assert "0.001 did best" in " ".join(evidence.at(tmp_path).check(experiment))
 
 
@@ -230,7 +231,7 @@ def knobs(tmp_path):
         for key, right in reached.items()
         for seed in range(5)
     ]
-    record.write(tmp_path / "step-size.csv", rows)
+    table.write(tmp_path / "step-size.csv", rows)
     return tmp_path
 
 
@@ -255,7 +256,7 @@ def test_a_race_lasts_until_the_goal_is_first_reached_or_as_long_as_the_training
         replace(
             row(settings[f"{home}/{plan}"], seed, 0),
             valid_correct=int(curve.split()[-1]),
-            curve=curve,
+            curve=tuple(map(int, curve.split())),
             epochs=4,
             steps=40,
             cpu_seconds=8.0,
@@ -263,7 +264,7 @@ def test_a_race_lasts_until_the_goal_is_first_reached_or_as_long_as_the_training
         for plan, curve in curves.items()
         for seed in range(5, 10)
     ]
-    record.write(tmp_path / "head-start.csv", rows)
+    table.write(tmp_path / "head-start.csv", rows)
 
     def cite(key, against=None):
         return evidence.at(tmp_path).cite(f"head-start/{home}/{key}", against)

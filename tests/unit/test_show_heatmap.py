@@ -17,7 +17,7 @@ from labkit.show import heatmap
 from labkit.show.heatmap import heat_map
 from labkit.show.picture import SHADES, ink_on
 from labkit.sweeps import Job, Row, Sweep, jobs_of
-from labkit.sweeps.ledger import Ledger
+from labkit.sweeps.rows_on_disk import RowsOnDisk
 from tests.small import Clouds, Small
 
 
@@ -44,7 +44,7 @@ def prepared(folder: Path, most: int = 1000, **axes: Any) -> Sweep:
     plan = labkit.partial("head", epochs=1)
     base = labkit.Run(Small(), Clouds(), plan, precision=Precision())
     jobs = jobs_of(base, axes)
-    return Sweep(jobs, Told(most), Ledger(folder), base.stages)
+    return Sweep(jobs, Told(most), RowsOnDisk(folder), base.stages)
 
 
 def swept(folder: Path, most: int = 1000, **axes: Any) -> Sweep:

@@ -20,9 +20,9 @@ from labkit.errors import LabkitError, PlanError, ShareError, SplitError, SweepE
 from labkit.runtime import Precision
 from labkit.sweeps import Job, Row, Sweep, jobs_of, work
 from labkit.sweeps.jobs import grouped
-from labkit.sweeps.ledger import Ledger, line_of, row_of
-from labkit.sweeps.parts import Part, hand_luggage, hand_over
+from labkit.sweeps.parts import Part, set_up_worker, worker_setup
 from labkit.sweeps.processes import Backlog, lanes_for
+from labkit.sweeps.rows_on_disk import RowsOnDisk, line_of, row_of
 from labkit.tuning import Run
 from tests.small import Clouds, Here, Small
 
@@ -38,8 +38,8 @@ def base() -> Run:
 
 
 def swept(base: Run, folder: Path, **axes: Any) -> Sweep:
-    hand_over(hand_luggage(base))
-    return Sweep(jobs_of(base, axes), Here(), Ledger(folder), base.stages)
+    set_up_worker(worker_setup(base))
+    return Sweep(jobs_of(base, axes), Here(), RowsOnDisk(folder), base.stages)
 
 
 # ---------------------------------------------------------------- jobs
@@ -102,10 +102,10 @@ def test_what_everybody_has_travels_by_name_and_the_rest_by_content(base: Run) -
     (job,) = jobs_of(shipped, {})
     assert job.net.spec
     assert job.data.spec
-    assert hand_luggage(shipped) == b""
+    assert worker_setup(shipped) == b""
     (own,) = jobs_of(base, {})
     assert own.net.spec is own.data.spec is None
-    assert len(hand_luggage(base)) > 1000
+    assert len(worker_setup(base)) > 1000
 
 
 def test_old_examples_travel_with_the_data_and_belong_to_the_key() -> None:
@@ -118,7 +118,7 @@ def test_old_examples_travel_with_the_data_and_belong_to_the_key() -> None:
     )
     assert len({jobs_of(run, {})[0].key for run in (plain, one, two)}) == 3
     assert jobs_of(one, {"rehearse": [0, 1]})[1].data.spec is None
-    assert len(hand_luggage(one)) > 1000
+    assert len(worker_setup(one)) > 1000
 
 
 def test_numpy_values_and_single_values_are_plain_values(base: Run) -> None:
@@ -271,7 +271,7 @@ def test_a_row_is_what_the_same_run_gives_by_hand(base: Run, tmp_path: Path) -> 
 
 
 def test_the_test_split_is_counted_only_when_asked_for(base: Run, tmp_path: Path) -> None:
-    hand_over(hand_luggage(base))
+    set_up_worker(worker_setup(base))
     row = work(jobs_of(base, {}, test=True)[0])
     run = Run(base.net, base.data, base.plan, precision=Precision()).fit()
     assert (row.test_correct, row.test_count) == (run.evaluate("test").correct, 60)
@@ -355,8 +355,8 @@ def test_a_row_that_comes_twice_is_kept_once(base: Run, tmp_path: Path) -> None:
                 yield rows * 2
                 yield rows
 
-    hand_over(hand_luggage(base))
-    made = Sweep(jobs_of(base, {"seed": range(3)}), Twice(), Ledger(tmp_path), base.stages)
+    set_up_worker(worker_setup(base))
+    made = Sweep(jobs_of(base, {"seed": range(3)}), Twice(), RowsOnDisk(tmp_path), base.stages)
     assert len(list(made)) == len(made.rows) == 3
     assert len((tmp_path / "rows.jsonl").read_bytes().splitlines()) == 3
 
@@ -369,14 +369,14 @@ def test_what_goes_wrong_in_the_background_is_raised_where_rows_are_waited_for(
             yield next(super().rows(groups))
             raise SweepError("the cluster is gone")
 
-    hand_over(hand_luggage(base))
-    made = Sweep(jobs_of(base, {"seed": range(3)}), Broken(), Ledger(tmp_path), base.stages)
+    set_up_worker(worker_setup(base))
+    made = Sweep(jobs_of(base, {"seed": range(3)}), Broken(), RowsOnDisk(tmp_path), base.stages)
     with pytest.raises(SweepError, match="cluster is gone"):
         made.run(progress=False)
     assert (len(made.rows), made.state) == (1, "failed")
 
 
-# ---------------------------------------------------------------- the ledger
+# ---------------------------------------------------------------- the rows on disk
 
 
 def row(seed: int = 0, **facts: Any) -> Row:
@@ -399,22 +399,22 @@ def test_a_changed_byte_is_noticed(place: int) -> None:
 
 
 def test_half_a_last_line_is_cut_off_and_written_again(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
-    ledger.open({})
-    ledger.append([row(seed) for seed in range(3)])
-    ledger.close()
-    whole = ledger.path.read_bytes()
+    disk = RowsOnDisk(tmp_path)
+    disk.open({})
+    disk.append([row(seed) for seed in range(3)])
+    disk.close()
+    whole = disk.path.read_bytes()
     for cut in (1, 10, len(line_of(row(2)))):
-        ledger.path.write_bytes(whole[:-cut])
-        again = Ledger(tmp_path)
+        disk.path.write_bytes(whole[:-cut])
+        again = RowsOnDisk(tmp_path)
         assert [r.seed for r in again.open({})] == [0, 1]
         again.append([row(2)])
         again.close()
-        assert ledger.path.read_bytes() == whole
+        assert disk.path.read_bytes() == whole
 
 
 def test_two_drivers_cannot_have_the_same_folder(tmp_path: Path) -> None:
-    first, second = Ledger(tmp_path), Ledger(tmp_path)
+    first, second = RowsOnDisk(tmp_path), RowsOnDisk(tmp_path)
     first.open({})
     with pytest.raises(SweepError, match=f"process {os.getpid()} on"):
         second.open({})

@@ -166,9 +166,9 @@ def _by_labels(name: str, plan: str) -> pd.DataFrame:
 def _by_step(runs: pd.DataFrame) -> pd.DataFrame:
     """Validation accuracy in per cent, a row for each step at which it was looked at: mean, low, high."""
     looks = [
-        (epoch * row.steps / row.epochs, int(right) / row.valid_count)
+        (epoch * row.steps / row.epochs, right / row.valid_count)
         for row in runs.itertuples()
-        for epoch, right in enumerate(row.curve.split())
+        for epoch, right in enumerate(row.curve)
     ]
     table = pd.DataFrame(looks, columns=["step", "accuracy"])
     return _estimates(table["accuracy"].groupby(table["step"]))
@@ -184,11 +184,10 @@ def _estimates(groups: pd.api.typing.SeriesGroupBy) -> pd.DataFrame:
     )
 
 
-def _share_until(curve: str, goal: int) -> float:
+def _share_until(curve: Sequence[int], goal: int) -> float:
     """The share of a training after which so many were first right; all of it if they never were."""
-    rights = [int(right) for right in curve.split()]
-    last = len(rights) - 1
-    return next((epoch for epoch, right in enumerate(rights) if right >= goal), last) / last
+    last = len(curve) - 1
+    return next((epoch for epoch, right in enumerate(curve) if right >= goal), last) / last
 
 
 # ---------------------------------------------------------------- drawing

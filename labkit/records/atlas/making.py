@@ -5,12 +5,8 @@ The sweep keeps every row as it comes, in labkit's cache; a sheet is written whe
 
 from __future__ import annotations
 
-import hashlib
-import json
-import random
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 from labkit import runtime
 from labkit.errors import AtlasError
 from labkit.models.checksum import checksum
+from labkit.records import table
 from labkit.records.atlas import record
-from labkit.records.atlas.asking import Verdict, curve_of, expect
+from labkit.records.atlas.asking import curve_of, expect
 from labkit.records.atlas.record import RECORDS, Entry
 from labkit.records.atlas.sheets import SHEETS, Sheet, find
-from labkit.records.story import machine_and_versions, write_story
+from labkit.records.table import Recheck, Tell
 
 if TYPE_CHECKING:
     from labkit.sweeps import Row
     from labkit.tuning import Run
 
-Tell = Callable[[str], None]
 VERSION = 1  # raise it when the same recipe would end otherwise than before
 WORKERS = 2
 EVERY = 10  # runs between two lines of progress
@@ -60,8 +56,8 @@ def _built(sheet: Sheet, folder: Path, workers: int, tell: Tell, again: bool) ->
         tell(f"{sheet.name}: complete and up to date")
         return path
     entries, clock = _swept(sheet, workers, tell)
-    record.write(path, entries)
-    write_story(path.with_suffix(".json"), _story(sheet, entries, clock))
+    table.write(path, entries)
+    table.write_story(path.with_suffix(".json"), _story(sheet, entries, clock))
     record.load.cache_clear()
     return path
 
@@ -90,7 +86,7 @@ def _swept(sheet: Sheet, workers: int, tell: Tell) -> tuple[list[Entry], float]:
     if failed:
         raise AtlasError(f"{sheet.name}: {len(failed)} runs failed. The first said: {failed[0]}")
     made_entries = (_entry(row, len(base.data.valid)) for row in rows)
-    entries = {entry.setting: entry for entry in made_entries}
+    entries = {entry.id: entry for entry in made_entries}
     return [entries[one] for one in record.settings(sheet)], time.perf_counter() - began
 
 
@@ -114,16 +110,15 @@ def _base(sheet: Sheet) -> Run:
 
 def recipe(sheet: Sheet) -> str:
     """Twelve hexadecimal digits that change when the grid, the plan or the weights do."""
-    about = [VERSION, sheet.to_dict(), _plan(sheet), checksum(sheet.net)]
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
+    return table.digest([VERSION, sheet.to_dict(), _plan(sheet), checksum(sheet.net)])
 
 
 def problems(sheet: Sheet, folder: Path | None = None) -> list[str]:
     """What is wrong with the record of a sheet, in words; empty when it is complete and up to date."""
     folder = folder or RECORDS
     try:
-        record.tabled(sheet, record.read(folder / f"{sheet.file}.csv"))
-        story = record.read_story(folder / f"{sheet.file}.json", AtlasError)
+        record.tabled(sheet, table.read(folder / f"{sheet.file}.csv", Entry, AtlasError))
+        story = table.read_story(folder / f"{sheet.file}.json", AtlasError)
     except AtlasError as error:
         return [str(error)]
     if story.get("recipe") != recipe(sheet):
@@ -154,34 +149,11 @@ def _story(sheet: Sheet, entries: Sequence[Entry], clock: float) -> dict[str, An
         "run_seconds": round(sum(entry.seconds for entry in entries), 1),
         "clock_seconds_of_the_last_call": round(clock, 1),
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": {"threads_a_run": 1, **machine_and_versions()},
+        "machine": table.machine(threads_a_run=1),
     }
 
 
 # ---------------------------------------------------------------- doing some of it again
-
-
-@dataclass(frozen=True)
-class Again:
-    """A recorded run that was done again: what it was, what came out, and whether that fits."""
-
-    sheet: str
-    entry: Entry
-    right: tuple[int, ...]
-    verdict: Verdict
-
-    @property
-    def same(self) -> bool:
-        """Whether every count is as recorded, as it must be on the machine of the record."""
-        return self.right == self.entry.right
-
-    def __str__(self) -> str:
-        e = self.entry
-        how = "the same counts" if self.same else "other counts"
-        where = (
-            f"{self.sheet}, {e.trainable_from}, {e.per_class} a class, lr {e.lr:g}, seed {e.seed}"
-        )
-        return f"{where}: {how}. {self.verdict}"
 
 
 def check(
@@ -189,7 +161,7 @@ def check(
     runs: int = 3,
     chance: int | None = None,
     out: Path | None = None,
-) -> list[Again]:
+) -> list[Recheck]:
     """Do a few recorded runs again, drawn by `chance`; on any machine each must land inside its band.
 
     Raises AtlasError where a record is missing or was made by another recipe.
@@ -198,17 +170,23 @@ def check(
     wrong = [problem for sheet in sheets for problem in problems(sheet, out)]
     if wrong:
         raise AtlasError(" ".join(wrong))
-    draw = random.Random(chance)
-    picked = [draw.choice(sheets) for _ in range(runs)]
-    return [_again(sheet, draw, out or RECORDS) for sheet in picked]
+    folder = out or RECORDS
+    recorded = [
+        (sheet, entry)
+        for sheet in sheets
+        for entry in table.read(folder / f"{sheet.file}.csv", Entry, AtlasError)
+        if entry.status == "done"
+    ]
+    return table.recheck(recorded, runs, chance, lambda one: _redo(*one, folder))
 
 
-def _again(sheet: Sheet, draw: random.Random, folder: Path) -> Again:
-    entries = record.read(folder / f"{sheet.file}.csv")
-    entry = draw.choice([one for one in entries if one.status == "done"])
-    run = real_run(sheet, entry.trainable_from, entry.per_class, entry.lr, entry.seed).fit()
-    expected = expect(sheet, None, entry.trainable_from, entry.lr, entry.per_class, out=folder)
-    return Again(sheet.name, entry, curve_of(run), expected.judge(run))
+def _redo(sheet: Sheet, then: Entry, folder: Path) -> Recheck:
+    run = real_run(sheet, *then.id).fit()
+    expected = expect(sheet, None, then.trainable_from, then.lr, then.per_class, out=folder)
+    verdict, now = expected.judge(run), curve_of(run)
+    name = f"{sheet.name}, {then.trainable_from}, {then.per_class} a class, lr {then.lr:g}, seed {then.seed}"
+    how = "the same counts" if now == then.right else "other counts"
+    return Recheck(name, then.right, now, verdict.inside, f"{how}. {verdict}")
 
 
 def real_run(name: str | Sheet, trainable_from: str, per_class: int, lr: float, seed: int) -> Run:

@@ -1,16 +1,14 @@
-"""How a sheet is kept: a CSV with a row a run, and a JSON beside it that says how the rows came about.
+"""The recorded runs of a sheet, and the means and spreads that answers are made from.
 
-Reading needs neither torch nor pandas, because a question shall be answered at once. Files are written whole or not
-at all.
+Reading needs neither torch nor pandas, because a question shall be answered at once.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
+from itertools import product
 from math import nan, sqrt
 from pathlib import Path
 from typing import Any
@@ -19,12 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labkit import runtime
-from labkit.errors import UNREADABLE, AtlasError
+from labkit.errors import AtlasError
+from labkit.records import table
 from labkit.records.atlas.sheets import Sheet
-from labkit.records.story import read_story as read_story
 
 RECORDS = Path(__file__).parent / "recorded"
-SETTINGS = ("trainable_from", "per_class", "lr", "seed")
 DIGITS = 12  # of a fraction, in what is sent to a page: enough to round to the same example
 
 Numbers = NDArray[np.float64]
@@ -44,10 +41,10 @@ class Entry:
     status: str
     count: int
     right: tuple[int, ...]
-    seconds: float
+    seconds: float = field(metadata={"format": ".2f"})
 
     @property
-    def setting(self) -> tuple[str, int, float, int]:
+    def id(self) -> tuple[str, int, float, int]:
         """What distinguishes it from the other runs of its sheet."""
         return self.trainable_from, self.per_class, self.lr, self.seed
 
@@ -134,18 +131,18 @@ def _plain(values: Numbers) -> Any:
 @lru_cache(maxsize=16)
 def load(sheet: Sheet, folder: Path = RECORDS) -> Recorded:
     """The record of a sheet, read once; raises AtlasError where it is missing, damaged or incomplete."""
-    entries = read(folder / f"{sheet.file}.csv")
+    entries = table.read(folder / f"{sheet.file}.csv", Entry, AtlasError)
     if not entries:
         raise AtlasError(
             f"Nothing is on record for {sheet.name}. Make it: labkit atlas build {sheet.name}"
         )
-    weights = read_story(folder / f"{sheet.file}.json", AtlasError).get("weights", "")
+    weights = table.read_story(folder / f"{sheet.file}.json", AtlasError).get("weights", "")
     return replace(tabled(sheet, entries), weights=str(weights))
 
 
 def tabled(sheet: Sheet, entries: Iterable[Entry]) -> Recorded:
     """Entries in the order of the sheet; raises AtlasError where runs are missing."""
-    known = {entry.setting: entry for entry in entries}
+    known = {entry.id: entry for entry in entries}
     missing = [setting for setting in settings(sheet) if setting not in known]
     if missing:
         raise AtlasError(
@@ -163,39 +160,4 @@ def tabled(sheet: Sheet, entries: Iterable[Entry]) -> Recorded:
 
 def settings(sheet: Sheet) -> list[tuple[str, int, float, int]]:
     """The runs of a sheet in the order in which they are kept."""
-    return [
-        (depth, labels, lr, seed)
-        for depth in sheet.depths
-        for labels in sheet.per_class
-        for lr in sheet.rates
-        for seed in sheet.seeds
-    ]
-
-
-def read(path: Path) -> list[Entry]:
-    """The runs of a CSV, none where there is no file; AtlasError if it is damaged."""
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return [_entry(line) for line in csv.DictReader(file)]
-    except FileNotFoundError:
-        return []
-    except (OSError, *UNREADABLE) as error:
-        raise AtlasError(f"{path.name} cannot be read ({error}). Build it again.") from error
-
-
-def _entry(line: dict[str, str]) -> Entry:
-    right = tuple(int(number) for number in line["right"].split())
-    where = line["trainable_from"], int(line["per_class"]), float(line["lr"]), int(line["seed"])
-    return Entry(*where, line["status"], int(line["count"]), right, float(line["seconds"]))
-
-
-def write(path: Path, entries: Sequence[Entry]) -> Path:
-    """Write the runs as CSV, whole or not at all; `right` holds its numbers apart by spaces."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow([*SETTINGS, "status", "count", "right", "seconds"])
-    for one in entries:
-        lr = f"{one.lr:g}"
-        told = [one.trainable_from, one.per_class, lr, one.seed, one.status, one.count]
-        table.writerow([*told, " ".join(map(str, one.right)), f"{one.seconds:.2f}"])
-    return runtime.write_atomic(path, text.getvalue().encode())
+    return [*product(sheet.depths, sheet.per_class, sheet.rates, sheet.seeds)]

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 
 from labkit.errors import EvidenceError
 from labkit.insight.metrics import Estimate, mean_interval, paired_difference
-from labkit.records.evidence import making, record, repeating
+from labkit.records import table
+from labkit.records.evidence import making, rechecking
 from labkit.records.evidence.claim import Claim
-from labkit.records.evidence.making import Tell, Trainer
+from labkit.records.evidence.making import Trainer
 from labkit.records.evidence.record import Row, Trial
 from labkit.records.evidence.setting import Experiment, Setting
+from labkit.records.table import Recheck, Tell
 from labkit.runtime import wilson
 
 if TYPE_CHECKING:
@@ -107,9 +109,9 @@ class Evidence:
         experiment = self.find(name)
         found = self._recorded(experiment)
         keys = {(s.group, s.plan.name): s.key for s in experiment.settings}
-        table = pd.DataFrame([vars(row) for row in found])
-        table.insert(0, "key", [keys.get((row.group, row.plan), "") for row in found])
-        return table.assign(accuracy=table["correct"] / table["count"])
+        frame = pd.DataFrame([vars(row) for row in found])
+        frame.insert(0, "key", [keys.get((row.group, row.plan), "") for row in found])
+        return frame.assign(accuracy=frame["correct"] / frame["count"])
 
     def show(self, name: str | Experiment) -> pd.DataFrame:
         """One row a setting: mean accuracy with two 95 % intervals, over seeds and over examples.
@@ -205,18 +207,18 @@ class Evidence:
         experiment = self.find(name)
         return making.tune(experiment, self.folder(experiment), tell)
 
-    def again(
+    def recheck(
         self,
         runs: int = 1,
         chance: int | None = None,
         trainers: Mapping[str, Trainer] | None = None,
         tell: Tell | None = None,
-    ) -> list[repeating.Again]:
-        """Do so many recorded runs of each lesson again (`repeating.again`)."""
+    ) -> list[Recheck]:
+        """Do so many recorded runs of each lesson again (`rechecking.recheck`)."""
         lessons = [
             [(one, self.folder(one)) for one in chapter.experiments] for chapter in self.chapters
         ]
-        return repeating.again(lessons, runs, chance, trainers, tell)
+        return rechecking.recheck(lessons, runs, chance, trainers, tell)
 
     def check(self, name: str | Experiment | None = None) -> list[str]:
         """What is wrong with the records, in words; empty when they are complete and up to date."""
@@ -229,7 +231,7 @@ class Evidence:
     # ------------------------------------------------------------ looking up
 
     def _recorded(self, experiment: Experiment) -> list[Row]:
-        found = record.read(self.folder(experiment) / f"{experiment.name}.csv", Row)
+        found = table.read(self.folder(experiment) / f"{experiment.name}.csv", Row)
         if not found:
             raise EvidenceError(
                 f"Nothing is on record for {experiment.name}. Make it: labkit evidence build {experiment.name}"
@@ -268,9 +270,9 @@ class Evidence:
 
 def _problems(experiment: Experiment, folder: Path) -> list[str]:
     try:
-        found = record.read(folder / f"{experiment.name}.csv", Row)
-        trials = record.read(folder / f"{experiment.name}.rates.csv", Trial)
-        story = record.read_story(folder / f"{experiment.name}.json")
+        found = table.read(folder / f"{experiment.name}.csv", Row)
+        trials = table.read(folder / f"{experiment.name}.rates.csv", Trial)
+        story = table.read_story(folder / f"{experiment.name}.json")
     except EvidenceError as error:
         return [str(error)]
     problems = [] if story else ["there is no JSON that says how the runs were made"]

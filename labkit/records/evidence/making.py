@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -10,13 +10,14 @@ from time import perf_counter, process_time
 from typing import Any
 
 import labkit
+from labkit import runtime
 from labkit.errors import EvidenceError
 from labkit.models.checksum import checksum
-from labkit.records.evidence import record
+from labkit.records import table
 from labkit.records.evidence.record import Row, Trial
 from labkit.records.evidence.setting import TRIAL_SEEDS, Experiment, Setting
+from labkit.records.table import Tell
 
-Tell = Callable[[str], None]
 Trainer = Callable[..., Any]  # network, data, plan and seed to a run that has not begun
 
 
@@ -30,25 +31,23 @@ def build(
     """Run an experiment and keep what came of it; returns the CSV.
 
     With `resume`, runs on record by the same recipe are kept and only the others are made. `folder` is where the record
-    lies; `tell` gets a line for every run. `trainers` are those that train
-    where labkit does not, by the name that a setting has in `by`.
+    lies; `tell` gets a line for every run. `trainers` are those that train where labkit does not, by the name that a
+    setting has in `by`.
 
     Raises EvidenceError for a setting whose trainer was not given.
     """
     path = folder / f"{experiment.name}.csv"
-    rows = record.read(path, Row) if resume else []
-    for setting, seed, now in _cells(experiment):
-        old = next((row for row in rows if row.belongs_to(setting, seed)), None)
-        if old and old.recipe == now:
-            continue
-        row = _run(setting, seed, now, trainers or {})
-        rows = [*(row for row in rows if not row.belongs_to(setting, seed)), row]
-        record.write(path, _ordered(experiment, rows))
+    rows = table.read(path, Row) if resume else []
+    current = {(row.id, row.recipe) for row in rows}
+    runs = [(setting, seed) for setting in experiment.settings for seed in experiment.seeds]
+    todo = [(s, seed) for s, seed in runs if (s.run_id(seed), recipe(s)) not in current]
+    order = [setting.run_id(seed) for setting, seed in runs]
+    made = table.fill(path, rows, todo, lambda run: _run(*run, trainers or {}), order)
+    for (setting, seed), row in made:
+        counts = f"{row.correct} of {row.count}, {row.cpu_seconds:.0f} s"
         if tell:
-            tell(
-                f"{setting.key} seed {seed}: {row.correct} of {row.count}, {row.cpu_seconds:.0f} s"
-            )
-    record.write_story(path.with_suffix(".json"), _story(experiment, rows))
+            tell(f"{setting.key} seed {seed}: {counts}")
+    table.write_story(path.with_suffix(".json"), _story(experiment, table.read(path, Row)))
     return path
 
 
@@ -59,40 +58,40 @@ def tune(experiment: Experiment, folder: Path, tell: Tell | None = None) -> Path
     Trials on record are not made again.
     """
     path = folder / f"{experiment.name}.rates.csv"
-    trials = record.read(path, Trial)
-    known = {(trial.group, trial.plan, trial.rate, trial.seed) for trial in trials}
-    for setting, rate, seed in _candidates(experiment):
-        if (setting.group, setting.plan.name, rate, seed) in known:
-            continue
-        trial = _try(setting, rate, seed)
-        trials.append(trial)
-        record.write(path, trials)
+    trials = table.read(path, Trial)
+    known = {trial.id for trial in trials}
+    todo = [
+        (setting, rate, seed)
+        for setting in experiment.settings
+        for rate, seed in product(setting.rates, TRIAL_SEEDS)
+        if (setting.group, setting.plan.name, rate, seed) not in known
+    ]
+    made = table.fill(path, trials, todo, lambda one: _try(*one))
+    for (setting, rate, seed), trial in made:
         if tell:
             tell(f"{setting.key} lr {rate:g} seed {seed}: {trial.correct} of {trial.count}")
     return path
 
 
 def recipe(setting: Setting) -> str:
-    """The digest of a setting's recipe as it stands now."""
-    return record.digest(setting, _weights(setting.net))
+    """A digest that changes when anything does that decides how the runs of a setting end."""
+    return table.digest(
+        {
+            "data": dict(setting.data),
+            "split": setting.split,
+            "labels": setting.labels,
+            "net": setting.net,
+            "weights": _weights(setting.net) if setting.plan.pretrained else None,
+            "plan": setting.plan.to_dict(),
+            **setting.extras(),
+        }
+    )
 
 
 @cache
 def _weights(net: str) -> str:
     """The checksum of a backbone's weights, asked for by every setting."""
     return checksum(net)
-
-
-def _cells(experiment: Experiment) -> Iterator[tuple[Setting, int, str]]:
-    for setting in experiment.settings:
-        now = recipe(setting)
-        for seed in experiment.seeds:
-            yield setting, seed, now
-
-
-def _candidates(experiment: Experiment) -> Iterator[tuple[Setting, float, int]]:
-    for setting in experiment.settings:
-        yield from ((setting, *one) for one in product(setting.rates, TRIAL_SEEDS))
 
 
 def started(setting: Setting, seed: int, trainers: Mapping[str, Trainer]) -> Any:
@@ -109,7 +108,7 @@ def started(setting: Setting, seed: int, trainers: Mapping[str, Trainer]) -> Any
     return trainer(setting.backbone(), setting.load(seed), setting.plan, seed)
 
 
-def _run(setting: Setting, seed: int, recipe: str, trainers: Mapping[str, Trainer]) -> Row:
+def _run(setting: Setting, seed: int, trainers: Mapping[str, Trainer]) -> Row:
     """Train once and count."""
     from labkit.insight.drift import layers_drift, statistics_drift
 
@@ -139,9 +138,9 @@ def _run(setting: Setting, seed: int, recipe: str, trainers: Mapping[str, Traine
         cpu_seconds=round(cpu_seconds, 2),
         statistics=round(statistics, 4),
         precision=str(run.precision),
-        recipe=recipe,
+        recipe=recipe(setting),
         drift=round(drift, 5),
-        curve=" ".join(map(str, valid["correct"])),
+        curve=tuple(valid["correct"].tolist()),
         readings=" ".join(f"{name}={_written(r.ask(run))}" for name, r in setting.readings.items()),
     )
 
@@ -161,17 +160,6 @@ def _try(setting: Setting, rate: float, seed: int) -> Trial:
     return Trial(setting.group, setting.plan.name, rate, seed, end.correct, end.count, weights)
 
 
-def _ordered(experiment: Experiment, rows: list[Row]) -> list[Row]:
-    """Rows in the order of the experiment; those of no setting any more are dropped."""
-    return [
-        row
-        for setting in experiment.settings
-        for seed in experiment.seeds
-        for row in rows
-        if row.belongs_to(setting, seed)
-    ]
-
-
 def _story(experiment: Experiment, rows: list[Row]) -> dict[str, Any]:
     """The question, the recipes and the machine: what a reader needs to make the record again."""
     return {
@@ -183,7 +171,7 @@ def _story(experiment: Experiment, rows: list[Row]) -> dict[str, Any]:
         "races": {name: list(keys) for name, keys in experiment.races.items()},
         "make_again": f"labkit evidence build {experiment.name}",
         "cpu_seconds": round(sum(row.cpu_seconds for row in rows), 2),
-        "machine": record.machine(),
+        "machine": table.machine(threads=runtime.threads()),
         "weights": {
             net: _weights(net) for net in sorted({setting.net for setting in experiment.settings})
         },

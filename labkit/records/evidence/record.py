@@ -1,28 +1,13 @@
-"""How evidence is kept: one CSV with a row a run, and one JSON that says how the rows came about.
+"""The rows of evidence: a run of an experiment, and a learning rate that was tried.
 
-A row carries a digest of its recipe (data, labels, plan, weights), so that a record made by another
-recipe than today's is found out. Files are written whole or not at all, after every run: an
-interrupted build goes on where it was.
+A row carries a digest of its recipe (data, labels, plan, weights), so that a record made by another recipe than
+today's is found out.
 """
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
-import json
-from collections.abc import Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import dataclass
 from math import nan
-from pathlib import Path
-from typing import Any
-
-from labkit import runtime
-from labkit.errors import UNREADABLE, EvidenceError
-from labkit.records.evidence.setting import Setting
-from labkit.records.story import machine_and_versions
-from labkit.records.story import read_story as read_story
-from labkit.records.story import write_story as write_story
 
 
 @dataclass(frozen=True)
@@ -55,8 +40,13 @@ class Row:
     precision: str
     recipe: str
     drift: float = nan
-    curve: str = ""
+    curve: tuple[int, ...] = ()
     readings: str = ""
+
+    @property
+    def id(self) -> tuple[str, str, int]:
+        """What tells it from the other runs of its experiment, whatever the recipe."""
+        return self.group, self.plan, self.seed
 
     @property
     def accuracy(self) -> float:
@@ -73,13 +63,8 @@ class Row:
 
     def share_until(self, right: int) -> float:
         """The share of the training after which `right` validation answers were first there; 1 if they never were."""
-        epochs = [int(count) for count in self.curve.split()]
-        reached = (epoch for epoch, count in enumerate(epochs) if count >= right)
+        reached = (epoch for epoch, count in enumerate(self.curve) if count >= right)
         return next(reached, self.epochs) / self.epochs
-
-    def belongs_to(self, setting: Setting, seed: int) -> bool:
-        """Whether this is the run of that setting with that seed, whatever its recipe."""
-        return (self.group, self.plan, self.seed) == (setting.group, setting.plan.name, seed)
 
 
 @dataclass(frozen=True)
@@ -94,51 +79,7 @@ class Trial:
     count: int
     weights: str
 
-
-def digest(setting: Setting, weights: str) -> str:
-    """Twelve hexadecimal digits that change when anything about the recipe of a setting does."""
-    content = {
-        "data": dict(setting.data),
-        "split": setting.split,
-        "labels": setting.labels,
-        "net": setting.net,
-        "weights": weights if setting.plan.pretrained else None,
-        "plan": setting.plan.to_dict(),
-        **setting.extras(),
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def read(path: Path, kind: type[Any]) -> list[Any]:
-    """The rows of a CSV, none where there is no file; EvidenceError if it is damaged."""
-    if not path.exists():
-        return []
-    convert = {"int": int, "float": float, "str": str}
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return [
-                kind(
-                    **{
-                        f.name: convert[str(f.type)](line[f.name])
-                        for f in fields(kind)
-                        if f.name in line or f.default is MISSING
-                    }
-                )
-                for line in csv.DictReader(file)
-            ]
-    except (OSError, *UNREADABLE) as error:
-        raise EvidenceError(f"{path.name} cannot be read ({error}). Build it again.") from error
-
-
-def write(path: Path, rows: Sequence[Any]) -> None:
-    """Write records of one kind as CSV, whole or not at all."""
-    text = io.StringIO()
-    table = csv.DictWriter(text, [f.name for f in fields(rows[0])], lineterminator="\n")
-    table.writeheader()
-    table.writerows(asdict(row) for row in rows)
-    runtime.write_atomic(path, text.getvalue().encode())
-
-
-def machine() -> dict[str, Any]:
-    """What the runs were made on and with."""
-    return {"threads": runtime.threads(), **machine_and_versions()}
+    @property
+    def id(self) -> tuple[str, str, float, int]:
+        """What tells it from the other trials of its experiment."""
+        return self.group, self.plan, self.rate, self.seed

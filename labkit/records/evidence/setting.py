@@ -75,6 +75,10 @@ class Setting:
         """The name to cite it by: `digits-3/linear-probe`."""
         return f"{self.group}/{slug(self.plan.name)}"
 
+    def run_id(self, seed: int) -> tuple[str, str, int]:
+        """What tells its run with that seed from the other runs of the experiment."""
+        return self.group, self.plan.name, seed
+
     def backbone(self) -> Backbone:
         """What a run begins from."""
         net = labkit.load_backbone(self.net)
@@ -91,8 +95,8 @@ class Setting:
     def extras(self) -> dict[str, Any]:
         """What the recipe has beside data, network and plan: only what is there, as text."""
         asked = {
-            "change": self.change and _told(self.change),
-            "start": self.start and _told(self.start),
+            "change": self.change and _described(self.change),
+            "start": self.start and _described(self.start),
             "readings": sorted(self.readings),
             "by": self.by,
         }
@@ -103,7 +107,7 @@ class Setting:
         return self.change(fewer, seed) if self.change else fewer
 
 
-def _told(change: Callable[..., Any]) -> str:
+def _described(change: Callable[..., Any]) -> str:
     """The name of a function, or a dataclass with its fields."""
     return str(getattr(change, "__qualname__", None) or repr(change))
 

@@ -7,7 +7,6 @@ answers differ from the record.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -19,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from labkit import runtime
 from labkit.errors import EvidenceError
 from labkit.insight.reading import in_columns
-from labkit.records.evidence import record
+from labkit.records import table
 from labkit.records.sabotage import TITLES, Case
-from labkit.records.story import write_story
+from labkit.records.table import Recheck, Tell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,8 +40,6 @@ PHOTOGRAPHS = (  # the kinds that are also made on photographs
     "stale-moments",
 )
 NOTES = ("augmented",)  # worth knowing, no fault: no alarm where a sound run is told so
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -67,8 +64,10 @@ class Answer:
         """Whether the first diagnosis names what was done; of a sound run, that there is no fault."""
         return self.told == self.kind or (self.kind == "sound" and self.told in NOTES)
 
-    def belongs_to(self, case: Case) -> bool:
-        return (self.kind, self.seed, self.material) == (case.kind, case.seed, case.material)
+    @property
+    def id(self) -> tuple[str, int, str]:
+        """The case that it answers, as `Case.id`."""
+        return self.kind, self.seed, self.material
 
 
 def cases() -> list[Case]:
@@ -129,37 +128,42 @@ def build(
     path = (out or RECORDS) / f"{NAME}.csv"
     known = [] if again else answers(out)
     todo = [case for case in missing(known) if at_hand(case)][:most]
-    for number, case in enumerate(todo, start=1):
-        answer = sit(case)
-        known.append(answer)
-        record.write(path, _ordered(known))
+    made = table.fill(path, known, todo, sit, [case.id for case in cases()])
+    for number, (case, answer) in enumerate(made, start=1):
         if tell is not None:
             mark = "" if answer.right else "  <- wrong"
             tell(f"{number} of {len(todo)}: {case}: {answer.told}, {answer.cpu_seconds} s{mark}")
-    if known:
-        write_story(path.with_suffix(".json"), _story(known))
+    if todo or known:
+        table.write_story(path.with_suffix(".json"), _story(answers(out)))
     return path
 
 
 def answers(out: Path | None = None) -> list[Answer]:
     """What is on record."""
-    return record.read((out or RECORDS) / f"{NAME}.csv", Answer)
+    return table.read((out or RECORDS) / f"{NAME}.csv", Answer)
 
 
 def missing(found: Sequence[Answer] | None = None) -> list[Case]:
     """The runs of the examination that are not among these answers, or not on record."""
-    known = answers() if found is None else found
-    return [case for case in cases() if not any(answer.belongs_to(case) for answer in known)]
+    known = {answer.id for answer in (answers() if found is None else found)}
+    return [case for case in cases() if case.id not in known]
 
 
-def recheck(count: int, out: Path | None = None) -> list[tuple[Answer, Answer]]:
-    """Make a few recorded runs again: pairs of what was told then and now. The record draws which."""
-    known = [a for a in answers(out) if at_hand(Case(a.kind, a.seed, "held-out", a.material))]  # type: ignore[arg-type]
-    if not known:
+def recheck(count: int, out: Path | None = None) -> list[Recheck]:
+    """Do a few recorded runs again; the record draws which. Each must be told the same as then."""
+    known = {answer.id: answer for answer in answers(out)}
+    pairs = [(case, known[case.id]) for case in cases() if case.id in known and at_hand(case)]
+    if not pairs:
         raise EvidenceError("Nothing is on record for the coach. Make it: labkit evidence coach")
-    draw = random.Random(blake2b(repr(known).encode()).hexdigest())
-    chosen = draw.sample(known, min(count, len(known)))
-    return [(a, sit(Case(a.kind, a.seed, "held-out", a.material))) for a in chosen]  # type: ignore[arg-type]
+    chance = blake2b(repr(pairs).encode()).hexdigest()
+    return table.recheck(pairs, count, chance, lambda pair: _redo(*pair))
+
+
+def _redo(case: Case, then: Answer) -> Recheck:
+    now = sit(case)
+    outcomes = (then.told, then.status), (now.told, now.status)
+    words = f"{then.told} ({then.status}) then, {now.told} ({now.status}) now"
+    return Recheck(f"{case.kind} {case.seed}", *outcomes, outcomes[0] == outcomes[1], words)
 
 
 def at_hand(case: Case) -> bool:
@@ -289,13 +293,6 @@ def _in_numbers(counts: dict[str, dict[str, int]]) -> str:
     return in_columns(rows)
 
 
-def _ordered(found: list[Answer]) -> list[Answer]:
-    places = enumerate(cases())
-    order = {(c.kind, c.seed, str(c.material)): number for number, c in places}
-    kept = [a for a in found if (a.kind, a.seed, a.material) in order]
-    return sorted(kept, key=lambda a: order[a.kind, a.seed, a.material])
-
-
 def _story(found: list[Answer]) -> dict[str, Any]:
     """What a reader needs to make the record again, and what came of it."""
     return {
@@ -307,5 +304,5 @@ def _story(found: list[Answer]) -> dict[str, Any]:
         "from_curves": asdict(from_curves(found)) | {"words": str(from_curves(found))},
         "false_alarms": asdict(false_alarms(found)) | {"words": str(false_alarms(found))},
         "cpu_seconds": round(sum(answer.cpu_seconds for answer in found), 1),
-        "machine": record.machine(),
+        "machine": table.machine(threads=runtime.threads()),
     }

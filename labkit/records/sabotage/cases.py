@@ -39,5 +39,10 @@ class Case:
     pool: Pool
     material: Material = "digits"
 
+    @property
+    def id(self) -> tuple[str, int, str]:
+        """What tells it from the other cases of its pool."""
+        return self.kind, self.seed, self.material
+
     def __str__(self) -> str:
         return f"{self.kind} {self.seed} on {self.material}"

@@ -25,7 +25,7 @@ from labkit.sweeps.jobs import Row
 KNOWN = tuple(field.name for field in fields(Row))
 
 
-class Ledger:
+class RowsOnDisk:
     """The folder of a sweep: `rows.jsonl`, `sweep.json` for people, and a lock while a driver is at it."""
 
     def __init__(self, folder: Path) -> None:
