@@ -83,4 +83,4 @@ def _input(run: Run) -> str:
     shape = getattr(inputs, "shape", None)
     if shape is None or len(shape) != 4:
         return "as the batches of the data"
-    return f"float32 (n, {', '.join(map(str, shape[1:]))}), pictures in [0, 1], normalised by the network itself"
+    return f"float32 (n, {', '.join(map(str, shape[1:]))}), images in [0, 1], normalised by the network itself"

@@ -1,6 +1,6 @@
 """The process in which one peer does one work: `python -m labkit.bench.child`, an order on stdin, the answer in a file.
 
-Peers print what they like, so the answer does not go to stdout. A rehearsal on pictures of noise comes first, for
+Peers print what they like, so the answer does not go to stdout. A rehearsal on images of noise comes first, for
 every peer alike: imports, thread pools, kernels made for these shapes, and what the floor measures once per machine
 are then out of the way. Asked for the cold figure, it rehearses nothing and counts the imports.
 """

@@ -37,7 +37,7 @@ def measure(
 
     Args:
         epochs_measured: of a peer whose epochs all cost the same, measure no more than this and extend the mean.
-        quick: small pictures of digits in place of photographs.
+        quick: small images of digits in place of photographs.
         out: the record is written there after every measurement.
         known: a record of earlier measurements; what it has is not measured again.
         tell: gets a line for every measurement.
@@ -126,7 +126,7 @@ def _cold(inputs: Inputs, work: Work, peer: Peer, seed: int, most: int | None) -
 
 
 def _job(inputs: Inputs, work: Work, peer: Peer, seed: int, most: int | None) -> Work:
-    """The work where its pictures lie, shortened for a peer whose epochs all cost the same."""
+    """The work where its images lie, shortened for a peer whose epochs all cost the same."""
     job = inputs.place(work, seed)
     return replace(job, epochs=min(most, job.epochs)) if peer.extends and most else job
 

@@ -1,4 +1,4 @@
-"""The bench as a picture: a panel a work, a bar a peer, seconds on a logarithmic scale."""
+"""The bench as a figure: a panel a work, a bar a peer, seconds on a logarithmic scale."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ import pandas as pd
 from labkit.bench.record import Record
 from labkit.bench.report import FLOOR, OURS, Line, lines
 from labkit.errors import BenchError
-from labkit.show.picture import COLOURS, EDGE, FAINT, INK, Picture, dress, shorten
+from labkit.show.figure import COLOURS, EDGE, FAINT, INK, Figure, dress, shorten
 
 HATCHES = {OURS: "", FLOOR: "xx"}  # bars differ in hatching as well as in colour
 OTHERS = "//"
 
 
-def draw(record: Record) -> Picture:
+def draw(record: Record) -> Figure:
     """Horizontal bars of the time to the end; raises BenchError when nothing was measured."""
     measured = [line for line in lines(record) if line.seconds is not None]
     if not measured:
         raise BenchError("There is nothing to draw: no measurement of this record came to its end.")
     works = [work for work in record.works if any(line.work == work["name"] for line in measured)]
     counts = [sum(line.work == work["name"] for line in measured) for work in works]
-    picture = Picture(8, 0.9 * len(works) + 0.3 * sum(counts))
-    grid = picture.subplots(len(works), 1, squeeze=False, sharex=True, height_ratios=counts)
+    figure = Figure(8, 0.9 * len(works) + 0.3 * sum(counts))
+    grid = figure.subplots(len(works), 1, squeeze=False, sharex=True, height_ratios=counts)
     for axes, work in zip(grid.flat, works, strict=True):
         last = "time to the end (seconds, logarithmic)" if work is works[-1] else ""
         dress(axes, last, "", shorten(work["title"], 70))
         _bars(axes, [line for line in measured if line.work == work["name"]])
-    return picture.told(_words(works, measured), _table(works, measured))
+    return figure.told(_words(works, measured), _table(works, measured))
 
 
 def _bars(axes: Any, found: list[Line]) -> None:

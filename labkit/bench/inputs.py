@@ -1,7 +1,7 @@
 """What every peer is given: the same files, the same initial weights, the same number of threads.
 
-The pictures are copied into a folder of the bench, and only those that labkit can use, because the peers differ in
-what they take for a picture (a GIF, for one). The weights are one file, made or translated once.
+The images are copied into a folder of the bench, and only those that labkit can use, because the peers differ in
+what they take for an image (a GIF, for one). The weights are one file, made or translated once.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from labkit.models.vision.shipped import sha256
 
 SHIPPED = ("resnet10",)
 DATA = "ants-bees"
-QUICK_CLASSES, QUICK_PICTURES = ("3", "8"), 8  # of scikit-learn's digits, for each class and part
-REHEARSAL_PICTURES = 16  # for each class and part: two classes fill a batch
+QUICK_CLASSES, QUICK_IMAGES = ("3", "8"), 8  # of scikit-learn's digits, for each class and part
+REHEARSAL_IMAGES = 16  # for each class and part: two classes fill a batch
 SETTLING_BATCH = 64
 
 
@@ -45,7 +45,7 @@ class Inputs:
 
     def place(self, work: Work, seed: int) -> Work:
         """The work with its files, its seed and its threads."""
-        folder, classes = self._pictures()
+        folder, classes = self._images()
         weights = self._weights(work)
         state = self.scratch / f"{work.backbone}-{seed}.safetensors"
         if not state.exists():
@@ -61,9 +61,9 @@ class Inputs:
             threads=runtime.threads(),
         )
 
-    # ------------------------------------------------------------ pictures
+    # ------------------------------------------------------------ images
 
-    def _pictures(self) -> tuple[Path, list[str]]:
+    def _images(self) -> tuple[Path, list[str]]:
         folder = self.scratch / "pictures"
         if not folder.exists():
             _draw_digits(folder) if self.quick else _copy_photographs(folder)
@@ -74,14 +74,14 @@ class Inputs:
         return folder, sorted(path.name for path in (folder / "train").iterdir())
 
     def _rehearsal(self, classes: Sequence[str]) -> Path:
-        """Noise to warm up on: no picture of the work itself, so that nothing is known beforehand."""
+        """Noise to warm up on: no image of the work itself, so that nothing is known beforehand."""
         folder = self.scratch / "rehearsal"
         if not folder.exists():
             chance = np.random.default_rng(0)
             shape = (32, 32, 3) if self.quick else (375, 500, 3)
             for part in ("train", "val"):
                 for name in classes:
-                    for number in range(REHEARSAL_PICTURES):
+                    for number in range(REHEARSAL_IMAGES):
                         noise = chance.integers(0, 256, shape, dtype=np.uint8)
                         _save(Image.fromarray(noise), folder / part / name / f"{number}.jpg")
         return folder
@@ -95,8 +95,8 @@ class Inputs:
             return "pretrained"
         path = self.scratch / f"{work.backbone}.safetensors"
         if not path.exists():
-            pictures = self._load(work.size).train
-            save_weights(_settled(work.backbone, pictures), path, work.backbone)
+            images = self._load(work.size).train
+            save_weights(_settled(work.backbone, images), path, work.backbone)
         self._tell_weights(work.backbone, "seeded random", sha256(path))
         return str(path)
 
@@ -105,7 +105,7 @@ class Inputs:
 
     def _load(self, size: int) -> ImageData:
         if size not in self._data:
-            self._data[size] = labkit.load_data(self._pictures()[0], size=size)
+            self._data[size] = labkit.load_data(self._images()[0], size=size)
         return self._data[size]
 
 
@@ -113,7 +113,7 @@ def _copy_photographs(folder: Path) -> None:
     """The usable photographs of ants and bees, as the archive has them."""
     source = fetch(DATA)
     if source is None:
-        raise DataError(f"{DATA} is not a folder of pictures here; set LABKIT_DATA to one.")
+        raise DataError(f"{DATA} is not a folder of images here; set LABKIT_DATA to one.")
     data = labkit.load_data(DATA)
     for name in (*data.train.names, *data.valid.names):
         target = folder / name
@@ -128,20 +128,20 @@ def _draw_digits(folder: Path) -> None:
     digits = load_digits()
     for name in QUICK_CLASSES:
         images = digits.images[digits.target == int(name)]
-        for number, image in enumerate(images[: 2 * QUICK_PICTURES]):
-            picture = Image.fromarray((image * (255 / 16)).astype(np.uint8)).convert("RGB")
-            part = "train" if number < QUICK_PICTURES else "val"
-            _save(picture.resize((40, 32)), folder / part / name / f"{number:02d}.jpg")
+        for number, image in enumerate(images[: 2 * QUICK_IMAGES]):
+            drawn = Image.fromarray((image * (255 / 16)).astype(np.uint8)).convert("RGB")
+            part = "train" if number < QUICK_IMAGES else "val"
+            _save(drawn.resize((40, 32)), folder / part / name / f"{number:02d}.jpg")
 
 
-def _save(picture: Image.Image, path: Path) -> None:
+def _save(image: Image.Image, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path, quality=90)
+    image.save(path, quality=90)
 
 
 @torch.no_grad()
-def _settled(backbone: str, pictures: Any) -> nn.Module:
-    """A stand-in for published weights: seeded random ones, with BatchNorm statistics of the training pictures.
+def _settled(backbone: str, images: Any) -> nn.Module:
+    """A stand-in for published weights: seeded random ones, with BatchNorm statistics of the training images.
 
     Without the statistics, every block of a network in eval mode would double the variance of what it hands on.
     """
@@ -149,8 +149,8 @@ def _settled(backbone: str, pictures: Any) -> nn.Module:
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None  # a plain mean over the batches
-    for rows in torch.arange(len(pictures)).split(SETTLING_BATCH):
-        net(pictures.batch(rows)[0])
+    for rows in torch.arange(len(images)).split(SETTLING_BATCH):
+        net(images.batch(rows)[0])
     return net
 
 

@@ -261,7 +261,7 @@ def _notes(record: Record) -> str:
 def _where(record: Record) -> str:
     machine, data = record.machine, record.inputs.get("data", {})
     return (
-        f"{data.get('train', 0)} training and {data.get('val', 0)} validation pictures of "
+        f"{data.get('train', 0)} training and {data.get('val', 0)} validation images of "
         f"{data.get('name', 'no data')}; {machine.get('threads')} thread(s) of {machine.get('processor')}"
     )
 

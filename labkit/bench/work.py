@@ -16,7 +16,7 @@ SMALLEST_SIDE = 0.8  # of a random crop under augmentation, as labkit's "light" 
 
 @dataclass(frozen=True)
 class Work:
-    """One job: train this network on these pictures for so many epochs, with a validation after each.
+    """One job: train this network on these images for so many epochs, with a validation after each.
 
     The first fields say what is done; the fields from `folder` on say where and how, and are filled in by
     `labkit.bench.inputs`. `trainable_from` is "head", "layer4" or "all". The targets are those of the project: at
@@ -38,7 +38,7 @@ class Work:
     seconds_at_most: float | None = None
 
     folder: str = ""  # holds train/ and val/, each with a subfolder a class
-    rehearsal: str = ""  # the same with a few pictures of noise, to warm up on
+    rehearsal: str = ""  # the same with a few images of noise, to warm up on
     state: str = ""  # the weights to start from, head included, under torchvision's names
     weights: str = ""  # the same as labkit reads them, or "pretrained"
     classes: int = 2

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 FORMATS = ("safetensors", "onnx", "fastai")
 USUAL = FORMATS[:2]  # a pickle is written only for who asks for it
 NETWORKS = {"onnx": ".onnx", "fastai": ".pkl"}  # formats that compute, and their endings
-CHECKED = 64  # pictures on which such a file is compared with the network
+CHECKED = 64  # images on which such a file is compared with the network
 TOLERANCE = (
     1e-4  # of a probability: another program computes in another order, and rounds in other places
 )
@@ -43,7 +43,7 @@ BEWARE = "Opening a pickle runs what is written in it. Open one only if you trus
 class Exported:
     """What was written, and how far any of the files that compute was from torch's probabilities at most.
 
-    `difference` is over `checked` pictures, and None where only weights were written.
+    `difference` is over `checked` images, and None where only weights were written.
     """
 
     files: tuple[Path, ...]
@@ -59,7 +59,7 @@ class Exported:
                 _spoken(one) for one, ending in NETWORKS.items() if ending in endings
             )
             lines.append(
-                f"{which} against torch on {self.checked} pictures: no class differs, and no probability by more than "
+                f"{which} against torch on {self.checked} images: no class differs, and no probability by more than "
                 f"{self.difference:.1g} (allowed: {TOLERANCE:g})"
             )
         return "\n".join(lines)
@@ -76,13 +76,13 @@ def export(
 
     - "safetensors", `model.safetensors`: every number to the bit, and `model.json`, its card. Back again:
       `labkit.load_backbone(run.net.name, weights="model.safetensors").trained()`.
-    - "onnx", `model.onnx`: for onnxruntime and many others; takes pictures in [0, 1], gives scores. Needs
+    - "onnx", `model.onnx`: for onnxruntime and many others; takes images in [0, 1], gives scores. Needs
       the extra `export`.
     - "fastai", `model.pkl`: `fastai.learner.load_learner` opens it where labkit is not installed, and `predict` takes
-      the file of a picture, whatever its size. Needs the extra `lessons`. The card names what it needs where
+      the file of an image, whatever its size. Needs the extra `lessons`. The card names what it needs where
       it is opened. It is a pickle, and opening a pickle runs code: open only your own.
 
-    A file that computes is compared with torch on real pictures of the validation split before anything is written.
+    A file that computes is compared with torch on real images of the validation split before anything is written.
     Files appear whole and together or not at all; older ones of that name are replaced. Nothing of the run is changed.
 
     Args:
@@ -101,9 +101,9 @@ def export(
     with run.frozen_world():  # weights and card of the same step, should it train meanwhile
         model, card = plain_model(run), model_card(run, test)
     computing = [one for one in NETWORKS if one in formats]
-    pictures = _real_pictures(run) if computing else torch.empty(0)
+    images = _real_images(run) if computing else torch.empty(0)
     white = white_of(getattr(run.data, "report", None) or ())
-    made = {one: _made(one, model, card.classes, pictures, white) for one in computing}
+    made = {one: _made(one, model, card.classes, images, white) for one in computing}
     if "fastai" in made:
         card = _with_fastai(card, f"{name}.pkl", made["fastai"][0], white)
     contents: dict[Path, Any] = {
@@ -119,7 +119,7 @@ def export(
     except (OSError, ValueError) as trouble:
         raise FileError.of(target, trouble) from trouble
     difference = max((apart for _, apart in made.values()), default=None)
-    return Exported(tuple(files), card, difference, len(pictures))
+    return Exported(tuple(files), card, difference, len(images))
 
 
 def plain_model(run: Run) -> nn.Module:
@@ -131,43 +131,43 @@ def plain_model(run: Run) -> nn.Module:
 
 
 def _made(
-    one: str, model: nn.Module, classes: Sequence[str], pictures: Tensor, white: int | None
+    one: str, model: nn.Module, classes: Sequence[str], images: Tensor, white: int | None
 ) -> tuple[bytes, float]:
-    """A file that computes, and how far its probabilities are from the model's, at most, over pictures (n, 3, H, W).
+    """A file that computes, and how far its probabilities are from the model's, at most, over images (n, 3, H, W).
 
     Raises ExportError where a class differs or a probability by more than 1e-4: such a file is not the network.
     """
-    pictures = (pictures * 255).round() / 255  # what a file of a picture can say
+    images = (images * 255).round() / 255  # what a file of an image can say
     if one == "onnx":
-        content = onnx.to_onnx(model, pictures)
-        theirs = onnx.probabilities(content, pictures)
+        content = onnx.to_onnx(model, images)
+        theirs = onnx.probabilities(content, images)
     else:
         from labkit.bridges.fastai import exporting  # takes seconds
 
-        content = exporting.to_fastai(model, classes, pictures, white)
-        theirs, pictures = _asked_of_files(content, pictures, white)
+        content = exporting.to_fastai(model, classes, images, white)
+        theirs, images = _asked_of_files(content, images, white)
     with torch.no_grad():
-        ours = model(pictures).softmax(1)
+        ours = model(images).softmax(1)
     difference = float((ours - theirs).abs().max())
     others = int((ours.argmax(1) != theirs.argmax(1)).sum())
     if not difference <= TOLERANCE or others:
         raise ExportError(
-            f"The {_spoken(one)} file does not say what the network says: {others} of {len(pictures)} pictures get "
+            f"The {_spoken(one)} file does not say what the network says: {others} of {len(images)} images get "
             f"another class, and a probability differs by {difference:.2g}, more than {TOLERANCE:g}. Nothing was "
             "written. Another version of torch may do better."
         )
     return content, difference
 
 
-def _asked_of_files(content: bytes, pictures: Tensor, white: int | None) -> tuple[Tensor, Tensor]:
-    """What a fastai learner says of pictures in files, some of them odd, and the pixels that labkit reads in those."""
+def _asked_of_files(content: bytes, images: Tensor, white: int | None) -> tuple[Tensor, Tensor]:
+    """What a fastai learner says of images in files, some of them odd, and the pixels that labkit reads in those."""
     from labkit.bridges.fastai import exporting
 
-    if pictures.shape[-1] != pictures.shape[-2]:  # labkit reads squares
-        return exporting.probabilities(content, exporting.as_arrays(pictures)), pictures
+    if images.shape[-1] != images.shape[-2]:  # labkit reads squares
+        return exporting.probabilities(content, exporting.as_arrays(images)), images
     with TemporaryDirectory(prefix="labkit-") as folder:
-        files = exporting.as_files(pictures, Path(folder))
-        seen = [exporting.as_labkit_reads(file, pictures.shape[-1], white) for file in files]
+        files = exporting.as_files(images, Path(folder))
+        seen = [exporting.as_labkit_reads(file, images.shape[-1], white) for file in files]
         return exporting.probabilities(content, files), torch.stack(seen)
 
 
@@ -220,14 +220,14 @@ def _checked(run: Run, where: Any, formats: Sequence[str], test: Any, name: str)
     return folder
 
 
-def _real_pictures(run: Run) -> Tensor:
-    """Pictures of the validation split, spread over it, or of the training split where there is none: (n, 3, H, W)."""
+def _real_images(run: Run) -> Tensor:
+    """Images of the validation split, spread over it, or of the training split where there is none: (n, 3, H, W)."""
     split: Split = run.data.valid if len(run.data.valid) else run.data.train
     rows = torch.linspace(0, len(split) - 1, min(CHECKED, len(split))).long()
-    pictures, _ = split.batch(rows)
-    if not isinstance(pictures, Tensor) or pictures.ndim != 4:
+    images, _ = split.batch(rows)
+    if not isinstance(images, Tensor) or images.ndim != 4:
         raise ExportError(
-            f"{run.data.name} holds no pictures, and ONNX and fastai are written here for networks of pictures only. "
+            f"{run.data.name} holds no images, and ONNX and fastai are written here for networks of images only. "
             'The weights alone: formats=("safetensors",).'
         )
-    return pictures
+    return images

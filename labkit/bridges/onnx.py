@@ -50,10 +50,10 @@ def to_onnx(model: nn.Module, example: Tensor) -> bytes:
         return path.read_bytes()
 
 
-def probabilities(file: bytes, pictures: Tensor) -> Tensor:
-    """What an ONNX file says of pictures (n, 3, H, W): probabilities (n, classes), by onnxruntime."""
+def probabilities(file: bytes, images: Tensor) -> Tensor:
+    """What an ONNX file says of images (n, 3, H, W): probabilities (n, classes), by onnxruntime."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    (scores,) = session.run(["scores"], {"pictures": pictures.numpy()})
+    (scores,) = session.run(["scores"], {"pictures": images.numpy()})
     return torch.from_numpy(np.asarray(scores)).softmax(1)

@@ -48,9 +48,9 @@ def atlas_show(
     labels = per_class or sheet.per_class[len(sheet.per_class) // 2]
     expected = room.expect(sheet, None, trainable_from, lr, labels)
     if figure is not None:
-        from labkit.show.atlas import picture
+        from labkit.show.atlas import figure as draw
 
-        write(figure, picture(expected).png())
+        write(figure, draw(expected).png())
     tell(expected.as_message(), f"{in_columns(expected.rows())}\n{expected}", as_json)
 
 

@@ -33,7 +33,7 @@ def list_data(context: typer.Context, as_json: AsJson = False) -> None:
 
 def _entry(row: dict[str, Any]) -> str:
     state = "at hand" if row["at_hand"] else f"to fetch, {row['megabytes']} MB"
-    head = f"{row['name']:<12}{state:<20}{row['pictures']} pictures, {row['classes']} classes"
+    head = f"{row['name']:<12}{state:<20}{row['pictures']} images, {row['classes']} classes"
     return f"{head}\n{'':12}{row['title']}\n{'':12}licence: {row['licence']}"
 
 
@@ -52,11 +52,11 @@ def fetch_data(
 
 @data.command("report")
 def report_data(
-    name: Annotated[str, typer.Argument(help="A data set, or the path of a folder of pictures.")],
-    size: Annotated[int | None, typer.Option(help="Side of the pictures in pixels.")] = None,
+    name: Annotated[str, typer.Argument(help="A data set, or the path of a folder of images.")],
+    size: Annotated[int | None, typer.Option(help="Side of the images in pixels.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Load a data set or a folder of pictures, and name every file that is not as it should be."""
+    """Load a data set or a folder of images, and name every file that is not as it should be."""
     from labkit.data import load_data
 
     loaded = load_data(name, size=size)
@@ -76,5 +76,5 @@ def _facts_of(loaded: ImageData) -> dict[str, Any]:
 def _words_of(loaded: ImageData) -> str:
     facts = _facts_of(loaded)
     parts = ", ".join(f"{count} {part}" for part, count in facts["pictures"].items() if count)
-    head = f"{loaded.name}: {len(loaded.classes)} classes, {loaded.size} px, pictures: {parts}"
+    head = f"{loaded.name}: {len(loaded.classes)} classes, {loaded.size} px, images: {parts}"
     return "\n".join([head, *(f"  {finding}" for finding in loaded.report)])

@@ -39,7 +39,7 @@ def sweep(
         ),
     ] = None,
     data: Annotated[str, typer.Option(help="A data set, or the path of a folder.")] = "digits",
-    size: Annotated[int | None, typer.Option(help="Side of the pictures in pixels.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side of the images in pixels.")] = None,
     backbone: Annotated[str, typer.Option(help="A network by name.")] = "resnet10-glyphs",
     plan: Annotated[
         str, typer.Option(help="feature_extraction, partial, full, gradual or from_scratch.")

@@ -29,7 +29,7 @@ def _always(run: Run) -> bool:
     return True
 
 
-def _of_pictures(run: Run) -> bool:
+def _of_images(run: Run) -> bool:
     return has_images(run.data.valid)
 
 
@@ -38,8 +38,8 @@ def _of_ours(run: Run) -> bool:
     return isinstance(run, Run)
 
 
-def _of_our_pictures(run: Run) -> bool:
-    return _of_ours(run) and _of_pictures(run)
+def _of_our_images(run: Run) -> bool:
+    return _of_ours(run) and _of_images(run)
 
 
 def _of_an_old_task(run: Run) -> bool:
@@ -64,16 +64,14 @@ LOOKS = {
     "feature_map": Choice(
         "Where the samples lie: a map of the features", "feature_map.feature_map_now"
     ),
-    "grad_cam": Choice("Where it looks: Grad-CAM", "inside.grad_cam", _of_pictures),
-    "activations": Choice("What a stage makes of an image", "inside.activations", _of_pictures),
+    "grad_cam": Choice("Where it looks: Grad-CAM", "inside.grad_cam", _of_images),
+    "activations": Choice("What a stage makes of an image", "inside.activations", _of_images),
     "similarity": Choice("How far each stage sees as it did at the start", "stages.similarity"),
     "gradient_norms": Choice("How long the gradients are, stage by stage", "stages.gradient_norms"),
-    "filters": Choice("The filters of the first layer", "inside.filters", _of_pictures),
-    "worst": Choice("The images it is most wrong about", "predicted.worst_images", _of_pictures),
-    "uncertain": Choice(
-        "The images it is least sure of", "predicted.uncertain_images", _of_pictures
-    ),
-    "labels": Choice("Labels that may be wrong", "labels.suspect_labels", _of_our_pictures),
+    "filters": Choice("The filters of the first layer", "inside.filters", _of_images),
+    "worst": Choice("The images it is most wrong about", "predicted.worst_images", _of_images),
+    "uncertain": Choice("The images it is least sure of", "predicted.uncertain_images", _of_images),
+    "labels": Choice("Labels that may be wrong", "labels.suspect_labels", _of_our_images),
     "forgetting": Choice(
         "What is left of the old task", "forgotten.ForgettingSoFar", _of_an_old_task
     ),
@@ -141,9 +139,9 @@ class Looks:
     def _drawn(self, name: str, run: Run) -> tuple[str, str, str]:
         """The figure as a `data:` address and in words; of one that cannot be drawn, why."""
         try:
-            picture = self._pen(name)(run)
-            data = base64.b64encode(picture.png()).decode()
-            return f"data:image/png;base64,{data}", picture.alt, ""
+            drawn = self._pen(name)(run)
+            data = base64.b64encode(drawn.png()).decode()
+            return f"data:image/png;base64,{data}", drawn.alt, ""
         except LabkitError as reason:
             return "", "", str(reason)
         except Exception as trouble:  # a figure that fails must not silence the panel

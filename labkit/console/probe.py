@@ -46,7 +46,7 @@ class Prober:
     def look(self, run: Run, identity: str, owner: str) -> None:
         """Somebody watches this run: called by every poll, so it only leaves word.
 
-        `owner` names the data: pictures of one data set travel once, whichever run shows them.
+        `owner` names the data: images of one data set travel once, whichever run shows them.
         """
         with self._door:
             now = run.settings

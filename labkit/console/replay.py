@@ -87,7 +87,7 @@ class Recorder:
             "seconds": round(self.seconds, 3),
             "trained": round(self.trained, 3),
             "frames": self._frames,
-            "pictures": self._pictures(),
+            "pictures": self._thumbnails(),
         }
 
     def _act(self, act: Callable[[], object]) -> None:
@@ -132,7 +132,7 @@ class Recorder:
     def _changes(self, state: Message) -> Message:
         return {k: v for k, v in state.items() if k not in self._state or self._state[k] != v}
 
-    def _pictures(self) -> dict[str, str]:
+    def _thumbnails(self) -> dict[str, str]:
         """Every thumbnail that a strip names, by its key."""
         wanted = {p["key"]: "" for f in self._frames for p in f.get("probes", {}).get("strip", ())}
         while missing := [key for key, address in wanted.items() if not address]:

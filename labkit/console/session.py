@@ -234,7 +234,7 @@ class Session:
         self._members: dict[str, Member] = {}
         self._tape = Tape()
         self._answers: OrderedDict[str, Message] = OrderedDict()
-        self._pictures: dict[str, str] = {}
+        self._thumbnails: dict[str, str] = {}
         for run in runs:
             self._add(run)
         self._active = next(iter(self._members))
@@ -304,7 +304,7 @@ class Session:
             return reply | {"points": points, "seq": end, "more": unread or end < len(self._tape)}
 
     def _owner(self, run: Run) -> str:
-        """The first member with the same data: what its pictures are called after."""
+        """The first member with the same data: what its images are called after."""
         return next(member.id for member in self._members.values() if member.run.data is run.data)
 
     def _read_journals(self) -> bool:
@@ -358,11 +358,11 @@ class Session:
         images: list[list[str]] = []
         room = DELTA_BYTES - 200
         for key in keys[:100]:
-            picture = self._picture(str(key))
-            room -= len(picture) + len(str(key)) + 10
+            image = self._thumbnail(str(key))
+            room -= len(image) + len(str(key)) + 10
             if room < 0 and images:
                 break
-            images.append([str(key), picture])
+            images.append([str(key), image])
         return {"kind": "images", "images": images}
 
     def _figure(self, _: Message) -> Message:
@@ -370,17 +370,17 @@ class Session:
         version, address = self.prober.looks.figure
         return {"kind": "figure", "version": version, "address": address}
 
-    def _picture(self, key: str) -> str:
-        if key not in self._pictures:
+    def _thumbnail(self, key: str) -> str:
+        if key not in self._thumbnails:
             owner, _, number = key.partition(":")
             split = self._members[owner].run.data.valid if owner in self._members else None
             place = int(number) if number.isdecimal() and len(number) < 10 else -1
             there = split is not None and 0 <= place < len(split)
             image = image_at(split, place) if split is not None and there else None
             if image is None:
-                raise CommandError(f"There is no picture {clip(key)!r}.")
-            self._pictures[key] = thumbnail(image)
-        return self._pictures[key]
+                raise CommandError(f"There is no image {clip(key)!r}.")
+            self._thumbnails[key] = thumbnail(image)
+        return self._thumbnails[key]
 
     # ------------------------------------------------------------ commands
 

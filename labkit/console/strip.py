@@ -62,9 +62,9 @@ def thumbnail(image: Tensor) -> str:
     """A uint8 image (3, H, W) as a `data:` address of at most a few kB: PNG when tiny, else JPEG."""
     from PIL import Image
 
-    picture = Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
-    picture.thumbnail((EDGE, EDGE))
-    kind = "png" if max(picture.size) <= 32 else "jpeg"
+    small = Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
+    small.thumbnail((EDGE, EDGE))
+    kind = "png" if max(small.size) <= 32 else "jpeg"
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **({"quality": 80} if kind == "jpeg" else {"optimize": True}))
+    small.save(buffer, kind, **({"quality": 80} if kind == "jpeg" else {"optimize": True}))
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

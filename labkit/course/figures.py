@@ -1,4 +1,4 @@
-"""Pictures that several lessons draw and nobody else, on the same white card as all others."""
+"""Figures that several lessons draw and nobody else, on the same white card as all others."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pandas as pd
 from labkit.course import evidence
 from labkit.insight import Estimate
 from labkit.show import forgotten
-from labkit.show.picture import (
+from labkit.show.figure import (
+    Figure,
     Marked,
-    Picture,
     dress,
     legend,
     look,
@@ -20,7 +20,7 @@ from labkit.show.picture import (
 PLACES = {"digits-10": "digits, 10 labels a class", "ants-bees": "ants and bees"}
 
 
-def kept(experiment: str) -> Picture:
+def kept(experiment: str) -> Figure:
     """What recorded runs kept of the old task and learned of the new one: a panel a group, a point a plan.
 
     The experiment needs the reading `old`. Whiskers are 95 % intervals over seeds.
@@ -41,14 +41,14 @@ def by_stage(
     ylabel: str,
     xlabel: str = "stage",
     levels: Mapping[str, float | Estimate] | None = None,
-) -> Picture:
+) -> Figure:
     """Shares along the stages of a network, in per cent: a line a curve, and a dotted level for what has no stages.
 
     Estimates are drawn with their 95 % intervals. All curves have the same stages, input to output. Whatever else
     comes in steps, such as a number of labels, may stand in their place, with an `xlabel` that says so.
     """
-    picture = Picture(7, 3.9)
-    axes = dress(picture.subplots(), xlabel, ylabel)
+    figure = Figure(7, 3.9)
+    axes = dress(figure.subplots(), xlabel, ylabel)
     stages = list(next(iter(curves.values())))
     entries, rows = [], []
     for number, (name, curve) in enumerate(curves.items()):
@@ -69,13 +69,13 @@ def by_stage(
         entries.append(Marked(line, name))
         rows.append((name, "", value))
     axes.set_xticks(range(len(stages)), stages, parse_math=False)
-    legend(picture, entries)
+    legend(figure, entries)
     table = pd.DataFrame(
         [(name, stage, e.mean, e.low, e.high) for name, stage, e in rows],
         columns=["curve", xlabel, "mean (%)", "low (%)", "high (%)"],
     )
     said = "; ".join(f"{name} {stage}".strip() + f" {e.mean:.0f} %" for name, stage, e in rows)
-    return picture.told(f"{ylabel} by {xlabel}: {said}.", table)
+    return figure.told(f"{ylabel} by {xlabel}: {said}.", table)
 
 
 def _in_per_cent(value: float | Estimate) -> Estimate:

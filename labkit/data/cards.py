@@ -88,7 +88,7 @@ def card(name: str) -> Card:
         hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         raise DataError(
             f"there is no data set named {name!r}.{hint} labkit knows {', '.join(known)}; it also takes the path of a "
-            "folder of pictures with one subfolder a class, such as './my-pictures'."
+            "folder of images with one subfolder a class, such as './my-images'."
         )
     return known[name]
 

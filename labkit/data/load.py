@@ -1,4 +1,4 @@
-"""`load_data`: from a name or a folder to three splits of decoded pictures, with everything odd reported."""
+"""`load_data`: from a name or a folder to three splits of decoded images, with everything odd reported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from labkit.data.cards import Card, card, cards
 from labkit.data.fetching import fetch
 from labkit.data.images import sources
 from labkit.data.images.dataset import ImageData, Split
-from labkit.data.images.sources import Listing, Picture
+from labkit.data.images.sources import ListedImage, Listing
 from labkit.data.images.store import Note, decode
 from labkit.data.report import Finding, Report
 from labkit.data.splits import check_seed, copies, stratified
@@ -46,19 +46,19 @@ def load_data(
     shift_seed: int = 0,
     memory: int | None = None,
 ) -> ImageData:
-    """Load a data set by name, a folder of pictures by path, or a pair of folders (train, valid).
+    """Load a data set by name, a folder of images by path, or a pair of folders (train, valid).
 
-    size: side of the square pictures in pixels, 8 to 512; by default what the card recommends.
+    size: side of the square images in pixels, 8 to 512; by default what the card recommends.
     seed: draws the splits that the data set does not bring itself: stratified, disjoint, the same every time.
-    test: share of the training pictures to set aside as the test split; by default what the card says.
-    flip: whether augmentation may mirror pictures; by default what the card says, and yes for a folder.
+    test: share of the training images to set aside as the test split; by default what the card says.
+    flip: whether augmentation may mirror images; by default what the card says, and yes for a folder.
     per_class, subset_seed: as `data.subset(per_class, seed)`.
     mislabelled, mislabel_seed: as `data.mislabel(share, seed)`, after the subset is taken.
     shifted, strength, shift_seed: as `data.shift(kind, strength, seed)`.
     memory: bytes of pixels that may stay in memory; by default a quarter of what this process may use.
 
     Raises `DataError` for a name, folder or value that cannot be used, `SplitError` where a class has too few
-    pictures (with the report on its files in `error.report`), and `FetchError` where a set is not at hand and cannot
+    images (with the report on its files in `error.report`), and `FetchError` where a set is not at hand and cannot
     be fetched.
     """
     size, seed, test = _checked(size, seed, test)  # before anything is fetched
@@ -69,11 +69,11 @@ def load_data(
     size = about.size if size is None else size
     about = about if flip is None else replace(about, flip=flip)
     shares = _shares(about, listing, test)
-    decoded = decode([picture.source for picture in listing.pictures], size, listing.key, memory)
+    decoded = decode([image.source for image in listing.images], size, listing.key, memory)
     kept, findings = _judge(about, listing, decoded.notes)
     report = Report(tuple(findings))
     rows = _split(listing, kept, shares, seed, report)
-    parts = {part: _part(decoded.store, rows[part], listing.pictures, about.flip) for part in PARTS}
+    parts = {part: _part(decoded.store, rows[part], listing.images, about.flip) for part in PARTS}
     recipe = {"name": _plain(name), "size": size, "seed": seed, "test": test, "flip": flip}
     data = ImageData(about.name, size, listing.classes, about, report, **parts, recipe=recipe)
     data = data if per_class is None else data.subset(per_class, subset_seed)
@@ -108,12 +108,12 @@ def _check_flip(flip: Any) -> bool | None:
     if plain is None or isinstance(plain, bool):
         return plain
     raise DataError(
-        f"flip={shown(flip)} must be True or False: whether augmentation may mirror pictures"
+        f"flip={shown(flip)} must be True or False: whether augmentation may mirror images"
     )
 
 
 def _list(name: Location) -> tuple[Card, Listing]:
-    """The card and the pictures behind a name, a path or a pair of paths."""
+    """The card and the images behind a name, a path or a pair of paths."""
     if not isinstance(name, (str, os.PathLike)):
         return _list_pair(name)
     if isinstance(name, str) and name.strip() and not _is_path(name):
@@ -176,19 +176,19 @@ def _path(name: str | os.PathLike[str]) -> Path:
 def _folder_card(name: str, listing: Listing) -> Card:
     return Card(
         name or "folder",
-        "A folder of pictures",
+        "A folder of images",
         classes=listing.classes,
-        pictures=len(listing.pictures),
+        pictures=len(listing.images),
     )
 
 
 def _shares(about: Card, listing: Listing, test: float | None) -> dict[str, float]:
-    """Which parts to draw from the training pictures, and how much of them."""
+    """Which parts to draw from the training images, and how much of them."""
     shares = {
         part: float(share) for part, share in about.splits.items() if not isinstance(share, str)
     }
     shares.pop("train", None)
-    official = {picture.part for picture in listing.pictures}
+    official = {image.part for image in listing.images}
     if "valid" not in official:
         shares.setdefault("valid", VALID_SHARE)
     if test is None:
@@ -202,47 +202,47 @@ def _shares(about: Card, listing: Listing, test: float | None) -> dict[str, floa
 
 
 def _judge(about: Card, listing: Listing, notes: Sequence[Note]) -> tuple[list[int], list[Finding]]:
-    """Which pictures to keep, and everything there is to report."""
+    """Which images to keep, and everything there is to report."""
     findings, usable = list(listing.findings), []
-    for index, (picture, note) in enumerate(zip(listing.pictures, notes, strict=True)):
+    for index, (image, note) in enumerate(zip(listing.images, notes, strict=True)):
         if what := about.placeholders.get(note.digest):
             problem = f"{what}, which stands in for a photograph"
-            findings.append(Finding(picture.name, problem, "left out"))
+            findings.append(Finding(image.name, problem, "left out"))
             continue
-        findings += [Finding(picture.name, problem, action) for problem, action in note.problems]
+        findings += [Finding(image.name, problem, action) for problem, action in note.problems]
         if note.usable:
             usable.append(index)
-    twins = _twins(listing.pictures, notes, usable)
+    twins = _twins(listing.images, notes, usable)
     return [index for index in usable if index not in twins], [*findings, *twins.values()]
 
 
 def _twins(
-    pictures: Sequence[Picture], notes: Sequence[Note], usable: Sequence[int]
+    images: Sequence[ListedImage], notes: Sequence[Note], usable: Sequence[int]
 ) -> dict[int, Finding]:
-    """The pictures to leave out because another one is the same, and what to say of each."""
+    """The images to leave out because another one is the same, and what to say of each."""
     same = copies(
         [notes[index].pixels for index in usable],
-        [pictures[index].part for index in usable],
-        [pictures[index].label for index in usable],
+        [images[index].part for index in usable],
+        [images[index].label for index in usable],
     )
     found = {}
     for position, (other, disagree) in sorted(same.items()):
-        problem = f"the same picture as {pictures[usable[other]].name}"
+        problem = f"the same image as {images[usable[other]].name}"
         problem += ", under another class" if disagree else ""
-        found[usable[position]] = Finding(pictures[usable[position]].name, problem, "left out")
+        found[usable[position]] = Finding(images[usable[position]].name, problem, "left out")
     return found
 
 
 def _split(
     listing: Listing, kept: list[int], shares: dict[str, float], seed: int, report: Report
 ) -> dict[str, torch.Tensor]:
-    """The rows of each part, sorted, int64: official parts as they are, the others drawn from the training pictures."""
+    """The rows of each part, sorted, int64: official parts as they are, the others drawn from the training images."""
     rows = {
-        part: _whole([index for index in kept if listing.pictures[index].part == part])
+        part: _whole([index for index in kept if listing.images[index].part == part])
         for part in PARTS
     }
-    labels = _whole([picture.label for picture in listing.pictures])
-    official = [part for part in PARTS if any(picture.part == part for picture in listing.pictures)]
+    labels = _whole([image.label for image in listing.images])
+    official = [part for part in PARTS if any(image.part == part for image in listing.images)]
     for part in official:
         counts = labels[rows[part]].bincount(minlength=len(listing.classes))
         need = 1 + len(shares) if part == "train" else 1
@@ -254,7 +254,7 @@ def _split(
 
 
 def _whole(numbers: list[int]) -> torch.Tensor:
-    """Rows or labels as a tensor on the CPU, whatever torch's default device is: the pictures lie there."""
+    """Rows or labels as a tensor on the CPU, whatever torch's default device is: the images lie there."""
     return torch.tensor(numbers, dtype=torch.int64, device="cpu")
 
 
@@ -264,9 +264,9 @@ def _check_counts(
     for name, count in zip(listing.classes, counts, strict=True):
         if count < need:
             error = SplitError(
-                f"class {name!r} has {count} usable picture(s) to {'train' if part == 'train' else 'examine'} with "
+                f"class {name!r} has {count} usable image(s) to {'train' if part == 'train' else 'examine'} with "
                 f"and needs at least {need}, one for each split"
-                f"{_why_so_few(listing, part, name, report)}; add pictures or remove the folder"
+                f"{_why_so_few(listing, part, name, report)}; add images or remove the folder"
             )
             error.report = report
             raise error
@@ -291,11 +291,11 @@ def _why_so_few(listing: Listing, part: str, name: str, report: Report) -> str:
 
 
 def _part(
-    store: torch.Tensor, rows: torch.Tensor, pictures: Sequence[Picture], flip: bool
+    store: torch.Tensor, rows: torch.Tensor, images: Sequence[ListedImage], flip: bool
 ) -> Split:
-    chosen = [pictures[row] for row in rows.tolist()]
-    labels = _whole([picture.label for picture in chosen])
-    return Split(store, rows, labels, tuple(picture.name for picture in chosen), flip)
+    chosen = [images[row] for row in rows.tolist()]
+    labels = _whole([image.label for image in chosen])
+    return Split(store, rows, labels, tuple(image.name for image in chosen), flip)
 
 
 def _plain(name: Location) -> str | list[str]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def describe() -> pandas.DataFrame:
-    """One row a data set: name, title, classes, pictures, megabytes to fetch, whether it is at hand, licence."""
+    """One row a data set: name, title, classes, images, megabytes to fetch, whether it is at hand, licence."""
     import pandas
 
     return pandas.DataFrame(listed())

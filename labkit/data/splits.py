@@ -1,4 +1,4 @@
-"""Who trains and who examines: stratified, seeded, disjoint splits, and no picture on both sides."""
+"""Who trains and who examines: stratified, seeded, disjoint splits, and no image on both sides."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def check_seed(seed: Any) -> int:
 
 
 def check_count(count: Any) -> int:
-    """The number of pictures of each class as a plain int, if there can be so many; else raise `SplitError`."""
+    """The number of images of each class as a plain int, if there can be so many; else raise `SplitError`."""
     number = whole_number(count)
     if number is None or number < 1:
-        raise SplitError(f"per_class={shown(count)} is no number of pictures; choose 1 or more")
+        raise SplitError(f"per_class={shown(count)} is no number of images; choose 1 or more")
     return number
 
 
 def stratified(labels: Tensor, shares: Mapping[str, float], seed: int) -> dict[str, Tensor]:
     """Draw disjoint parts of `labels` (N,), each with the given share of every class; the rest is "train".
 
-    Every class sends at least one picture to every part and keeps at least one to train on, so a part is never blind
+    Every class sends at least one image to every part and keeps at least one to train on, so a part is never blind
     to a class. Returns sorted positions, int64. The same labels, shares and seed give the same parts.
     """
     parts: dict[str, list[Tensor]] = defaultdict(list)
@@ -44,8 +44,8 @@ def stratified(labels: Tensor, shares: Mapping[str, float], seed: int) -> dict[s
         members = (labels == label).nonzero().flatten()
         if len(members) <= len(shares):
             raise SplitError(
-                f"class number {label} has {len(members)} usable picture(s), but {len(shares) + 1} splits each need "
-                "one; add pictures or drop the class"
+                f"class number {label} has {len(members)} usable image(s), but {len(shares) + 1} splits each need "
+                "one; add images or drop the class"
             )
         members = members[_order(len(members), generator(seed, "split", label))]
         for part, share in shares.items():
@@ -58,13 +58,13 @@ def stratified(labels: Tensor, shares: Mapping[str, float], seed: int) -> dict[s
 
 
 def per_class(labels: Tensor, count: int, seed: int) -> Tensor:
-    """Sorted positions of `count` pictures of every class, drawn from the seed."""
+    """Sorted positions of `count` images of every class, drawn from the seed."""
     count, chosen = check_count(count), []
     for label in labels.unique().tolist():
         members = (labels == label).nonzero().flatten()
         if len(members) < count:
             raise SplitError(
-                f"per_class={shown(count)}, but class number {label} has only {len(members)} training pictures"
+                f"per_class={shown(count)}, but class number {label} has only {len(members)} training images"
             )
         order = _order(len(members), generator(seed, "subset", label))
         chosen.append(members[order[:count]])
@@ -78,7 +78,7 @@ def _order(count: int, chance: torch.Generator) -> Tensor:
 def copies(
     digests: Sequence[str], parts: Sequence[str], labels: Sequence[int]
 ) -> dict[int, tuple[int, bool]]:
-    """Which positions to leave out because they hold the same picture as another one.
+    """Which positions to leave out because they hold the same image as another one.
 
     Returns position -> (position of the copy, whether the copies disagree on the class). One copy stays, and it is
     the one in the examining split, so that the official measure does not change. Where the copies in the same split

@@ -260,7 +260,7 @@ def augmented(trace: Trace) -> str | None:
         return None
     return (
         f"Validation is above training ({percent(valid_right(late[-1]))} against "
-        f"{percent(train_right(late[-1]))}) because only training pictures are augmented: nothing is wrong; "
+        f"{percent(train_right(late[-1]))}) because only training images are augmented: nothing is wrong; "
         "judge by validation."
     )
 

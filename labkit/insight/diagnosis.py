@@ -1,7 +1,7 @@
 """What is wrong with a run, and what to try: rules over its history, its audit and the probes, the surest first.
 
 A rule looks at the `Evidence` and either finds its fault and says so in one sentence, or says with a number what
-speaks against it. The first rules read a mechanism (a parameter that the optimiser does not hold, a picture on both
+speaks against it. The first rules read a mechanism (a parameter that the optimiser does not hold, an image on both
 sides) and can hardly be mistaken; the later ones read curves, where a fault is a matter of degree. A symptom often
 has several readings, so the order matters: a mechanism comes before the curve that it bends.
 """
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from labkit.tuning import Audit, EpochDone, Run, StageAudit, StepDone
 
-COPIES = 0.02  # of the validation pictures, and 3 of them, from which on copies are no accident
-# Times wider or narrower than the first layer learned: other pictures do not do that.
+COPIES = 0.02  # of the validation images, and 3 of them, from which on copies are no accident
+# Times wider or narrower than the first layer learned: other images do not do that.
 LEARNED_SCALE = 2.2
 SPLITS_DIFFER = 1.5  # times by which the two splits may differ in their spread
 FAR = 1.2  # times its own length that a stage may move before its past is lost; 1 is to shrink to nothing
@@ -246,12 +246,12 @@ def _averaged_averages(evidence: Evidence) -> str | None:
     epoch = next(e for e in evidence.trace.checked if not _is_whole(e.valid_correct))
     return (
         f"Validation accuracy is no count: after epoch {epoch.epoch} it comes to {epoch.valid_correct:.2f} of "
-        f"{epoch.valid_count} pictures, so batch means were averaged; divide all correct by all counted."
+        f"{epoch.valid_count} images, so batch means were averaged; divide all correct by all counted."
     )
 
 
 def _not_averaged_averages(evidence: Evidence) -> str:
-    return "Each validation accuracy is a whole number of pictures over their count."
+    return "Each validation accuracy is a whole number of images over their count."
 
 
 def _leakage(evidence: Evidence) -> str | None:
@@ -259,7 +259,7 @@ def _leakage(evidence: Evidence) -> str | None:
     if twins is None or twins.share < COPIES or len(twins.copies) < 3:
         return None
     return (
-        f"{len(twins.copies)} of {twins.looked_at} validation pictures are among the training pictures too: "
+        f"{len(twins.copies)} of {twins.looked_at} validation images are among the training images too: "
         "validation is no examination; take the copies out and train again."
     )
 
@@ -267,8 +267,8 @@ def _leakage(evidence: Evidence) -> str | None:
 def _not_leakage(evidence: Evidence) -> str:
     twins = evidence.twins
     if twins is None:
-        return "There is nothing to compare pictures with."
-    return f"{len(twins.copies)} of {twins.looked_at} validation pictures have a copy among the training ones."
+        return "There is nothing to compare images with."
+    return f"{len(twins.copies)} of {twins.looked_at} validation images have a copy among the training ones."
 
 
 def _normalisation(evidence: Evidence) -> str | None:
@@ -281,18 +281,18 @@ def _normalisation(evidence: Evidence) -> str | None:
         train.std, valid.std
     ):
         return (
-            f"Training pictures have mean {train.mean:.2g} and deviation {train.std:.2g}, validation pictures "
+            f"Training images have mean {train.mean:.2g} and deviation {train.std:.2g}, validation images "
             f"{valid.mean:.2g} and {valid.std:.2g}: the splits come on different scales; {what}"
         )
     if min(train.low, valid.low) < -0.01 or max(train.high, valid.high) > 1.01:
         return (
-            f"The pictures run from {train.low:.2g} to {train.high:.2g}, but this network takes 0 to 1 and "
+            f"The images run from {train.low:.2g} to {train.high:.2g}, but this network takes 0 to 1 and "
             f"normalises itself: they are on the wrong scale; {what}"
         )
     if scales.learned and _factor(train.spread, 1) > LEARNED_SCALE:
         return (
             f"The first BatchNorm layer sees values {train.spread:.2g} times as wide as those it learned: "
-            f"the pictures are normalised in another way than for its weights; {what}"
+            f"the images are normalised in another way than for its weights; {what}"
         )
     return None
 
@@ -300,7 +300,7 @@ def _normalisation(evidence: Evidence) -> str | None:
 def _not_normalisation(evidence: Evidence) -> str:
     scales = evidence.scales
     if scales is None:
-        return "There are no pictures whose scale could be wrong."
+        return "There are no images whose scale could be wrong."
     return (
         f"Both splits run from {scales.train.low:.2g} to {scales.train.high:.2g}, and the first BatchNorm layer sees "
         f"values {scales.train.spread:.2g} times as wide as those it learned."
@@ -311,14 +311,14 @@ def _not_normalisation(evidence: Evidence) -> str:
 
 
 def _not_a_number(evidence: Evidence) -> str | None:
-    """A rate that is too large announces itself by a rising loss; a spoilt picture strikes out of the blue."""
+    """A rate that is too large announces itself by a rising loss; a spoilt image strikes out of the blue."""
     failure, steps = evidence.trace.failure, evidence.steps
     if failure is None:
         return None
     said = f"The run failed at step {failure.step}: the loss is not a number any more"
     if len(steps) >= 5 and _mean(steps[-5:]) > 2 * _start(evidence):
         return f"{said}, after it had risen to {_mean(steps[-5:]):.2g}: rewind and lower the rate tenfold."
-    return f"{said}, though it was not rising: look for a picture with values that are no numbers."
+    return f"{said}, though it was not rising: look for an image with values that are no numbers."
 
 
 def _not_not_a_number(evidence: Evidence) -> str:
@@ -379,7 +379,7 @@ def _not_little_validation(evidence: Evidence) -> str:
         return "Nothing was validated."
     last = evidence.epochs[-1]
     half = 100 * noise(last)
-    return f"With {last.valid_count} validation pictures the interval is {half:.0f} points to either side."
+    return f"With {last.valid_count} validation images the interval is {half:.0f} points to either side."
 
 
 def _overfitting(evidence: Evidence) -> str | None:
@@ -413,7 +413,7 @@ def _augmented(evidence: Evidence) -> str | None:
 
 def _not_augmented(evidence: Evidence) -> str:
     if evidence.trace.augment == "none":
-        return "The training pictures are not augmented."
+        return "The training images are not augmented."
     return "Validation is not above training."
 
 

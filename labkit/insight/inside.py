@@ -136,31 +136,31 @@ def drawn(split: Split, count: int, seed: int) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Pictures:
-    """Pictures to look at: `pixels` float32 (n, 3, H, W) in [0, 1], with a name and, where known, a label each."""
+class Images:
+    """Images to look at: `pixels` float32 (n, 3, H, W) in [0, 1], with a name and, where known, a label each."""
 
     pixels: Tensor
     names: tuple[str, ...]
     labels: tuple[int, ...] | None
 
 
-def pictures(
+def images_of(
     run: Run, images: int | Sequence[int] | Tensor, split: Split | str = "valid"
-) -> Pictures:
-    """Pictures by their position in a split, or a tensor of pictures that belong to none.
+) -> Images:
+    """Images by their position in a split, or a tensor of images that belong to none.
 
-    Raises SplitError for a split or position that is not there, DataError for what is no picture.
+    Raises SplitError for a split or position that is not there, DataError for what is no image.
     """
     if isinstance(images, Tensor) and images.is_floating_point() and images.ndim in (3, 4):
         pixels = images if images.ndim == 4 else images.unsqueeze(0)
-        names = tuple(f"picture {number}" for number in range(len(pixels)))
-        return Pictures(_checked(pixels), names, None)
+        names = tuple(f"image {number}" for number in range(len(pixels)))
+        return Images(_checked(pixels), names, None)
     part = split_of(run, split, labelled=False)
     chosen = positions(part, images)
     pixels, labels = part.batch(chosen)
     where = split if isinstance(split, str) else "sample"
     names = tuple(f"{where} {number}" for number in chosen.tolist())
-    return Pictures(_checked(pixels), names, tuple(labels.tolist()))
+    return Images(_checked(pixels), names, tuple(labels.tolist()))
 
 
 def positions(split: Split, images: Any) -> Tensor:
@@ -182,7 +182,7 @@ def _checked(pixels: Any) -> Tensor:
     if not isinstance(pixels, Tensor) or pixels.ndim != 4 or pixels.shape[1] != 3:
         shape = tuple(pixels.shape) if isinstance(pixels, Tensor) else type(pixels).__name__
         raise DataError(
-            f"These samples are no pictures but {shape}. This probe draws on pictures, (n, 3, height, width)."
+            f"These samples are no images but {shape}. This probe draws on images, (n, 3, height, width)."
         )
     return pixels
 
@@ -229,7 +229,7 @@ def _tensor(made: Any, stage: str) -> Tensor:
     return values
 
 
-# ---------------------------------------------------------------- maps: values at places of a picture
+# ---------------------------------------------------------------- maps: values at places of an image
 
 
 @dataclass(frozen=True)
@@ -253,13 +253,13 @@ def map_layer(model: nn.Module, run: Run, pixels: Tensor, stage: str | None = No
         found = known.get(check_stage(run, stage))
         if found is None:
             raise StageError(
-                f"{stage} gives no map of these {pixels.shape[-2]} x {pixels.shape[-1]} pictures, but one vector "
+                f"{stage} gives no map of these {pixels.shape[-2]} x {pixels.shape[-1]} images, but one vector "
                 f"for each. Maps come from {', '.join(known) or 'no stage of this network'}."
             )
         return found
     if not known:
         raise StageError(
-            f"No stage of {run.net.name} gives a map of a picture, only vectors. Larger pictures or another "
+            f"No stage of {run.net.name} gives a map of an image, only vectors. Larger images or another "
             "backbone, such as resnet10, have maps."
         )
     deep = list(known.values())[::-1]
@@ -317,11 +317,11 @@ def as_map(made: Any, pixels: Tensor, patch: tuple[int, int]) -> Tensor | None:
 
 
 def first_convolution(model: nn.Module) -> tuple[str, nn.Conv2d]:
-    """The convolution that reads the pictures, and its name. BackboneError where there is none."""
+    """The convolution that reads the images, and its name. BackboneError where there is none."""
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d) and module.in_channels == 3:
             return name, module
     raise BackboneError(
-        "This network has no convolution that reads pictures of 3 channels, so there are no filters or maps to draw. "
-        "Backbones for pictures have one; labkit.backbones() lists them."
+        "This network has no convolution that reads images of 3 channels, so there are no filters or maps to draw. "
+        "Backbones for images have one; labkit.backbones() lists them."
     )

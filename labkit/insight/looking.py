@@ -14,16 +14,16 @@ from torch.nn import functional as F
 from labkit import runtime
 from labkit.errors import DataError, StageError, shown
 from labkit.insight.inside import (
+    Images,
     Layer,
-    Pictures,
     as_inputs,
     as_map,
     first_convolution,
     hooked,
+    images_of,
     looking_at,
     map_layer,
     patch_of,
-    pictures,
     start_of,
 )
 from labkit.tuning.contracts import Split
@@ -33,7 +33,7 @@ from labkit.tuning.given import a_count, a_run, takes
 if TYPE_CHECKING:
     from labkit.tuning import Run
 
-AT_ONCE = 16  # pictures whose gradients are taken together
+AT_ONCE = 16  # images whose gradients are taken together
 
 
 # ---------------------------------------------------------------- filters
@@ -41,7 +41,7 @@ AT_ONCE = 16  # pictures whose gradients are taken together
 
 @dataclass(frozen=True, eq=False)
 class Filters:
-    """The filters that read the picture: `weights` now and `start` when the run began, float32 (filters, 3, h, w)."""
+    """The filters that read the image: `weights` now and `start` when the run began, float32 (filters, 3, h, w)."""
 
     layer: str
     weights: Tensor
@@ -70,7 +70,7 @@ class Filters:
 def filters(run: Run) -> Filters:
     """The filters of the first convolution, the only ones that can be seen as colours.
 
-    Raises BackboneError for a network that reads no pictures.
+    Raises BackboneError for a network that reads no images.
     """
     name, before = first_convolution(start_of(run))
     with run.frozen_world() as model:
@@ -83,9 +83,9 @@ def filters(run: Run) -> Filters:
 
 @dataclass(frozen=True, eq=False)
 class Activations:
-    """What a stage makes of one picture (3, H, W): `maps` float32 (channels, h, w), one a channel."""
+    """What a stage makes of one image (3, H, W): `maps` float32 (channels, h, w), one a channel."""
 
-    picture: Tensor
+    image: Tensor
     name: str
     layer: Layer
     maps: Tensor
@@ -109,11 +109,11 @@ class Activations:
 def activations(
     run: Run, image: int | Tensor = 0, stage: str | None = None, split: Split | str = "valid"
 ) -> Activations:
-    """What a stage makes of one picture: by its position in a split, or float (3, H, W) in [0, 1].
+    """What a stage makes of one image: by its position in a split, or float (3, H, W) in [0, 1].
 
-    Raises StageError for a stage that gives no map, SplitError or DataError for a picture that is none.
+    Raises StageError for a stage that gives no map, SplitError or DataError for an image that is none.
     """
-    seen, kept = pictures(run, image, split), []
+    seen, kept = images_of(run, image, split), []
     with looking_at(run) as model, torch.no_grad():
         layer, patch = map_layer(model, run, seen.pixels, stage), patch_of(model)
 
@@ -132,14 +132,14 @@ def activations(
 
 @dataclass(frozen=True, eq=False)
 class GradCam:
-    """Where n pictures speak for a class (Selvaraju et al., 2017).
+    """Where n images speak for a class (Selvaraju et al., 2017).
 
     `maps` float32 (n, h, w) are as fine as the layer, and not negative; `heat` (n, H, W) are the same on the size of
-    the pictures, each with a largest value of 1, or 0 where nothing speaks for the class. `targets` are the classes
+    the images, each with a largest value of 1, or 0 where nothing speaks for the class. `targets` are the classes
     asked about, `probabilities` what they were given, `predictions` the classes that came out on top.
     """
 
-    pictures: Pictures
+    images: Images
     classes: tuple[str, ...]
     layer: Layer
     targets: tuple[int, ...]
@@ -150,16 +150,16 @@ class GradCam:
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row a picture: the class asked about, its probability, the truth, and where the heat lies.
+        """One row an image: the class asked about, its probability, the truth, and where the heat lies.
 
         across and down are the centre of the heat, 0 at the left and the top edge, 1 at the right and the bottom.
         """
-        labels = self.pictures.labels or (None,) * len(self.targets)
-        rows = zip(self.pictures.names, self.targets, self.probabilities, labels, strict=True)
+        labels = self.images.labels or (None,) * len(self.targets)
+        rows = zip(self.images.names, self.targets, self.probabilities, labels, strict=True)
         return pd.DataFrame(
             [
                 {
-                    "picture": name,
+                    "image": name,
                     "class": self.classes[target],
                     "probability": probability,
                     "true": "" if label is None else self.classes[label],
@@ -171,7 +171,7 @@ class GradCam:
 
 
 def centre(heat: Tensor) -> tuple[float, float]:
-    """Where the heat (H, W) has its centre, across and down, as shares of the picture; nan where there is none."""
+    """Where the heat (H, W) has its centre, across and down, as shares of the image; nan where there is none."""
     height, width = heat.shape
     across, down = (torch.arange(width) + 0.5) / width, (torch.arange(height) + 0.5) / height
     total = heat.sum()
@@ -186,23 +186,23 @@ def grad_cam(
     target: str | int | None = None,
     split: Split | str = "valid",
 ) -> GradCam:
-    """What in each picture speaks for a class: Grad-CAM (Selvaraju et al., "Grad-CAM", 2017).
+    """What in each image speaks for a class: Grad-CAM (Selvaraju et al., "Grad-CAM", 2017).
 
     The channels of a layer are added up, each with the weight by which the score of the class rises with it, on
     average over the places; what is negative is left out.
 
     Args:
         run: whose network to look at, as it is now.
-        images: positions in the split, or pictures float (n, 3, H, W) in [0, 1].
+        images: positions in the split, or images float (n, 3, H, W) in [0, 1].
         stage: where to look; by default the deepest stage whose map is 4 x 4 or finer.
-        target: the class to ask about, by name or number; by default the predicted one of each picture.
+        target: the class to ask about, by name or number; by default the predicted one of each image.
         split: name of a split, or anything with `batch()` and a length.
 
     Raises:
         StageError: a stage without places, such as the last block of a transformer: only its class token is read.
-        SplitError, DataError: pictures or a class that are not there.
+        SplitError, DataError: images or a class that are not there.
     """
-    seen, asked = pictures(run, images, split), _class_number(run, target)
+    seen, asked = images_of(run, images, split), _class_number(run, target)
     maps, scores = [], []
     with looking_at(run) as model:
         layer, patch = map_layer(model, run, seen.pixels, stage), patch_of(model)
@@ -214,7 +214,7 @@ def grad_cam(
     predictions = shares.argmax(1)
     targets = predictions if asked is None else torch.full_like(predictions, asked)
     return GradCam(
-        pictures=seen,
+        images=seen,
         classes=tuple(run.data.classes),
         layer=layer,
         targets=tuple(targets.tolist()),
@@ -253,7 +253,7 @@ def _maps_and_scores(
 
 
 def _heat(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """Maps (n, h, w) drawn out to the size of the pictures, each with a largest value of 1, or all 0."""
+    """Maps (n, h, w) drawn out to the size of the images, each with a largest value of 1, or all 0."""
     large = F.interpolate(maps.unsqueeze(1), tuple(size), mode="bilinear", align_corners=False)
     peaks = large.amax((2, 3), keepdim=True)
     return (large / torch.where(peaks > 0, peaks, 1.0)).squeeze(1)

@@ -1,8 +1,8 @@
 """Questions to a run that its curves do not answer: what the optimiser holds, which mode each stage is in, whether a
-count repeats, whether pictures are on both sides, and on which scale they come.
+count repeats, whether images are on both sides, and on which scale they come.
 
 Each probe looks and changes nothing, takes well under a second, and has a `table()` for the eye. A probe that makes no
-sense for a run (no BatchNorm, no pictures, nothing to validate on) gives None.
+sense for a run (no BatchNorm, no images, nothing to validate on) gives None.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from labkit.tuning import Run
 
 BATCH_NORM = nn.modules.batchnorm._BatchNorm
-SAMPLE = 64  # pictures whose scale is measured
-MOST_TRAIN, MOST_VALID = 4096, 512  # pictures that are compared with each other
+SAMPLE = 64  # images whose scale is measured
+MOST_TRAIN, MOST_VALID = 4096, 512  # images that are compared with each other
 SIDE = 16  # pixels to which they are shrunk for it
-SAME = 0.995  # correlation of two pictures from which on they are one
+SAME = 0.995  # correlation of two images from which on they are one
 
 
 class _Rows:
@@ -192,12 +192,12 @@ def recount(run: Run) -> Recount | None:
     return Recount(again.count, last.valid_correct, last.valid_loss, again.correct, again.loss)
 
 
-# ---------------------------------------------------------------- pictures on both sides
+# ---------------------------------------------------------------- images on both sides
 
 
 @dataclass(frozen=True)
 class Twins:
-    """How many of the `looked_at` validation pictures have a copy among the training ones, and which."""
+    """How many of the `looked_at` validation images have a copy among the training ones, and which."""
 
     looked_at: int
     copies: tuple[int, ...]
@@ -205,24 +205,24 @@ class Twins:
 
     @property
     def share(self) -> float:
-        """Copies over pictures looked at."""
+        """Copies over images looked at."""
         return len(self.copies) / self.looked_at
 
     def table(self) -> pd.DataFrame:
-        """One row a copy: its number in the validation split, and how alike the two pictures are (1: the same)."""
+        """One row a copy: its number in the validation split, and how alike the two images are (1: the same)."""
         import pandas as pd
 
         rows = [(index, self.nearest[index]) for index in self.copies]
-        return pd.DataFrame(rows, columns=["validation picture", "correlation"])
+        return pd.DataFrame(rows, columns=["validation image", "correlation"])
 
 
 def twins(run: Run) -> Twins | None:
-    """Which validation pictures are among the training ones, exactly or but for a few grey levels.
+    """Which validation images are among the training ones, exactly or but for a few grey levels.
 
-    Two pictures are the same when, shrunk to 16 x 16 and free of their own mean and contrast, they correlate by 0.995
-    or more. Looks at the first 512 validation and 4,096 training pictures.
+    Two images are the same when, shrunk to 16 x 16 and free of their own mean and contrast, they correlate by 0.995
+    or more. Looks at the first 512 validation and 4,096 training images.
     """
-    train, valid = _pictures(run.data.train, MOST_TRAIN), _pictures(run.data.valid, MOST_VALID)
+    train, valid = _images(run.data.train, MOST_TRAIN), _images(run.data.valid, MOST_VALID)
     if train is None or valid is None:
         return None
     nearest = (_shapes(valid) @ _shapes(train).T).max(dim=1).values
@@ -230,8 +230,8 @@ def twins(run: Run) -> Twins | None:
     return Twins(len(valid), tuple(copies), tuple(nearest.tolist()))
 
 
-def _pictures(split: Split, most: int) -> Tensor | None:
-    """Pictures (n, C, H, W), shrunk; None where the split is empty or its batches are no pictures."""
+def _images(split: Split, most: int) -> Tensor | None:
+    """Images (n, C, H, W), shrunk; None where the split is empty or its batches are no images."""
     if not len(split):
         return None
     parts = []
@@ -243,19 +243,19 @@ def _pictures(split: Split, most: int) -> Tensor | None:
     return torch.cat(parts)
 
 
-def _shapes(pictures: Tensor) -> Tensor:
-    """Pictures as vectors (n, d) of mean 0 and length 1, whatever their brightness and contrast."""
-    flat = pictures.flatten(1)
+def _shapes(images: Tensor) -> Tensor:
+    """Images as vectors (n, d) of mean 0 and length 1, whatever their brightness and contrast."""
+    flat = images.flatten(1)
     flat = flat - flat.mean(dim=1, keepdim=True)
     return flat / flat.norm(dim=1, keepdim=True).clamp_min(1e-9)
 
 
-# ---------------------------------------------------------------- the scale of the pictures
+# ---------------------------------------------------------------- the scale of the images
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How the pictures of one split come: their numbers, and what the first BatchNorm layer makes of them.
+    """How the images of one split come: their numbers, and what the first BatchNorm layer makes of them.
 
     `offset` is how far the means it sees are from those it learned, in learned standard deviations, the median over
     channels; `spread` the standard deviation it sees over the learned one, the geometric mean over channels.
@@ -272,7 +272,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Scales:
-    """The scale of the training and the validation pictures."""
+    """The scale of the training and the validation images."""
 
     train: Scale
     valid: Scale
@@ -286,7 +286,7 @@ class Scales:
 
 
 def scales(run: Run) -> Scales | None:
-    """On which scale the pictures of both splits come, and what the network as it began makes of them."""
+    """On which scale the images of both splits come, and what the network as it began makes of them."""
     if not len(run.data.valid):
         return None
     batches = {name: _sample(getattr(run.data, name)) for name in ("train", "valid")}

@@ -164,13 +164,13 @@ class AtlasCard(Panel):
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """The widget, and beside it the figure and the table that stand in where scripts do not run."""
-        from labkit.show.atlas import picture
+        from labkit.show.atlas import figure
 
         live = super()._repr_mimebundle_(**kwargs)
         data, metadata = live if isinstance(live, tuple) else (live or {}, {})
         runs = self.runs[-1:]
         drawn = self._attempts[-1].expected if runs else self.expect()
-        still, about = picture(drawn, *runs, out=self._out)._repr_mimebundle_()
+        still, about = figure(drawn, *runs, out=self._out)._repr_mimebundle_()
         return {**still, **data, "text/plain": repr(self)}, {**about, **metadata}
 
 

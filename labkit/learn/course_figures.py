@@ -1,4 +1,4 @@
-"""The pictures of the course as the learner walks it: their calibration, and the path with what is done."""
+"""The figures of the course as the learner walks it: their calibration, and the path with what is done."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from labkit.learn.groups import ELSEWHERE, GROUPS
 from labkit.learn.lessons import LESSONS
-from labkit.show.picture import CARD, EDGE, FAINT, INK, Marked, Picture, dress, legend, look
+from labkit.show.figure import CARD, EDGE, FAINT, INK, Figure, Marked, dress, legend, look
 
 if TYPE_CHECKING:
     from labkit.learn.course_map import CourseMap, State
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 SHARES = (-4, 104)  # per cent, with room for what is drawn on the edge
 
 
-def calibration(found: Score) -> Picture:
+def calibration(found: Score) -> Figure:
     """How sure the learner was against how often they were right, and both over the course.
 
     Above, a point is the predictions of about equal confidence; on the dashed line the two agree. Below are all
     predictions up to each lesson. Bars and band are 95 % intervals (Wilson, 1927) of the share that is right.
     """
-    picture = Picture(6.8, 6.6)
-    upper, lower = picture.subplots(2, 1, height_ratios=(3, 2))
+    figure = Figure(6.8, 6.6)
+    upper, lower = figure.subplots(2, 1, height_ratios=(3, 2))
     groups = {name: part for name, part in found.by_confidence().items() if part.count}
     course = found.over_the_course()
     entries = [*_reliability(upper, groups), *_course(lower, course)]
     if not found.count:
         upper.text(60, 30, str(found), color=INK, ha="center", fontsize=10)
-    legend(picture, entries, columns=2)
-    return picture.told(_calibration_alt(found, groups), _calibration_table(groups, course))
+    legend(figure, entries, columns=2)
+    return figure.told(_calibration_alt(found, groups), _calibration_table(groups, course))
 
 
 def _reliability(axes: Axes, groups: Mapping[str, Score]) -> list[Marked]:
@@ -139,10 +139,10 @@ DOT: Mapping[str, Any] = {
 }
 
 
-def path(found: CourseMap) -> Picture:
+def path(found: CourseMap) -> Figure:
     """The lessons along a path: a dot that is full, half full or empty, and an arrow where to go on."""
-    picture = Picture(7, 1.9)
-    axes = picture.subplots()
+    figure = Figure(7, 1.9)
+    axes = figure.subplots()
     axes.set_axis_off()
     heights = [0.5 * sin(0.75 * place) for place in range(len(found.steps))]
     axes.plot(range(len(heights)), heights, color=EDGE, linewidth=5, zorder=1)
@@ -159,8 +159,8 @@ def path(found: CourseMap) -> Picture:
             arrow = axes.plot(place, height + 0.55, "v", color=look(1).colour, markersize=10)[0]
             entries["next"] = Marked(arrow, "go on here")
     axes.set(xlim=(-0.6, len(heights) - 0.4), ylim=(-1.3, 1.3))
-    legend(picture, [entry for entry in entries.values() if entry], columns=4)
-    return picture.told(_path_alt(found), _path_table(found))
+    legend(figure, [entry for entry in entries.values() if entry], columns=4)
+    return figure.told(_path_alt(found), _path_table(found))
 
 
 def _path_alt(found: CourseMap) -> str:

@@ -16,7 +16,7 @@ from labkit.learn.lessons import LESSONS, Lesson
 from labkit.learn.note import said
 
 if TYPE_CHECKING:
-    from labkit.show.picture import Picture
+    from labkit.show.figure import Figure
 
 State = Literal["done", "begun", "not begun"]
 Entries = Mapping[str, Mapping[str, Any]]
@@ -122,7 +122,7 @@ class CourseMap:
         """Where all this is kept."""
         return f"This is kept in {self.file}, a file on this machine, and sent nowhere."
 
-    def picture(self) -> Picture:
+    def figure(self) -> Figure:
         """The path through the lessons."""
         from labkit.learn import course_figures
 
@@ -158,7 +158,7 @@ class CourseMap:
         way = _way(self.next, _link(self.next.lesson)) if self.next else _END
         return (
             f"<div data-labkit='course-map' style='max-width:62em'>"
-            f"<p><strong>{self.headline}</strong> {way}</p>{self.picture().image()}{self._table()}"
+            f"<p><strong>{self.headline}</strong> {way}</p>{self.figure().image()}{self._table()}"
             f"<p>{escape(self.kept)}<br>To begin anew: <code>{escape(ANEW)}</code></p></div>"
         )
 

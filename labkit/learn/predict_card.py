@@ -1,6 +1,6 @@
-"""The predict panel: choose or drop a picture of your own, see what the trained network says, and where it looks.
+"""The predict panel: choose or drop an image of your own, see what the trained network says, and where it looks.
 
-The page sends the file as it is, and the kernel judges it as it judges every file: what is no picture is refused with
+The page sends the file as it is, and the kernel judges it as it judges every file: what is no image is refused with
 the reason. What the panel does is also a call: `learn.classify(run, "photo.jpg")`.
 """
 
@@ -26,8 +26,8 @@ from labkit.console.wire import answer_where_asked, in_words, sendable, sent_bac
 from labkit.data.images.decode import SUFFIXES, read, white_of
 from labkit.errors import DataError, StageError
 from labkit.insight.inside import as_inputs, looking_at
+from labkit.show.figure import Figure, table_html
 from labkit.show.inside import grad_cam
-from labkit.show.picture import Picture, table_html
 from labkit.tuning import Run
 from labkit.tuning.evaluation import forward
 from labkit.tuning.given import a_count, a_path, a_run, takes
@@ -38,15 +38,15 @@ TOP = 5  # classes that are shown
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What a network makes of one picture: `table` has a row a class, `probability` as a share, largest first.
+    """What a network makes of one image: `table` has a row a class, `probability` as a share, largest first.
 
-    `picture` shows what the network was given, and where it speaks for the first class; None where the network has no
+    `figure` shows what the network was given, and where it speaks for the first class; None where the network has no
     places to show. `remarks` say what had to be done to the file.
     """
 
     name: str
     table: pd.DataFrame
-    picture: Picture | None
+    figure: Figure | None
     remarks: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -54,7 +54,7 @@ class Seen:
         return f"{self.name}: {shares}{''.join(f'; {remark}' for remark in self.remarks)}"
 
     def _repr_html_(self) -> str:
-        image = self.picture.image() if self.picture is not None else ""
+        image = self.figure.image() if self.figure is not None else ""
         shown = self.table.assign(
             probability=[f"{share:.1%}" for share in self.table["probability"]]
         )
@@ -64,9 +64,9 @@ class Seen:
 
 @takes(run=a_run, file=a_path, top=a_count())
 def classify(run: Run, file: Path | str | os.PathLike[str], top: int = TOP) -> Seen:
-    """What a run's network, as it is now, makes of a picture file: the likeliest classes, and Grad-CAM for the first.
+    """What a run's network, as it is now, makes of an image file: the likeliest classes, and Grad-CAM for the first.
 
-    Raises DataError for a file that is no picture, with the reason.
+    Raises DataError for a file that is no image, with the reason.
     """
     path = Path(file).expanduser()
     return _seen(_checked(run), path, path.name, top)
@@ -83,15 +83,15 @@ def _seen(run: Run, path: Path, name: str, top: int = TOP) -> Seen:
             if reading
             else f"its name ends in none of {', '.join(SUFFIXES)}"
         )
-        raise DataError(f"{name!r} cannot be used: {why}. Choose a picture in another file.")
+        raise DataError(f"{name!r} cannot be used: {why}. Choose an image in another file.")
     pixels = torch.from_numpy(reading.pixels).float().div(255).unsqueeze(0)
     shares = _probabilities(run, pixels)
     order = shares.argsort(descending=True, stable=True)[: min(top, len(shares))].tolist()
     rows = [(str(run.data.classes[number]), float(shares[number])) for number in order]
-    picture, remarks = _where(run, pixels, name)
+    figure, remarks = _where(run, pixels, name)
     found = [f"The file is {told}." for told, action in reading.problems if action == "converted"]
     return Seen(
-        name, pd.DataFrame(rows, columns=["class", "probability"]), picture, (*found, *remarks)
+        name, pd.DataFrame(rows, columns=["class", "probability"]), figure, (*found, *remarks)
     )
 
 
@@ -104,7 +104,7 @@ def _size(run: Run) -> int:
     """Pixels a side of the images that the network learned from. Raises DataError where it learned from none."""
     size = getattr(run.data, "size", None)
     if not isinstance(size, int):
-        raise DataError(f"{run.data.name} holds no pictures, and nothing else can be looked at.")
+        raise DataError(f"{run.data.name} holds no images, and nothing else can be looked at.")
     return size
 
 
@@ -113,18 +113,18 @@ def _known(name: str) -> bool:
 
 
 def _probabilities(run: Run, pixels: Tensor) -> Tensor:
-    """(classes,) float32 for one picture (1, 3, H, W) in [0, 1]."""
+    """(classes,) float32 for one image (1, 3, H, W) in [0, 1]."""
     with looking_at(run) as model, torch.no_grad():
         scores = forward(model, as_inputs(run, pixels))
     return scores.float().softmax(1)[0].cpu()
 
 
-def _where(run: Run, pixels: Tensor, name: str) -> tuple[Picture | None, tuple[str, ...]]:
+def _where(run: Run, pixels: Tensor, name: str) -> tuple[Figure | None, tuple[str, ...]]:
     try:
         found = insight.grad_cam(run, pixels)
     except StageError as reason:
         return None, (f"Grad-CAM cannot be drawn: {reason}",)
-    return grad_cam(replace(found, pictures=replace(found.pictures, names=(name,)))), ()
+    return grad_cam(replace(found, images=replace(found.images, names=(name,)))), ()
 
 
 class PredictCard(Panel):
@@ -164,7 +164,7 @@ class PredictCard(Panel):
 
     def _look(self, name: object, buffers: Sequence[Any]) -> Seen:
         if not isinstance(name, str) or len(buffers) != 1:
-            raise DataError("A picture needs a name and its bytes. Choose the file again.")
+            raise DataError("An image needs a name and its bytes. Choose the file again.")
         shown = sendable(PurePath(name.replace("\\", "/")).name[-100:])
         content = bytes(buffers[0])
         if len(content) > MOST_BYTES:
@@ -175,7 +175,7 @@ class PredictCard(Panel):
         with TemporaryDirectory(prefix="labkit-") as folder:
             ending = PurePath(shown).suffix.lower() if _known(shown) else ""
             path = (
-                Path(folder) / f"picture{ending}"
+                Path(folder) / f"image{ending}"
             )  # of the name that the page gave only a known ending is used
             path.write_bytes(content)
             return _seen(self._run, path, shown)
@@ -198,23 +198,23 @@ class PredictCard(Panel):
 
 @takes(run=a_run)
 def predict_panel(run: Run) -> PredictCard:
-    """A panel that takes a picture from the learner's disk and shows what the network of a run makes of it.
+    """A panel that takes an image from the learner's disk and shows what the network of a run makes of it.
 
-    Raises DataError where the run's data are no pictures.
+    Raises DataError where the run's data are no images.
     """
     return PredictCard(_checked(run))
 
 
 def _told(seen: Seen) -> dict[str, Any]:
-    """What was seen as plain values: the picture as PNG in base 64 with its words, the rest as text."""
-    picture = seen.picture
+    """What was seen as plain values: the figure as PNG in base 64 with its words, the rest as text."""
+    figure = seen.figure
     return {
         "name": seen.name,
         "rows": [
             [name, f"{share:.1%}", round(share, 4)]
             for name, share in seen.table.itertuples(index=False)
         ],
-        "image": base64.b64encode(picture.png()).decode() if picture is not None else "",
-        "alt": picture.alt if picture is not None else "",
+        "image": base64.b64encode(figure.png()).decode() if figure is not None else "",
+        "alt": figure.alt if figure is not None else "",
         "remarks": list(seen.remarks),
     }

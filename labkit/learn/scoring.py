@@ -19,7 +19,7 @@ from labkit.runtime import wilson
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from labkit.show.picture import Picture
+    from labkit.show.figure import Figure
 
 FEWEST = 3  # predictions below which nothing is said of calibration, and nothing is drawn
 ENOUGH = 10  # below which it tells nothing that no gap shows: the interval allows almost any
@@ -130,14 +130,14 @@ class Score:
         columns = ["question", "guess", "confidence", "outcome", "right"]
         return pd.DataFrame(rows, index=list(self.entries), columns=columns)
 
-    def picture(self) -> Picture:
+    def figure(self) -> Figure:
         """How sure against how often right, and both over the course."""
         from labkit.learn import course_figures
 
         return course_figures.calibration(self)
 
     def _repr_html_(self) -> str:
-        drawn = self.picture().html() if self.count >= FEWEST else ""
+        drawn = self.figure().html() if self.count >= FEWEST else ""
         return f"<div data-labkit='score'><p>{escape(str(self))}</p>{drawn}{self._listed()}</div>"
 
     def _listed(self) -> str:

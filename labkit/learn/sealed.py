@@ -2,7 +2,7 @@
 
 What has chosen can no longer judge, so a test split is worth one look. A seal does not keep anyone out by force. It
 keeps the test split out of the data that one works with, and remembers in the progress file who was judged by it. It
-goes by the pictures themselves: another notebook, a new kernel or another name for the same data finds it broken.
+goes by the images themselves: another notebook, a new kernel or another name for the same data finds it broken.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class Measure:
     accuracy: float
     low: float
     high: float
-    count: int | None = None  # pictures judged, where it is one fraction
+    count: int | None = None  # images judged, where it is one fraction
     seeds: int | None = None  # repetitions, where it is a mean
 
     @classmethod
@@ -40,7 +40,7 @@ class Measure:
         return cls(what, centre, centre - spread, min(1.0, centre + spread), seeds=n)
 
     def __str__(self) -> str:
-        of = f"{self.count} pictures" if self.seeds is None else f"{self.seeds} seeds"
+        of = f"{self.count} images" if self.seeds is None else f"{self.seeds} seeds"
         return f"{self.what}: {self.accuracy:.1%} ({self.low:.1%} to {self.high:.1%}, {of})"
 
 

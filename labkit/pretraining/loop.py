@@ -77,7 +77,7 @@ class Progress:
     steps: int
     loss: float  # mean of this epoch so far
     seconds: float
-    accuracy: float | None = None  # on the validation pictures, when they were just judged
+    accuracy: float | None = None  # on the validation images, when they were just judged
 
     def __str__(self) -> str:
         judged = "" if self.accuracy is None else f", accuracy {self.accuracy:.1%}"
@@ -113,7 +113,7 @@ class Pretraining:
         judged_epochs: int = 4,
         watch: Watcher | None = None,
     ) -> ResNet10:
-        """Train to the end. `batches(epoch, generator)` yields normalised pictures (n, 3, h, w) and labels (n,).
+        """Train to the end. `batches(epoch, generator)` yields normalised images (n, 3, h, w) and labels (n,).
 
         `judge` gives an accuracy; it is asked every `judged_epochs` epochs and after the last two.
         """

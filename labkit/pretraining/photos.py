@@ -128,7 +128,7 @@ def normalise(images: Tensor) -> Tensor:
 
 
 def augment(images: Tensor, size: int, generator: torch.Generator, smallest: float = 0.4) -> Tensor:
-    """Random resized crop (Szegedy et al., 2015), flip, contrast and brightness, a draw for each picture.
+    """Random resized crop (Szegedy et al., 2015), flip, contrast and brightness, a draw for each image.
 
     uint8 (n, 3, h, w) to normalised float32 (n, 3, size, size), in one bilinear sampling for the whole batch.
     """
@@ -242,13 +242,13 @@ def _in_archive(folder: Path, split: str) -> tuple[list[Path], list[int]]:
 
 
 def _decode(files: Sequence[Path | io.BytesIO]) -> Tensor:
-    """Pictures to uint8 (n, 3, 64, 64), written straight into one block of memory."""
+    """Images to uint8 (n, 3, 64, 64), written straight into one block of memory."""
     pixels = np.empty((len(files), FULL, FULL, 3), dtype=np.uint8)
     for row, file in enumerate(files):
         with Image.open(file) as image:
             if image.size != (FULL, FULL):
                 raise DataError(
-                    f"Picture {row} is {image.size[0]} x {image.size[1]} px; Tiny ImageNet's are 64 x 64."
+                    f"Image {row} is {image.size[0]} x {image.size[1]} px; Tiny ImageNet's are 64 x 64."
                 )
             pixels[row] = np.asarray(image.convert("RGB"))
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()

@@ -73,7 +73,7 @@ def few_digits(labels_a_class: int, seed: int) -> Task:
 
 
 def probe(task: Task, describe: Callable[[Tensor], Tensor]) -> float:
-    """Logistic regression on what `describe` says of each picture."""
+    """Logistic regression on what `describe` says of each image."""
     model = LogisticRegression(max_iter=5000).fit(describe(task.x).numpy(), task.y.numpy())
     return float(model.score(describe(task.test_x).numpy(), task.test_y.numpy()))
 

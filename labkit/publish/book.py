@@ -335,7 +335,7 @@ def _write_recording(path: Path, lesson: Lesson) -> None:
 
 
 def _in_file(match: re.Match[str], static: Path) -> str:
-    """A picture in a file of its own, named by its content; pages stay small and load it when it is scrolled to."""
+    """An image in a file of its own, named by its content; pages stay small and load it when it is scrolled to."""
     data = base64.b64decode(match[1])
     name = f"{hashlib.blake2b(data, digest_size=8).hexdigest()}.png"
     (static / "figures" / name).write_bytes(data)

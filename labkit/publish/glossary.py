@@ -18,7 +18,7 @@ _TERM = re.compile(
 # Parts of Markdown in which a link would be wrong.
 _UNTOUCHED = re.compile(
     r"```.*?```|`[^`\n]*`"  # code
-    r"|!?\[[^\]]*\]\([^)]*\)"  # links and pictures
+    r"|!?\[[^\]]*\]\([^)]*\)"  # links and images
     r"|<details.*?</details>|<[^>]+>"  # folded text and tags
     r"|^## References.*|^#+ .*?$|\$[^$\n]+\$",  # references, headings, formulas
     re.M | re.S,

@@ -48,7 +48,7 @@ class _Page(HTMLParser):
 
 
 def check(folder: Path) -> Checked:
-    """Follow every relative link, address of a picture or script, and anchor of the pages in `folder`.
+    """Follow every relative link, address of an image or script, and anchor of the pages in `folder`.
 
     Folders whose names begin with an underscore hold what pages are made with; a theme keeps templates there.
     """

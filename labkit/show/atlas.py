@@ -1,4 +1,4 @@
-"""The atlas as a picture: the expected curve with its bands, and where its cell lies among the others."""
+"""The atlas as a figure: the expected curve with its bands, and where its cell lies among the others."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from labkit.records import atlas
 from labkit.records.atlas import Expectation
 from labkit.records.atlas.asking import place
 from labkit.records.atlas.record import RECORDS, Recorded
-from labkit.show.picture import (
+from labkit.show.figure import (
     CARD,
     COLOURS,
     INK,
     SHADES,
+    Figure,
     Marked,
-    Picture,
     cell,
     dress,
     legend,
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 OURS, WIDE, NARROW = COLOURS[0], 0.14, 0.32
 
 
-def picture(expected: Expectation, *runs: Run, out: Path | None = None) -> Picture:
+def figure(expected: Expectation, *runs: Run, out: Path | None = None) -> Figure:
     """What to expect by epoch, with the runs that were really made over it, and the map of the final accuracies.
 
     The wide band is where one more run lands in 95 of 100 cases, the narrow one the 95 % interval of the mean.
     """
     found = atlas.load(expected.sheet, out or RECORDS)
-    drawn = Picture(9.5, 4.4)
+    drawn = Figure(9.5, 4.4)
     left, right = drawn.subplots(1, 2, width_ratios=(1, 1.15))
     entries = [*_curve(left, expected), *(_run(left, run, n) for n, run in enumerate(runs, 1))]
     _map(right, expected, found)
@@ -121,7 +121,7 @@ def _nan(values: Any) -> Any:
 
 
 def _words(expected: Expectation, runs: tuple[Run, ...]) -> str:
-    """What the picture shows, for whoever does not see it."""
+    """What the figure shows, for whoever does not see it."""
     where = (
         f"{expected.sheet.name}, trainable from {expected.trainable_from}, learning rate {expected.lr:g}, "
         f"{expected.per_class} examples a class"

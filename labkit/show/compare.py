@@ -12,7 +12,7 @@ import pandas as pd
 from labkit.run_card import training_seconds
 from labkit.runtime import wilson
 from labkit.show import figures
-from labkit.show.picture import Picture, table_html
+from labkit.show.figure import Figure, table_html
 from labkit.tuning.given import as_runs
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Comparison:
     """Several runs in one table and one figure; in a notebook it shows both."""
 
     table: pd.DataFrame
-    figure: Picture
+    figure: Figure
     note: str
 
     @property
@@ -42,9 +42,9 @@ class Comparison:
     def _repr_mimebundle_(
         self, include: Any = None, exclude: Any = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        picture, metadata = self.figure._repr_mimebundle_()
-        text = f"{table_html(self._shown)}<p>{html.escape(self.note)}</p>{picture['text/html']}"
-        return {**picture, "text/plain": str(self), "text/html": text}, metadata
+        bundle, metadata = self.figure._repr_mimebundle_()
+        text = f"{table_html(self._shown)}<p>{html.escape(self.note)}</p>{bundle['text/html']}"
+        return {**bundle, "text/plain": str(self), "text/html": text}, metadata
 
 
 def compare(runs: Sequence[Run]) -> Comparison:

@@ -1,4 +1,4 @@
-"""What training costs, as pictures: operations and memory of a step by frozen depth, and strategies side by side."""
+"""What training costs, as figures: operations and memory of a step by frozen depth, and strategies side by side."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from labkit.insight.cost import (
     step_costs,
     step_table,
 )
-from labkit.show.picture import (
+from labkit.show.figure import (
     CARD,
     COLOURS,
     EDGE,
     FAINT,
     INK,
+    Figure,
     Marked,
-    Picture,
     dress,
     legend,
     shorten,
@@ -41,7 +41,7 @@ def step_bars(
     steps: Sequence[StepCost],
     now: str | None = None,
     seconds: Mapping[str, tuple[float, int]] | None = None,
-) -> Picture:
+) -> Figure:
     """Operations of one step (left) and the memory that it needs at once (right): a bar a frozen depth.
 
     The parts of a bar differ in colour and in hatching. `steps` are what `insight.step_costs` gives. The depth `now` is
@@ -50,17 +50,17 @@ def step_bars(
     table = step_table(steps)
     if now is not None and now not in table.index:
         raise StageError(f"now={shown(now)} is none of these depths: {', '.join(table.index)}.")
-    picture = Picture(9, 1.5 + 0.42 * len(table))
-    panels = picture.subplots(1, 2 if seconds is None else 3, sharey=True)
+    figure = Figure(9, 1.5 + 0.42 * len(table))
+    panels = figure.subplots(1, 2 if seconds is None else 3, sharey=True)
     entries = _stacked(panels[0], table, "GFLOP", "operations of a step (GFLOP)")
     entries += _stacked(panels[1], table, "MB", "memory at once (MB)", first=3)
     if seconds is not None:
         table["time (ms)"] = [1e3 * seconds[d][0] if d in seconds else None for d in table.index]
         _bars(panels[2], table["time (ms)"], "measured time of a step (ms)", len(LOOKS) - 2)
     _name_rows(panels, list(table.index), now)
-    legend(picture, entries, columns=4)
+    legend(figure, entries, columns=4)
     said = "; ".join(_step_in_words(step, now, seconds or {}) for step in steps)
-    return picture.told(
+    return figure.told(
         f"What one step over {steps[0].samples} samples costs, by the first stage that trains. {said}.",
         table.reset_index(),
     )
@@ -99,7 +99,7 @@ class StepsNow:
     def __init__(self) -> None:
         self._counted: tuple[tuple[Any, ...], tuple[StepCost, ...]] | None = None
 
-    def __call__(self, run: Run) -> Picture:
+    def __call__(self, run: Run) -> Figure:
         """Draw the run as it is set now. Nothing is trained, and the run is not changed."""
         setting = (
             *(run.net, run.data, run.precision, run.settings.batch_size),
@@ -110,7 +110,7 @@ class StepsNow:
         return step_bars(self._counted[1], run.settings.trainable_from, seconds_so_far(run))
 
 
-def cost_bars(costs: Sequence[Cost], machine: Any = None, runs: int = 1) -> Picture:
+def cost_bars(costs: Sequence[Cost], machine: Any = None, runs: int = 1) -> Figure:
     """Plans side by side: a panel for operations, memory and time, and for energy and money where a machine is given.
 
     A plan that has not been trained has no bar for what is timed. `costs` are what `insight.cost` gives, `machine` is
@@ -120,8 +120,8 @@ def cost_bars(costs: Sequence[Cost], machine: Any = None, runs: int = 1) -> Pict
     units = [name for name in table.columns if name not in ("plan", "nothing kept (GFLOP)")]
     across = min(3, len(units))
     rows = -(-len(units) // across)
-    picture = Picture(9, rows * (1.0 + 0.36 * len(table)) + 0.2)
-    panels = list(picture.subplots(rows, across, squeeze=False, sharey=True).flat)
+    figure = Figure(9, rows * (1.0 + 0.36 * len(table)) + 0.2)
+    panels = list(figure.subplots(rows, across, squeeze=False, sharey=True).flat)
     for number, (axes, unit) in enumerate(zip(panels, units, strict=False)):
         _bars(axes, table[unit], unit, number)
     for axes in panels[len(units) :]:
@@ -135,7 +135,7 @@ def cost_bars(costs: Sequence[Cost], machine: Any = None, runs: int = 1) -> Pict
         for _, row in table.iterrows()
     )
     where = f" on {machine.name!r}" if machine is not None else ""
-    return picture.told(f"What each plan costs{where}. {said}.", table)
+    return figure.told(f"What each plan costs{where}. {said}.", table)
 
 
 def _stacked(

@@ -18,7 +18,7 @@ from labkit import insight
 from labkit.insight.feature_map import FeatureMap, Frame
 from labkit.insight.inside import split_of
 from labkit.insight.kinds import has_images
-from labkit.show.picture import FAINT, INK, Marked, Picture, dress, folded, legend, look, shorten
+from labkit.show.figure import FAINT, INK, Figure, Marked, dress, folded, legend, look, shorten
 from labkit.tuning.contracts import Split
 from labkit.tuning.given import a, a_run, maybe, takes
 
@@ -31,13 +31,13 @@ THUMBNAIL = 26  # points of a figure: the side of a thumbnail
 WIDTH, LARGE, SMALL = 9.0, 5.6, 2.2  # inches
 
 
-class FramesPicture(Picture):
-    """All frames in one picture; on a page, frame after frame in one place, moved by the arrow keys.
+class FramesFigure(Figure):
+    """All frames in one figure; on a page, frame after frame in one place, moved by the arrow keys.
 
     A choice of frames needs no script and no kernel, so it works in a static page too, and nothing moves unasked.
     """
 
-    frames: Sequence[Picture] = ()
+    frames: Sequence[Figure] = ()
 
     def _html(self, data: str) -> str:
         if len(self.frames) < 2:
@@ -68,31 +68,31 @@ class FramesPicture(Picture):
 
 
 @takes(run=a_run, found=maybe(a(FeatureMap, source="insight.feature_map(run)")))
-def feature_map(run: Run, found: FeatureMap | None = None, **how: Any) -> FramesPicture:
+def feature_map(run: Run, found: FeatureMap | None = None, **how: Any) -> FramesFigure:
     """Small frames of a stage's features as training goes on, then the last one again, large and with thumbnails.
 
     A notebook shows the large frames one at a time, so that the points move. `how` is passed on to
     `insight.feature_map`: stage, steps, fitted_at, count, split, seed. A map that was made already is drawn with
-    `found`; the run then only gives the pictures.
+    `found`; the run then only gives the images.
     """
     found = insight.feature_map(run, **how) if found is None else found
     several = found.frames if len(found.frames) > 1 else ()
     rows = -(-len(several) // ABREAST)
-    picture = FramesPicture(WIDTH, LARGE + SMALL * rows)
+    figure = FramesFigure(WIDTH, LARGE + SMALL * rows)
     limits = _limits(found)
-    layout = picture.add_gridspec(rows + 1, ABREAST, height_ratios=[*[SMALL] * rows, LARGE])
+    layout = figure.add_gridspec(rows + 1, ABREAST, height_ratios=[*[SMALL] * rows, LARGE])
     for number, frame in enumerate(several):
-        axes = picture.add_subplot(layout[divmod(number, ABREAST)])
+        axes = figure.add_subplot(layout[divmod(number, ABREAST)])
         _points(_small_axes(axes, frame, limits), found, frame, 12)
     split = split_of(run, how.get("split", "valid") if found.split == "sample" else found.split)
-    _large(picture.add_subplot(layout[rows, :]), found, found.frames[-1], split, limits)
-    legend(picture, _entries(found), columns=6)
-    picture.frames = [_alone(found, frame, split, limits) for frame in several]
-    return picture.told(_words(found), found.table)
+    _large(figure.add_subplot(layout[rows, :]), found, found.frames[-1], split, limits)
+    legend(figure, _entries(found), columns=6)
+    figure.frames = [_alone(found, frame, split, limits) for frame in several]
+    return figure.told(_words(found), found.table)
 
 
 @takes(run=a_run)
-def feature_map_now(run: Run) -> Picture:
+def feature_map_now(run: Run) -> Figure:
     """Where the samples lie now, large, on the axes of step 0: those hold for every later look and every branch."""
     with run.frozen_world():
         now = run.step_number
@@ -100,16 +100,16 @@ def feature_map_now(run: Run) -> Picture:
     return drawn.frames[-1] if drawn.frames else drawn
 
 
-def _alone(found: FeatureMap, frame: Frame, split: Split, limits: Tensor) -> Picture:
-    picture = Picture(WIDTH, LARGE)
-    _large(picture.subplots(), found, frame, split, limits)
-    legend(picture, _entries(found), columns=12)
+def _alone(found: FeatureMap, frame: Frame, split: Split, limits: Tensor) -> Figure:
+    figure = Figure(WIDTH, LARGE)
+    _large(figure.subplots(), found, frame, split, limits)
+    legend(figure, _entries(found), columns=12)
     alt = f"{found.stage} after step {frame.step}: {100 * frame.apart:.0f} % of the variance lies between the classes."
-    return picture.told(alt, found.table)
+    return figure.told(alt, found.table)
 
 
 def _large(axes: Axes, found: FeatureMap, frame: Frame, split: Split, limits: Tensor) -> None:
-    """A frame with numbers on its axes, and with thumbnails where the samples are pictures."""
+    """A frame with numbers on its axes, and with thumbnails where the samples are images."""
     title = f"Step {frame.step}: {100 * frame.apart:.0f} % of the variance lies between the classes"
     dress(axes, "first axis (feature units)", "second axis (feature units)", title)
     _within(axes, limits)
@@ -167,7 +167,7 @@ def _limits(found: FeatureMap) -> Tensor:
 
 
 def _thumbnails(axes: Axes, found: FeatureMap, frame: Frame, split: Split, limits: Tensor) -> None:
-    """Pictures in place of some points: in every frame of the same samples, so that they can be followed."""
+    """Images in place of some points: in every frame of the same samples, so that they can be followed."""
     room = torch.tensor([WIDTH, LARGE]) * 72 * 0.8 / (1.25 * THUMBNAIL)
     places = (found.frames[-1].points - limits[0]) / (limits[1] - limits[0]) * room
     for number in _apart(places):

@@ -1,6 +1,6 @@
 """The figures of the lab: curves, drift, images with predictions, audits and recorded evidence.
 
-Each function returns a `Picture`: a matplotlib Figure with a text alternative and the numbers as a
+Each function returns a `Figure`: a matplotlib Figure with a text alternative and the numbers as a
 table. They draw what they are given and train nothing.
 """
 
@@ -22,15 +22,15 @@ from labkit.insight.drift import drift_table
 from labkit.insight.metrics import Estimate, mean_interval
 from labkit.insight.worst import Guess
 from labkit.settings import SETTINGS
-from labkit.show.picture import (
+from labkit.show.figure import (
     CARD,
     COLOURS,
     EDGE,
     FAINT,
     INK,
+    Figure,
     Look,
     Marked,
-    Picture,
     dress,
     headline,
     legend,
@@ -59,7 +59,7 @@ MAX_COMMANDS = 8  # markers explained below a figure; more would bury the curves
 # ---------------------------------------------------------------- curves
 
 
-def history(runs: Run | Sequence[Run]) -> Picture:
+def history(runs: Run | Sequence[Run]) -> Figure:
     """Loss and accuracy by step, training and validation, and where commands took effect.
 
     One run: training dashed, validation solid with markers. Several: a colour and a marker each.
@@ -67,8 +67,8 @@ def history(runs: Run | Sequence[Run]) -> Picture:
     counts.
     """
     several = _as_runs(runs)
-    picture = Picture(9, 4.2)
-    panels = dict(zip(("loss", "accuracy"), picture.subplots(1, 2), strict=True))
+    figure = Figure(9, 4.2)
+    panels = dict(zip(("loss", "accuracy"), figure.subplots(1, 2), strict=True))
     dress(panels["loss"], "step (optimiser updates)", "loss (cross-entropy, nats)", "Loss")
     dress(panels["accuracy"], "step (optimiser updates)", "accuracy (%)", "Accuracy")
     entries: list[Marked] = []
@@ -78,8 +78,8 @@ def history(runs: Run | Sequence[Run]) -> Picture:
         entries += _commands(panels, several[0])
     panels["accuracy"].set_ylim(0, 102)
     panels["loss"].set_ylim(bottom=0)
-    legend(picture, entries, columns=3 if len(several) == 1 else min(3, len(several)))
-    return picture.told(" ".join(_history_alt(run) for run in several), epochs_table(several))
+    legend(figure, entries, columns=3 if len(several) == 1 else min(3, len(several)))
+    return figure.told(" ".join(_history_alt(run) for run in several), epochs_table(several))
 
 
 def epochs_table(runs: Run | Sequence[Run]) -> pd.DataFrame:
@@ -224,11 +224,11 @@ def _rows(run: Run, split: str) -> pd.DataFrame:
 
 
 @takes(run=a_run)
-def drift(run: Run) -> Picture:
+def drift(run: Run) -> Figure:
     """How far each stage has moved from where it began: one bar a stage, input at the top."""
     table = drift_table(run)
-    picture = Picture(7, 0.9 + 0.36 * len(table))
-    axes = dress(picture.subplots(), "distance moved (% of the length at the start)", "stage")
+    figure = Figure(7, 0.9 + 0.36 * len(table))
+    axes = dress(figure.subplots(), "distance moved (% of the length at the start)", "stage")
     colours = [COLOURS[0] if trainable else EDGE for trainable in table["trainable"]]
     hatches = ["" if trainable else "///" for trainable in table["trainable"]]
     bars = axes.barh(
@@ -240,11 +240,11 @@ def drift(run: Run) -> Picture:
     axes.set_xlim(left=0)
     _stage_axis(axes, list(table["stage"]))
     said = ", ".join(f"{row.stage} {words[row.Index]}" for row in table.itertuples())
-    return picture.told(f"Distance of each stage from its initial weights: {said}.", table)
+    return figure.told(f"Distance of each stage from its initial weights: {said}.", table)
 
 
 @takes(run=a_run)
-def audit(run: Run) -> Picture:
+def audit(run: Run) -> Figure:
     """The audit of a run: which stages train, which moved, in parameters and in buffers."""
     result = run.audit()
     table = drift_table(run)
@@ -260,8 +260,8 @@ def audit(run: Run) -> Picture:
         for r in table.itertuples()
     ]
     verdict = "Frozen stages are unchanged, to the bit." if result.ok else " ".join(result.problems)
-    picture = Picture(8, 0.8 + 0.32 * len(cells) + 0.2 * len(wrap(verdict, 105)))
-    axes = picture.subplots()
+    figure = Figure(8, 0.8 + 0.32 * len(cells) + 0.2 * len(wrap(verdict, 105)))
+    axes = figure.subplots()
     axes.set_axis_off()
     axes.set_title(fill(verdict, 105), color=INK, fontsize=10, loc="left", parse_math=False)
     drawn = axes.table(cells, colLabels=columns, bbox=Bbox.unit(), cellLoc="left")
@@ -277,7 +277,7 @@ def audit(run: Run) -> Picture:
             fontweight="bold" if row == 0 or suspect else "normal",
             parse_math=False,
         )
-    return picture.told(f"Audit of {run.name}. {verdict}", table)
+    return figure.told(f"Audit of {run.name}. {verdict}", table)
 
 
 def _stage_axis(axes: Axes, stages: Sequence[str]) -> None:
@@ -301,7 +301,7 @@ def images(
     classes: Sequence[str],
     columns: int = 6,
     title: str = "",
-) -> Picture:
+) -> Figure:
     """Images of a split with the predicted class, its probability, and the truth where wrong.
 
     A wrong guess has a cross and a thick frame, a right one a tick.
@@ -309,21 +309,21 @@ def images(
     _refuse_other_samples(split, guesses)
     classes = _named(classes, guesses)
     rows = max(1, -(-len(guesses) // columns))
-    picture = Picture(1.55 * columns, 1.95 * rows + (0.4 if title else 0))
-    grid = list(picture.subplots(rows, columns, squeeze=False).flat)
+    figure = Figure(1.55 * columns, 1.95 * rows + (0.4 if title else 0))
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes in grid:
         axes.set_axis_off()
     pixels, _ = split.batch(torch.tensor([guess.index for guess in guesses], dtype=torch.int64))
     for axes, image, guess in zip(grid, pixels, guesses, strict=False):
         _photograph(axes, image, guess, classes)
     if title:
-        headline(picture, title, size=11)
+        headline(figure, title, size=11)
     table = guess_table(guesses, classes)
     wrong = sum(not guess.right for guess in guesses)
     said = f"{len(guesses)} images, {wrong} of them wrongly classified: " + "; ".join(
         f"{row.predicted} at {row.probability} for {row.true}" for row in table.itertuples()
     )
-    return picture.told(f"{said}.", table)
+    return figure.told(f"{said}.", table)
 
 
 def _refuse_other_samples(split: Split, guesses: Sequence[Guess]) -> None:
@@ -397,7 +397,7 @@ def evidence(
     unit: str = "%",
     title: str = "",
     panel: str | None = None,
-) -> Picture:
+) -> Figure:
     """Recorded runs as dots, one a seed, with mean and 95 % interval a group.
 
     `table` has a row a run; `value` names the column drawn (fractions are shown in per cent when
@@ -408,8 +408,8 @@ def evidence(
     parts = list(table.groupby(panel, sort=False)) if panel else [(title, table)]
     groups = list(dict.fromkeys(table[by]))
     columns, rows = min(2, len(parts)), -(-len(parts) // 2)
-    picture = Picture(2.2 + 3.4 * columns, rows * (0.9 + 0.42 * len(groups)) + 0.3)
-    grid = list(picture.subplots(rows, columns, squeeze=False, sharey=True).flat)
+    figure = Figure(2.2 + 3.4 * columns, rows * (0.9 + 0.42 * len(groups)) + 0.3)
+    grid = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
     records: list[dict[str, Any]] = []
     for axes, (name, part) in zip(grid, parts, strict=False):
         dress(axes, f"{value} ({unit})", by if axes in grid[::columns] else "", str(name))
@@ -427,7 +427,7 @@ def evidence(
         f"{r['panel']} {r[by]} {r['mean']:.3g} {unit} ({r['low']:.3g} to {r['high']:.3g})".strip()
         for r in records
     )
-    return picture.told(f"{title or value}, a dot a seed, mean and 95 % interval: {said}.", summary)
+    return figure.told(f"{title or value}, a dot a seed, mean and 95 % interval: {said}.", summary)
 
 
 def _seeds(axes: Axes, place: int, values: list[float], estimate: Estimate) -> None:

@@ -1,4 +1,4 @@
-"""The learning-rate range test as a picture: the loss against the rate, and what to try."""
+"""The learning-rate range test as a figure: the loss against the rate, and what to try."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from labkit import tuning
-from labkit.show.picture import (
+from labkit.show.figure import (
     CARD,
     COLOURS,
     EDGE,
     FAINT,
     INK,
+    Figure,
     Marked,
-    Picture,
     dress,
     legend,
 )
@@ -41,7 +41,7 @@ class RangeTest(LearningRates):
     """The result of a range test; in a notebook it shows the figure and what it says."""
 
     @cached_property
-    def figure(self) -> Picture:
+    def figure(self) -> Figure:
         """The loss against the rate, with the suggested rates and the one in force."""
         return learning_rates(self)
 
@@ -51,9 +51,9 @@ class RangeTest(LearningRates):
     def _repr_mimebundle_(
         self, include: Any = None, exclude: Any = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        picture, metadata = self.figure._repr_mimebundle_()
-        text = f"<p>{html.escape(self.explain())}</p>{picture['text/html']}"
-        return {**picture, "text/plain": str(self), "text/html": text}, metadata
+        bundle, metadata = self.figure._repr_mimebundle_()
+        text = f"<p>{html.escape(self.explain())}</p>{bundle['text/html']}"
+        return {**bundle, "text/plain": str(self), "text/html": text}, metadata
 
 
 @takes(run=a_run)
@@ -77,15 +77,15 @@ def find_lr(
 
 
 @takes(test=a(LearningRates, source="labkit.find_lr(run)"))
-def learning_rates(test: LearningRates) -> Picture:
+def learning_rates(test: LearningRates) -> Figure:
     """The loss after each step against the rate of that step, single and smoothed.
 
     A solid line marks the suggested rate, a dotted one the rate in force, markers what each rule says; where
     the loss rises for good the ground is hatched.
     """
-    picture = Picture(8, 4.4)
+    figure = Figure(8, 4.4)
     axes = dress(
-        picture.subplots(),
+        figure.subplots(),
         "learning rate (of the head, log scale)",
         "training loss (cross-entropy, nats)",
         f"Range test from step {test.step}",
@@ -93,12 +93,12 @@ def learning_rates(test: LearningRates) -> Picture:
     entries = _curve(axes, test) if len(test.lrs) else []
     axes.set_xscale("log")
     entries += _rising(axes, test) + _rates(axes, test) + _rules(axes, test)
-    legend(picture, entries, columns=2)
-    return picture.told(_alt(test), test.table)
+    legend(figure, entries, columns=2)
+    return figure.told(_alt(test), test.table)
 
 
 def _curve(axes: Axes, test: LearningRates) -> list[Marked]:
-    """Single losses as small crosses, the smoothed ones as a line; what blows up leaves the picture."""
+    """Single losses as small crosses, the smoothed ones as a line; what blows up leaves the figure."""
     single = axes.plot(test.lrs, test.losses, "x", color=FAINT, markersize=3.5, alpha=0.8)[0]
     mean = axes.plot(test.lrs, test.smoothed, color=COLOURS[0], linewidth=2)[0]
     highest = max(test.start, float(test.smoothed[: len(test.lrs) // 2 + 1].max()))

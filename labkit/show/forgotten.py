@@ -1,4 +1,4 @@
-"""What is left of the old task while the new one is learned, as a picture."""
+"""What is left of the old task while the new one is learned, as a figure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from labkit.insight import forgetting as story_of
 from labkit.insight.forgetting import ASKED, asked
 from labkit.insight.kinds import backbone_of
 from labkit.insight.moments import spread_out
-from labkit.show.picture import INK, Look, Marked, Picture, dress, legend, look, shorten
+from labkit.show.figure import INK, Figure, Look, Marked, dress, legend, look, shorten
 from labkit.tuning.given import a, as_runs, refuse_no_columns
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ EIGHTHS = (0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1)
 
 def forgetting(
     runs: Run | Sequence[Run], task: OldTask | None = None, moments_at_most: int = 9
-) -> Picture:
+) -> Figure:
     """Accuracy on the old task (left) and on the new one (right), epoch by epoch: a line a run.
 
     The band is the 95 % Wilson interval over the old questions: what other questions would change, not other seeds.
@@ -35,8 +35,8 @@ def forgetting(
     """
     several = as_runs("forgetting", runs)
     task = asked(several[0], task)
-    picture = Picture(9, 3.8)
-    old, new = picture.subplots(1, 2, sharey=True)
+    figure = Figure(9, 3.8)
+    old, new = figure.subplots(1, 2, sharey=True)
     dress(old, "epoch", "accuracy (%)", f"The old task: {task.name}")
     dress(new, "epoch", "", f"The new task: {several[0].data.name}")
     entries, tables = [], []
@@ -54,10 +54,10 @@ def forgetting(
         entries.append(Marked(line, shorten(run.name)))
         tables.append(rows.assign(run=run.name))
     old.set_ylim(0, 102)
-    legend(picture, entries)
+    legend(figure, entries)
     table = pd.concat(tables, ignore_index=True)
     said = "; ".join(_in_words(run, rows) for run, rows in zip(several, tables, strict=True))
-    return picture.told(f"Accuracy on {task.name} and on the new task. {said}.", table)
+    return figure.told(f"Accuracy on {task.name} and on the new task. {said}.", table)
 
 
 def _in_words(run: Run, rows: pd.DataFrame) -> str:
@@ -78,7 +78,7 @@ class ForgettingSoFar:
     def __init__(self) -> None:
         self._diary = Diary()
 
-    def __call__(self, run: Run) -> Picture:
+    def __call__(self, run: Run) -> Figure:
         """Ask the run now, and draw all that is known of its past."""
         rows = self._diary.ask(run)
         shown = rows[rows["step"].isin(spread_out(list(rows["step"]), DRAWN))]
@@ -86,14 +86,14 @@ class ForgettingSoFar:
             "old": f"old task, old head: {old_task(backbone_of(run), ASKED).name}",
             "new": f"new task, validation: {run.data.name}",
         }
-        picture = Picture(8, 4)
-        axes = dress(picture.subplots(), "step (optimiser updates)", "accuracy (%)")
+        figure = Figure(8, 4)
+        axes = dress(figure.subplots(), "step (optimiser updates)", "accuracy (%)")
         lines = [_with_whiskers(axes, shown, task, look(n)) for n, task in enumerate(names)]
         axes.set_ylim(0, 102)
         entries = [Marked(*pair) for pair in zip(lines, map(shorten, names.values()), strict=True)]
-        legend(picture, entries)
+        legend(figure, entries)
         said = "; ".join(f"{name}, {_came_to(rows, task)}" for task, name in names.items())
-        return picture.told(
+        return figure.told(
             f"Accuracy up to step {rows['step'].max()}, moments asked: {len(rows)}; {said}.", rows
         )
 
@@ -129,7 +129,7 @@ def between(
     runs: Run | Sequence[Run],
     shares: Sequence[float] = EIGHTHS,
     task: OldTask | None = None,
-) -> Picture:
+) -> Figure:
     """Accuracy on both tasks along the straight line from the start of a run to now: a panel a run, a line a task.
 
     The old task is asked with the old head, the new one on validation with the new head; the rest is a mixture.
@@ -138,8 +138,8 @@ def between(
     several = as_runs("between", runs)
     task = asked(several[0], task)
     names = {"old": task.name, "new": several[0].data.name}
-    picture = Picture(max(5, 4.5 * len(several)), 3.8)
-    panels = picture.subplots(1, len(several), sharey=True, squeeze=False)[0]
+    figure = Figure(max(5, 4.5 * len(several)), 3.8)
+    panels = figure.subplots(1, len(several), sharey=True, squeeze=False)[0]
     tables = []
     for axes, run in zip(panels, several, strict=True):
         dress(axes, "share of the way (0: before, 1: after)", "", shorten(run.name))
@@ -147,11 +147,11 @@ def between(
         lines = [_line(axes, tables[-1], which, look(n)) for n, which in enumerate(names)]
     panels[0].set_ylabel("accuracy (%)", color=INK)
     panels[0].set_ylim(0, 102)
-    legend(picture, [Marked(line, name) for line, name in zip(lines, names.values(), strict=True)])
+    legend(figure, [Marked(line, name) for line, name in zip(lines, names.values(), strict=True)])
     said = "; ".join(
         f"{run.name}: {_along(rows)}" for run, rows in zip(several, tables, strict=True)
     )
-    return picture.told(
+    return figure.told(
         f"Accuracy between the weights before and after: {names['old']}, then {names['new']}. {said}.",
         pd.concat(tables, ignore_index=True),
     )
@@ -169,7 +169,7 @@ def _along(rows: pd.DataFrame) -> str:
     )
 
 
-def frontier(ways: pd.DataFrame | Mapping[str, pd.DataFrame], by: str = "way") -> Picture:
+def frontier(ways: pd.DataFrame | Mapping[str, pd.DataFrame], by: str = "way") -> Figure:
     """What is left of the old task against what was learned of the new: a point a row, named in the legend.
 
     A table has columns `old` and `new` (accuracies, 0 to 1) and a name in the column `by`; with `old_low`, `old_high`,
@@ -180,8 +180,8 @@ def frontier(ways: pd.DataFrame | Mapping[str, pd.DataFrame], by: str = "way") -
     for table in tables.values() or [None]:
         a(pd.DataFrame, source="a record of ways")("frontier", "ways", table)
         refuse_no_columns("frontier", table, by, "old", "new")
-    picture = Picture(7 if len(tables) == 1 else 4.5 * len(tables), 4.6)
-    panels = picture.subplots(1, len(tables), squeeze=False)[0]
+    figure = Figure(7 if len(tables) == 1 else 4.5 * len(tables), 4.6)
+    panels = figure.subplots(1, len(tables), squeeze=False)[0]
     for axes, (title, table) in zip(panels, tables.items(), strict=True):
         dress(axes, "new task (accuracy, %)", "", title)
         axes.margins(0.12)
@@ -189,7 +189,7 @@ def frontier(ways: pd.DataFrame | Mapping[str, pd.DataFrame], by: str = "way") -
         points = [_point(axes, row, look(number)) for number, row in enumerate(rows)]
     panels[0].set_ylabel("old task (accuracy, %)", color=INK)
     legend(
-        picture,
+        figure,
         [Marked(point, shorten(str(row[by]))) for point, row in zip(points, rows, strict=True)],
     )
     said = "; ".join(
@@ -198,7 +198,7 @@ def frontier(ways: pd.DataFrame | Mapping[str, pd.DataFrame], by: str = "way") -
         for row in table.to_dict("records")
     )
     table = pd.concat([t.assign(panel=title) if title else t for title, t in tables.items()])
-    return picture.told(
+    return figure.told(
         f"What is left of the old task, and what was learned of the new. {said}.", table
     )
 

@@ -19,7 +19,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from labkit.settings import SETTINGS
-from labkit.show.picture import CARD, FAINT, INK, SHADES, Picture, cell, dress, headline
+from labkit.show.figure import CARD, FAINT, INK, SHADES, Figure, cell, dress, headline
 from labkit.sweeps import Sweep
 from labkit.sweeps import sweep as quiet_sweep
 from labkit.tuning.given import a, takes
@@ -87,16 +87,16 @@ def _follow(made: Sweep, handle: Any) -> None:
 
 
 def _in_notebook() -> bool:
-    """Whether there is a page that can show a picture and change it later."""
+    """Whether there is a page that can show a figure and change it later."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return hasattr(shell, "kernel")
 
 
-# ---------------------------------------------------------------- the picture
+# ---------------------------------------------------------------- the figure
 
 
 @takes(made=a(Sweep, source="labkit.sweep(run, ...)"))
-def heat_map(made: Sweep) -> Picture:
+def heat_map(made: Sweep) -> Figure:
     """Mean validation accuracy over the finished seeds, learning rate to the right, frozen depth upward.
 
     Every cell also says its mean in per cent and how many seeds it is of. Other axes take the place of these two
@@ -110,8 +110,8 @@ def heat_map(made: Sweep) -> Picture:
     lines = sorted(lines, key=made.stages.index) if up == "trainable_from" else lines
     width, height = 1.9 + 0.95 * len(columns), 1.25 + 0.5 * len(lines)
     abreast = min(len(panels), 2)
-    picture = Picture(max(5.0, width * abreast), height * -(-len(panels) // abreast) + 0.5)
-    grid = list(picture.subplots(-(-len(panels) // abreast), abreast, squeeze=False).flat)
+    figure = Figure(max(5.0, width * abreast), height * -(-len(panels) // abreast) + 0.5)
+    grid = list(figure.subplots(-(-len(panels) // abreast), abreast, squeeze=False).flat)
     scale = _scale(table["mean"])
     for axes, chosen in zip(grid, panels, strict=False):
         rows = table[(table[others] == list(chosen)).all(axis=1)] if others else table
@@ -120,9 +120,9 @@ def heat_map(made: Sweep) -> Picture:
         axes.set_title(told, color=INK, fontsize=9, loc="left", parse_math=False)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
-    headline(picture, f"Validation accuracy (%), mean over finished seeds; {_how_far(made)}")
+    headline(figure, f"Validation accuracy (%), mean over finished seeds; {_how_far(made)}")
     shown = table[[*made.axes, *(n for n in table if n not in (*made.axes, across, up))]]
-    return picture.told(_words(made, table), _in_per_cent(shown))
+    return figure.told(_words(made, table), _in_per_cent(shown))
 
 
 def _roles(axes: Sequence[str]) -> tuple[str, str, list[str]]:
@@ -192,7 +192,7 @@ def _how_far(made: Sweep) -> str:
 
 
 def _words(made: Sweep, table: pd.DataFrame) -> str:
-    """What the picture shows, for whoever does not see it."""
+    """What the figure shows, for whoever does not see it."""
     known = table.dropna(subset=["mean"])
     head = f"Heat map of mean validation accuracy over finished seeds, {_how_far(made)}"
     if known.empty:

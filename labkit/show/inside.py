@@ -14,12 +14,12 @@ from torch import Tensor
 from labkit import insight
 from labkit.insight.inside import first, split_of
 from labkit.insight.looking import Activations, Filters, GradCam
-from labkit.show.picture import (
+from labkit.show.figure import (
     CARD,
     EDGE,
     INK,
     SHADES,
-    Picture,
+    Figure,
     colour_bar,
     headline,
     shorten,
@@ -35,7 +35,7 @@ ACROSS = 6  # panels side by side
 
 
 @takes(seen=a_run_or(Filters, "what insight.filters gave"))
-def filters(seen: Run | Filters) -> Picture:
+def filters(seen: Run | Filters) -> Figure:
     """The filters of the first convolution as colours, the longest first; grey is zero.
 
     Each is scaled to its own largest weight, so that faint ones can be seen too; lengths are in the table.
@@ -45,8 +45,8 @@ def filters(seen: Run | Filters) -> Picture:
     shown = order[:MOST_FILTERS].tolist()
     columns = min(16, max(8, -(-len(shown) // 4)))
     rows = -(-len(shown) // columns)
-    picture = Picture(0.62 * columns + 0.4, 0.78 * rows + 0.7)
-    grid = list(picture.subplots(rows, columns, squeeze=False).flat)
+    figure = Figure(0.62 * columns + 0.4, 0.78 * rows + 0.7)
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes, number in zip(grid, shown, strict=False):
         _plain(axes, f"{number}")
         weights = found.weights[number]
@@ -56,13 +56,13 @@ def filters(seen: Run | Filters) -> Picture:
     height, width = found.weights.shape[-2:]
     of = f"{len(shown)} of {len(order)}" if len(shown) < len(order) else f"{len(order)}"
     title = f"{of} filters of {found.layer}, {height} x {width} pixels; grey is zero"
-    headline(picture, title)
+    headline(figure, title)
     moved = found.moved
     alt = (
         f"{title}. Since the start they moved by {100 * float(moved.median()):.2g} % of their length (median), "
         f"at most by {100 * float(moved.max()):.2g} %."
     )
-    return picture.told(alt, found.table)
+    return figure.told(alt, found.table)
 
 
 @takes(seen=a_run_or(Activations, "what insight.activations gave"), count=a_count(1, MOST_DRAWN))
@@ -72,8 +72,8 @@ def activations(
     stage: str | None = None,
     split: Split | str = "valid",
     count: int = 11,
-) -> Picture:
-    """A picture and what a stage makes of it: the channels that tell its places apart most, on one scale."""
+) -> Figure:
+    """An image and what a stage makes of it: the channels that tell its places apart most, on one scale."""
     found = (
         seen
         if isinstance(seen, Activations)
@@ -82,25 +82,25 @@ def activations(
     channels = found.strongest(count)
     maps = found.maps[channels].numpy()
     rows = -(-(len(channels) + 1) // ACROSS)
-    picture = Picture(1.45 * ACROSS + 0.9, 1.65 * rows + 0.5)
-    grid = list(picture.subplots(rows, ACROSS, squeeze=False).flat)
-    grid[0].imshow(_colours(found.picture), interpolation="nearest")
+    figure = Figure(1.45 * ACROSS + 0.9, 1.65 * rows + 0.5)
+    grid = list(figure.subplots(rows, ACROSS, squeeze=False).flat)
+    grid[0].imshow(_colours(found.image), interpolation="nearest")
     _plain(grid[0], shorten(found.name, 18))
     for axes, channel, values in zip(grid[1:], channels, maps, strict=False):
         drawn = axes.imshow(values, cmap=SHADES, vmin=maps.min(), vmax=maps.max())
         _plain(axes, f"channel {channel}")
     for axes in grid[len(channels) + 1 :]:
         axes.set_axis_off()
-    colour_bar(picture, drawn, grid, "activation (no unit)")
+    colour_bar(figure, drawn, grid, "activation (no unit)")
     size = f"{found.layer.height} x {found.layer.width}"
     extent = f"{len(channels)} of {len(found.maps)} channels, {size} places"
-    headline(picture, f"{found.layer.name}: {extent}")
+    headline(figure, f"{found.layer.name}: {extent}")
     peak = found.table["peak"]
     alt = (
         f"{found.name} and what {found.layer.name} makes of it: {extent}. "
         f"The channel that varies most is {channels[0]}, with values up to {peak[channels[0]]:.2g}."
     )
-    return picture.told(alt, found.table.loc[channels])
+    return figure.told(alt, found.table.loc[channels])
 
 
 @takes(seen=a_run_or(GradCam, "what insight.grad_cam gave"))
@@ -110,10 +110,10 @@ def grad_cam(
     stage: str | None = None,
     target: str | int | None = None,
     split: Split | str = "valid",
-) -> Picture:
-    """Each picture, and below it where it speaks for the class: the brighter the more.
+) -> Figure:
+    """Each image, and below it where it speaks for the class: the brighter the more.
 
-    A line encloses the places above half of the picture's own peak. `images` are positions in the split, by default
+    A line encloses the places above half of the image's own peak. `images` are positions in the split, by default
     the first six.
     """
     if isinstance(seen, GradCam):
@@ -124,8 +124,8 @@ def grad_cam(
     count = len(found.targets)
     abreast = min(count, ACROSS)
     rows = -(-count // abreast)
-    picture = Picture(max(3.6, 1.55 * abreast), rows * 3.75 + 0.45)
-    grid = picture.subplots(2 * rows, abreast, squeeze=False)
+    figure = Figure(max(3.6, 1.55 * abreast), rows * 3.75 + 0.45)
+    grid = figure.subplots(2 * rows, abreast, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
     for number in range(count):
@@ -133,17 +133,17 @@ def grad_cam(
         _lit(grid[2 * row, column], grid[2 * row + 1, column], found, number)
     layer = found.layer
     title = f"Grad-CAM at {layer.name}, {layer.height} x {layer.width} places"
-    headline(picture, title)
-    return picture.told(f"{title}. {' '.join(_where(row) for row in _rows(found))}", found.table)
+    headline(figure, title)
+    return figure.told(f"{title}. {' '.join(_where(row) for row in _rows(found))}", found.table)
 
 
 def _lit(above: Axes, below: Axes, found: GradCam, number: int) -> None:
-    pixels, heat = found.pictures.pixels[number], found.heat[number]
+    pixels, heat = found.images.pixels[number], found.heat[number]
     name, share = found.classes[found.targets[number]], found.probabilities[number]
-    labels = found.pictures.labels
+    labels = found.images.labels
     truth = f": truly {shorten(found.classes[labels[number]], 10)}" if labels else ""
     above.imshow(_colours(pixels), interpolation="nearest")
-    _plain(above, f"{shorten(found.pictures.names[number], 18)}{truth}")
+    _plain(above, f"{shorten(found.images.names[number], 18)}{truth}")
     grey = pixels.mean(0, keepdim=True).expand(3, -1, -1)
     hot = torch.from_numpy(np.asarray(SHADES(heat.numpy()))[..., :3]).permute(2, 0, 1).float()
     below.imshow(_colours(0.45 * grey + 0.55 * hot), interpolation="nearest")

@@ -11,7 +11,7 @@ from torch import Tensor
 from labkit import insight
 from labkit.insight.inside import split_of
 from labkit.insight.labels import Suspect, SuspectLabels
-from labkit.show.picture import COLOURS, FAINT, INK, Picture, headline, shorten
+from labkit.show.figure import COLOURS, FAINT, INK, Figure, headline, shorten
 from labkit.tuning.given import MOST_DRAWN, a, a_count, a_run, maybe, takes
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ ACROSS = 6  # examples side by side
 )
 def suspect_labels(
     run: Run, count: int = 12, split: str = "train", seen: SuspectLabels | None = None
-) -> Picture:
+) -> Figure:
     """The examples whose labels are least believable, worst first, with the class that is proposed instead.
 
     A thick frame means that confident learning takes the label for wrong. `seen` is a judgement that is at hand.
@@ -36,8 +36,8 @@ def suspect_labels(
     part = split if found.split == "sample" else found.split
     shown = found.worst(count)
     rows = max(1, -(-len(shown) // ACROSS))
-    picture = Picture(1.55 * ACROSS, 2.1 * rows + 0.5)
-    grid = list(picture.subplots(rows, ACROSS, squeeze=False).flat)
+    figure = Figure(1.55 * ACROSS, 2.1 * rows + 0.5)
+    grid = list(figure.subplots(rows, ACROSS, squeeze=False).flat)
     for axes in grid:
         axes.set_axis_off()
     pixels, _ = split_of(run, part).batch(
@@ -47,10 +47,10 @@ def suspect_labels(
         _thumbnail(axes, image, one, found)
     likely = int(found.likely.sum())
     headline(
-        picture,
+        figure,
         f"Least believable labels of {found.split}; {likely} of {len(found.given)} are likely wrong (thick frame)",
     )
-    return picture.told(_alt(found, shown), _table(found, shown))
+    return figure.told(_alt(found, shown), _table(found, shown))
 
 
 def _thumbnail(axes: Axes, image: Tensor, one: Suspect, found: SuspectLabels) -> None:

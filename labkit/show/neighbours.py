@@ -1,4 +1,4 @@
-"""What a network knows before it is taught: a picture on its way through the stages, and the pictures found alike."""
+"""What a network knows before it is taught: an image on its way through the stages, and the images found alike."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from labkit.errors import DataError, StageError
 from labkit.insight.inside import first, split_of
 from labkit.insight.looking import Activations
 from labkit.insight.neighbours import Neighbours
-from labkit.show.picture import COLOURS, EDGE, INK, Picture, shorten
+from labkit.show.figure import COLOURS, EDGE, INK, Figure, shorten
 from labkit.tuning.contracts import Data, Split
 from labkit.tuning.given import MOST_DRAWN, a_count, a_run, a_run_or, takes
 
@@ -26,32 +26,32 @@ if TYPE_CHECKING:
 
 
 @takes(run=a_run)
-def journey(run: Run, image: int | Tensor = 0, split: Split | str = "valid") -> Picture:
-    """A picture and what each stage makes of it: how strong the stage answers at every place, over all its channels.
+def journey(run: Run, image: int | Tensor = 0, split: Split | str = "valid") -> Figure:
+    """An image and what each stage makes of it: how strong the stage answers at every place, over all its channels.
 
     Each panel has a scale of its own, from its weakest place to its strongest. Below stand the numbers of channels and
     of places. A stage that knows no places any more is left out.
     """
     seen = _stages(run, image, split)
     asked = next(iter(seen.values()))
-    picture = Picture(1.55 * (len(seen) + 1), 2.35)
-    panels = list(picture.subplots(1, len(seen) + 1, squeeze=False).flat)
-    _image(panels[0], asked.picture)
-    _named(panels[0], shorten(asked.name, 18), " x ".join(map(str, asked.picture.shape[-2:])))
+    figure = Figure(1.55 * (len(seen) + 1), 2.35)
+    panels = list(figure.subplots(1, len(seen) + 1, squeeze=False).flat)
+    _image(panels[0], asked.image)
+    _named(panels[0], shorten(asked.name, 18), " x ".join(map(str, asked.image.shape[-2:])))
     rows = []
     for axes, (stage, found) in zip(panels[1:], seen.items(), strict=True):
         axes.imshow(found.maps.abs().mean(0).numpy(), cmap="cividis", interpolation="nearest")
         size = f"{found.layer.height} x {found.layer.width}"
         _named(axes, stage, f"{len(found.maps)} channels\n{size} places")
         rows.append((stage, len(found.maps), found.layer.height, found.layer.width))
-    _headline(picture, f"{run.name}: one picture, stage by stage; bright is a strong answer")
+    _headline(figure, f"{run.name}: one image, stage by stage; bright is a strong answer")
     table = pd.DataFrame(rows, columns=["stage", "channels", "places down", "places across"])
     said = ", ".join(f"{stage} {n} channels of {h} x {w}" for stage, n, h, w in rows)
-    return picture.told(f"{asked.name} on its way through {run.name}: {said}.", table)
+    return figure.told(f"{asked.name} on its way through {run.name}: {said}.", table)
 
 
 def _stages(run: Run, image: int | Tensor, split: Split | str) -> dict[str, Activations]:
-    """What every stage with places makes of the picture, input to output."""
+    """What every stage with places makes of the image, input to output."""
     seen = {}
     for stage in run.stages[:-1]:
         try:
@@ -60,7 +60,7 @@ def _stages(run: Run, image: int | Tensor, split: Split | str) -> dict[str, Acti
             continue
     if not seen:
         raise StageError(
-            f"No stage of {run.net.name} gives a map of a picture. Take another backbone, such as resnet10."
+            f"No stage of {run.net.name} gives a map of an image. Take another backbone, such as resnet10."
         )
     return seen
 
@@ -69,8 +69,8 @@ def _stages(run: Run, image: int | Tensor, split: Split | str) -> dict[str, Acti
 
 
 @takes(seen=a_run_or(Neighbours, "what insight.neighbours gave"))
-def neighbours(seen: Run | Neighbours, data: Data | Split | None = None, **how: Any) -> Picture:
-    """A row for each picture asked about: the picture, then its nearest neighbours, the nearest first.
+def neighbours(seen: Run | Neighbours, data: Data | Split | None = None, **how: Any) -> Figure:
+    """A row for each image asked about: the image, then its nearest neighbours, the nearest first.
 
     A tick and a thin frame mean the same class, a cross and a thick frame another. `how` is passed on to
     `insight.neighbours`: stage, images, count, split; without `images` the first six are asked about. Neighbours that
@@ -87,8 +87,8 @@ def neighbours(seen: Run | Neighbours, data: Data | Split | None = None, **how: 
         name = f"{seen.name}, {found.stage}"
     rows, columns = found.found.shape[0], found.found.shape[1] + 1
     a_count(1, MOST_DRAWN)("neighbours", "rows times columns", rows * columns)
-    picture = Picture(0.4 + 1.2 * columns, 0.6 + 1.5 * rows)
-    grid = picture.subplots(rows, columns, squeeze=False)
+    figure = Figure(0.4 + 1.2 * columns, 0.6 + 1.5 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False)
     for line, asked, near, cosines in zip(grid, found.asked, found.found, found.alike, strict=True):
         pixels, labels = part.batch(torch.cat([asked.reshape(1), near]))
         names = [found.classes[label] for label in labels.tolist()]
@@ -96,8 +96,8 @@ def neighbours(seen: Run | Neighbours, data: Data | Split | None = None, **how: 
         for number, (axes, alike) in enumerate(zip(line[1:], cosines, strict=True), start=1):
             same = names[number] == names[0]
             _near(axes, pixels[number], names[number], float(alike), same)
-    _headline(picture, f"{name}: a picture (left) and its nearest neighbours (cosine)")
-    return picture.told(_words(found, name), found.table)
+    _headline(figure, f"{name}: an image (left) and its nearest neighbours (cosine)")
+    return figure.told(_words(found, name), found.table)
 
 
 def _found_in(data: Data | Split | None, found: Neighbours) -> Split:
@@ -150,5 +150,5 @@ def _named(axes: Axes, title: str, below: str) -> None:
         spine.set(color=EDGE, linewidth=0.8)
 
 
-def _headline(picture: Picture, text: str) -> None:
-    picture.suptitle(text, color=INK, fontsize=10, x=0.01, ha="left", parse_math=False)
+def _headline(figure: Figure, text: str) -> None:
+    figure.suptitle(text, color=INK, fontsize=10, x=0.01, ha="left", parse_math=False)

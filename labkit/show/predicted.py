@@ -15,14 +15,14 @@ from labkit.insight.calibration import Calibration, Temperature
 from labkit.insight.confusion import Confusion
 from labkit.insight.inside import split_of
 from labkit.show import figures
-from labkit.show.picture import (
+from labkit.show.figure import (
     CARD,
     COLOURS,
     FAINT,
     INK,
     SHADES,
+    Figure,
     Marked,
-    Picture,
     cell,
     colour_bar,
     dress,
@@ -51,7 +51,7 @@ LABELLED = 20  # classes whose names and numbers find room
 
 
 @takes(seen=a_run_or(Confusion, "what insight.confusion gave"))
-def confusion(seen: Run | Confusion, split: str = "valid") -> Picture:
+def confusion(seen: Run | Confusion, split: str = "valid") -> Figure:
     """Which class is taken for which: counts, and the share of each true class, row by row.
 
     Rates and their 95 % Wilson intervals are in the table. Of more than 20 classes only the colours are drawn.
@@ -59,16 +59,16 @@ def confusion(seen: Run | Confusion, split: str = "valid") -> Picture:
     found = seen if isinstance(seen, Confusion) else insight.confusion(seen, split)
     few = len(found.classes) <= LABELLED
     side = 1.1 + (max(2.6, 0.55 * len(found.classes)) if few else 6.0)
-    picture = Picture(side + 1.6, side)
-    axes = dress(picture.subplots(), "predicted class", "true class (examples)")
+    figure = Figure(side + 1.6, side)
+    axes = dress(figure.subplots(), "predicted class", "true class (examples)")
     axes.grid(False)
     if few:
         _cells(axes, found)
     else:
         axes.imshow(found.rates, cmap=SHADES, vmin=0, vmax=1, interpolation="nearest")
     shares = ScalarMappable(Normalize(0, 100), SHADES)
-    colour_bar(picture, shares, axes, "share of the true class (%)")
-    return picture.told(_confusion_alt(found), _in_per_cent(found.table, ("rate", "low", "high")))
+    colour_bar(figure, shares, axes, "share of the true class (%)")
+    return figure.told(_confusion_alt(found), _in_per_cent(found.table, ("rate", "low", "high")))
 
 
 def _cells(axes: Axes, found: Confusion) -> None:
@@ -107,7 +107,7 @@ def _confusion_alt(found: Confusion) -> str:
 @takes(temperature=maybe(a(Temperature, source="insight.fit_temperature(run)")))
 def calibration(
     *seen: Run | Calibration, split: str = "valid", temperature: Temperature | None = None
-) -> Picture:
+) -> Figure:
     """How often a network is right against how sure it is, with the examples behind every point.
 
     Each point is a bin with its 95 % Wilson interval; on the dashed line the two agree. Several calibrations, such as
@@ -124,8 +124,8 @@ def calibration(
         refuse_no_run(one, "labkit.calibration")
         judged = one.evaluate(split)
         several += [insight.calibration(judged, temperature=t) for t in _both(temperature)]
-    picture = Picture(6.5, 6.2)
-    upper, lower = picture.subplots(2, 1, height_ratios=(3, 1), sharex=True)
+    figure = Figure(6.5, 6.2)
+    upper, lower = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
     dress(upper, "", "accuracy (% of the examples of a bin)")
     dress(lower, "confidence (% given to the predicted class)", "examples (count)")
     line = upper.plot([0, 100], [0, 100], color=FAINT, linestyle="--", linewidth=1.2)[0]
@@ -133,8 +133,8 @@ def calibration(
     for number, found in enumerate(several):
         entries.append(_reliability(upper, lower, found, number, len(several)))
     upper.set(xlim=(0, 100), ylim=(0, 103))
-    legend(picture, entries, columns=1)
-    return picture.told(" ".join(map(_calibration_alt, several)), _calibration_table(several))
+    legend(figure, entries, columns=1)
+    return figure.told(" ".join(map(_calibration_alt, several)), _calibration_table(several))
 
 
 def _both(temperature: Temperature | None) -> list[Temperature | None]:
@@ -202,7 +202,7 @@ def _calibration_table(several: list[Calibration]) -> Any:
 
 
 @takes(run=a_run, count=a_count(1, MOST_DRAWN))
-def worst_images(run: Run, count: int = 12, split: str = "valid") -> Picture:
+def worst_images(run: Run, count: int = 12, split: str = "valid") -> Figure:
     """The images a run is most wrong about: those whose true class got the least probability, worst first."""
     judged = run.evaluate(split)
     found = insight.worst(judged, count)
@@ -211,7 +211,7 @@ def worst_images(run: Run, count: int = 12, split: str = "valid") -> Picture:
 
 
 @takes(run=a_run, count=a_count(1, MOST_DRAWN))
-def uncertain_images(run: Run, count: int = 12, split: str = "valid") -> Picture:
+def uncertain_images(run: Run, count: int = 12, split: str = "valid") -> Figure:
     """The images a run is least sure about: those with the largest entropy, whether it is right or not."""
     judged = run.evaluate(split)
     found = insight.uncertain(judged, count)

@@ -24,7 +24,7 @@ from labkit.hosts import version_of
 from labkit.run_card import model_card, training_seconds
 from labkit.runtime import write_atomic
 from labkit.show import figures, predicted
-from labkit.show.picture import Picture, table_html
+from labkit.show.figure import Figure, table_html
 from labkit.tuning.given import a_path, a_run, a_text, an_evaluation, maybe, takes
 
 if TYPE_CHECKING:
@@ -141,8 +141,8 @@ def _sections(run: Run, test: Evaluation | None) -> Iterator[Section]:
     if judged is not None:
         confusion = insight.confusion(judged, classes=run.data.classes)
         calibration = insight.calibration(judged)
-        pictures = (predicted.confusion(confusion), predicted.calibration(calibration))
-        yield Section("Where it is wrong", (), tuple(map(_figure, pictures)))
+        drawn = (predicted.confusion(confusion), predicted.calibration(calibration))
+        yield Section("Where it is wrong", (), tuple(map(_figure, drawn)))
     yield Section("What was moved", (), (_figure(figures.audit(run)),))
     yield Section("Cost", tuple(_cost_words(run)))
     yield Section("Versions", (), (_table(_versions()),))
@@ -154,10 +154,10 @@ INTERVALS = (
 )
 
 
-def _figure(picture: Picture) -> Any:
+def _figure(drawn: Figure) -> Any:
     from markupsafe import Markup
 
-    return Markup(f"<figure>{picture.image()}</figure>")  # the picture escapes its words itself
+    return Markup(f"<figure>{drawn.image()}</figure>")  # the figure escapes its words itself
 
 
 def _table(table: pd.DataFrame) -> Any:

@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from labkit import insight
 from labkit.insight.gradients import COLUMNS
 from labkit.insight.similarity import Similarity
-from labkit.show.picture import (
+from labkit.show.figure import (
     CARD,
     COLOURS,
     SHADES,
+    Figure,
     Marked,
-    Picture,
     cell,
     dress,
     legend,
@@ -38,15 +38,15 @@ if TYPE_CHECKING:
 
 
 @takes(seen=a_run_or(Similarity, "what insight.similarity gave"), other=maybe(a_run))
-def similarity(seen: Run | Similarity, other: Run | None = None, **how: Any) -> Picture:
+def similarity(seen: Run | Similarity, other: Run | None = None, **how: Any) -> Figure:
     """How alike two networks see (linear CKA): stage against the same stage, and every stage against every other.
 
     Of a run alone: now against its start. `how` is passed on to `insight.similarity`: stages, count, split, seed.
     """
     found = seen if isinstance(seen, Similarity) else insight.similarity(seen, other, **how)
     size = max(found.matrix.shape)
-    picture = Picture(9.6, 1.5 + 0.42 * size)
-    left, right = picture.subplots(1, 2, width_ratios=(1, 1.2))
+    figure = Figure(9.6, 1.5 + 0.42 * size)
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1.2))
     _same_stages(left, found)
     _all_pairs(right, found)
     said = ", ".join(f"{row.stage} {row.cka:.2f}" for row in found.table.itertuples())
@@ -54,7 +54,7 @@ def similarity(seen: Run | Similarity, other: Run | None = None, **how: Any) -> 
         f"Linear CKA of {found.ours} with {found.theirs} over {found.count} examples of {found.split}; 1 is the same: "
         f"{said}."
     )
-    return picture.told(alt, found.table)
+    return figure.told(alt, found.table)
 
 
 def _same_stages(axes: Axes, found: Similarity) -> None:
@@ -98,7 +98,7 @@ def _all_pairs(axes: Axes, found: Similarity) -> None:
     relative=a_flag,
     count=a_count(),
 )
-def gradient_norms(seen: Run | pd.DataFrame, relative: bool = False, count: int = 20) -> Picture:
+def gradient_norms(seen: Run | pd.DataFrame, relative: bool = False, count: int = 20) -> Figure:
     """The length of the gradient of every stage over a run, on a log scale; a frozen stage has none.
 
     With `relative`, as a share of the length of the stage's weights. `seen` is a run, of which `count` steps are taken
@@ -108,9 +108,9 @@ def gradient_norms(seen: Run | pd.DataFrame, relative: bool = False, count: int 
     refuse_no_columns("gradient_norms", table, *COLUMNS)
     column = "relative" if relative else "norm"
     unit = "over the length of the weights" if relative else "L2 norm"
-    picture = Picture(8.5, 4.6)
+    figure = Figure(8.5, 4.6)
     axes = dress(
-        picture.subplots(),
+        figure.subplots(),
         "step (optimiser updates)",
         f"length of the gradient ({unit}, log scale)",
     )
@@ -128,8 +128,8 @@ def gradient_norms(seen: Run | pd.DataFrame, relative: bool = False, count: int 
         frozen = "" if rows["trainable"].any() else " (frozen)"
         entries.append(Marked(line, f"{stage}{frozen}"))
     axes.set_yscale("log")
-    legend(picture, entries, columns=6)
-    return picture.told(_gradient_alt(table, column), table)
+    legend(figure, entries, columns=6)
+    return figure.told(_gradient_alt(table, column), table)
 
 
 def _gradient_alt(table: pd.DataFrame, column: str) -> str:

@@ -22,7 +22,7 @@ State = Literal["ready", "running", "done", "stopped", "failed"]
 RESULTS = ["status", "accuracy", "correct", "count", "loss", "train_loss", "best_epoch"]
 TEST_RESULTS = ["test_accuracy", "test_correct", "test_count"]
 COSTS = ["epochs", "steps", "seconds", "reason"]
-LAST_PICTURE = 10.0  # seconds that a watcher has for it
+FINAL_CALLBACK_TIMEOUT = 10.0  # seconds the last progress callback may take
 HEARTBEAT = 0.5  # seconds: on Windows a wait without an end cannot be interrupted
 
 
@@ -84,7 +84,7 @@ class Sweep:
         return self
 
     def run(self, progress: bool = True) -> Sweep:
-        """Do all runs, with a progress bar, until the last picture is drawn.
+        """Do all runs, with a progress bar, until the last figure is drawn.
 
         An interrupt stops the sweep, and what is done is kept.
         """
@@ -98,7 +98,7 @@ class Sweep:
                 self.stop()
                 raise
         for watcher in self.watchers:
-            watcher.join(LAST_PICTURE)
+            watcher.join(FINAL_CALLBACK_TIMEOUT)
         return self
 
     def stop(self) -> Sweep:

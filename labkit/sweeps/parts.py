@@ -173,7 +173,7 @@ def _digest_of_carded(data: ImageData) -> str:
 
 
 def _inside_of_carded(data: ImageData) -> Iterator[bytes]:
-    """Which pictures are in which split under which class: the fetch has checked the pictures themselves."""
+    """Which images are in which split under which class: the fetch has checked the images themselves."""
     yield json.dumps(data.spec()).encode()
     for split in (data.train, data.valid, data.test):
         yield "\n".join(split.names).encode()

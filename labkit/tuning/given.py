@@ -1,7 +1,7 @@
 """What a function of ours is given: each argument is judged at the door, and what does not fit is refused in words.
 
     @takes(run=a_run, count=a_count())
-    def worst_images(run: Run, count: int = 12, split: str = "valid") -> Picture: ...
+    def worst_images(run: Run, count: int = 12, split: str = "valid") -> Figure: ...
 
 A check is called with the name of the function, that of the argument and the value, and raises a labkit error. What
 only the run itself can tell (its stages, its splits) is judged where the run is looked at. torch is imported by who

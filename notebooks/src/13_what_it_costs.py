@@ -155,7 +155,7 @@ del model, loss
 learn.reveal("13-memory", max(memory, key=memory.get))
 
 # %% [markdown]
-# Keep the last line in mind. It grows with the batch and with the size of the pictures. The others do not.
+# Keep the last line in mind. It grows with the batch and with the size of the images. The others do not.
 
 # %% [markdown]
 # ## The same through labkit
@@ -164,11 +164,11 @@ learn.reveal("13-memory", max(memory, key=memory.get))
 
 # %%
 from labkit import insight
-from labkit.show import cost as pictures
+from labkit.show import cost as figures
 
 run = labkit.Run(net, data, labkit.full(lr=1e-3, epochs=6, batch_size=20), seed=0)
 steps = insight.step_costs(run)
-pictures.step_bars(steps)
+figures.step_bars(steps)
 
 # %% [markdown]
 # Left, the grey part is the forward pass through what is frozen. It gives the same output in every epoch.
@@ -269,7 +269,7 @@ table.set_properties(subset=["source"], **{"text-align": "left"})
 
 # %%
 rented = prices["two cores, rented"]
-pictures.cost_bars(list(costs.values()), rented, runs=1000)
+figures.cost_bars(list(costs.values()), rented, runs=1000)
 
 # %%
 learn.reveal("13-money", 100 * rented.money(costs["full"].seconds), bounds=(0.1, 1))
@@ -320,7 +320,7 @@ if photos is None:
     shown = None
 else:
     photo_run = labkit.Run(labkit.load_backbone("resnet10"), photos, labkit.full(batch_size=64))
-    shown = pictures.step_bars(insight.step_costs(photo_run, ["stem", "layer3", "layer4", "head"]))
+    shown = figures.step_bars(insight.step_costs(photo_run, ["stem", "layer3", "layer4", "head"]))
     del photo_run
 shown
 

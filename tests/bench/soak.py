@@ -51,7 +51,7 @@ def _census():
     stores = [each for each in every if isinstance(each, CheckpointStore)]
     rss = {line.split(":")[0]: int(line.split()[1]) // 1000
            for line in open("/proc/self/status") if line.startswith(("RssAnon", "RssFile"))}
-    return {"runs": kinds["Run"], "consoles": kinds["Console"], "figures": kinds["Picture"],
+    return {"runs": kinds["Run"], "consoles": kinds["Console"], "figures": kinds["Figure"],
         "frames": kinds["DataFrame"], "tensors_mb": sum(storages.values()) // 10**6,
         "cache_mb": shared.held("memory") // 10**6, "modules": len(sys.modules),
         "checkpoints_mb": sum(s.in_memory() for s in stores) // 10**6, "objects": len(every),

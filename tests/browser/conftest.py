@@ -46,7 +46,7 @@ def page(browser: Browser) -> Iterator[Page]:
 def open_notebook(
     page: Page, server: Server, shots: Path, request: pytest.FixtureRequest
 ) -> Iterator[OpenNotebook]:
-    """Open a notebook on a kernel of its own, which ends with the test; a failure leaves a picture."""
+    """Open a notebook on a kernel of its own, which ends with the test; a failure leaves an image."""
     failures = request.session.testsfailed
     opened: list[Notebook] = []
 
@@ -74,7 +74,7 @@ def write_notebook(server: Server) -> WriteNotebook:
 
 @pytest.fixture(scope="session")
 def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where pictures of the pages go; `LABKIT_SHOTS` keeps them."""
+    """Where images of the pages go; `LABKIT_SHOTS` keeps them."""
     wanted = os.environ.get("LABKIT_SHOTS")
     folder = Path(wanted) if wanted else tmp_path_factory.mktemp("shots")
     folder.mkdir(parents=True, exist_ok=True)

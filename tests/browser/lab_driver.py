@@ -381,7 +381,7 @@ class Notebook:
         ]
 
     def barriers(self, element: Locator, folder: Path, name: str) -> list[str]:
-        """What axe-core finds wrong in any theme and width; of an element a picture in each is saved."""
+        """What axe-core finds wrong in any theme and width; of an element an image in each is saved."""
         found = []
         for theme in THEMES:
             self.set_theme(theme)
@@ -400,7 +400,7 @@ class Notebook:
         element.scroll_into_view_if_needed()
 
     def screenshot(self, folder: Path, name: str, of: Locator | None = None) -> Path:
-        """Save a picture of the page, or of one element of it."""
+        """Save an image of the page, or of one element of it."""
         target = folder / f"{re.sub(r'[^a-z0-9]+', '-', name.lower())}.png"
         (of or self.page).screenshot(path=target)
         return target

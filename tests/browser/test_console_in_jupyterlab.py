@@ -325,7 +325,7 @@ def test_names_are_text_never_markup(open_console, write_notebook, server):
 
 
 def write_images(folder: Path, classes: tuple[str, ...]) -> None:
-    """A folder of small noisy pictures for each class, with names that are markup too."""
+    """A folder of small noisy images for each class, with names that are markup too."""
     noise = np.random.default_rng(0)
     for name in classes:
         (folder / name).mkdir(parents=True)

@@ -149,9 +149,9 @@ def zipped_album() -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as file:
         for number in range(12):
-            picture = io.BytesIO()
-            Image.new("RGB", (20, 20), (number * 20, 0, 0)).save(picture, "PNG")
-            file.writestr(f"album/{('ants', 'bees')[number % 2]}/{number}.png", picture.getvalue())
+            image = io.BytesIO()
+            Image.new("RGB", (20, 20), (number * 20, 0, 0)).save(image, "PNG")
+            file.writestr(f"album/{('ants', 'bees')[number % 2]}/{number}.png", image.getvalue())
     return buffer.getvalue()
 
 

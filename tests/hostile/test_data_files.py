@@ -27,7 +27,7 @@ def noise(number: int, size: tuple[int, int] = (40, 30)) -> Image.Image:
 
 @pytest.fixture
 def album(tmp_path) -> Path:
-    """Two classes of six sound pictures, to which each test adds an odd one."""
+    """Two classes of six sound images, to which each test adds an odd one."""
     for number in range(12):
         path = tmp_path / "album" / ("cats", "dogs")[number % 2] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,10 +37,10 @@ def album(tmp_path) -> Path:
 
 def load(album: Path, size: int = 16):
     data = labkit.load_data(album, size=size)
-    pictures = {}
+    images = {}
     for split in (data.train, data.valid):
-        pictures |= dict(zip(split.names, split.images, strict=True))
-    return data, pictures
+        images |= dict(zip(split.names, split.images, strict=True))
+    return data, images
 
 
 def only_finding(data, file: str):
@@ -81,8 +81,8 @@ def _jpeg() -> bytes:
 
 USELESS = {
     "zero bytes": (b"", "empty file"),
-    "text": (b"<html>404 not found</html>", "not a picture"),
-    "random bytes": (np.random.default_rng(0).bytes(5000), "not a picture"),
+    "text": (b"<html>404 not found</html>", "not an image"),
+    "random bytes": (np.random.default_rng(0).bytes(5000), "not an image"),
     "only a header": (_jpeg()[:30], "cannot be decoded: Trunc|a JPEG that is damaged"),
     "a damaged PNG": (png(8, 8, bytes(200))[:-20] + bytes(20), "cannot be decoded|damaged"),
     "truncated": (_jpeg()[:4000], "cannot be decoded.*truncated"),
@@ -96,12 +96,12 @@ USELESS = {
 def test_a_file_that_cannot_be_used_is_left_out_by_name(album, kind):
     content, reason = USELESS[kind]
     (album / "cats" / "odd.jpg").write_bytes(content)
-    data, pictures = load(album)
+    data, images = load(album)
     finding = only_finding(data, "cats/odd.jpg")
     assert finding.action == "left out"
     assert re.search(reason, finding.problem)
-    assert "cats/odd.jpg" not in pictures
-    assert len(pictures) == 12
+    assert "cats/odd.jpg" not in images
+    assert len(images) == 12
 
 
 def boxes(*kinds: bytes) -> bytes:
@@ -142,7 +142,7 @@ NAMED = {
 
 @pytest.mark.parametrize("suffix", [".jpg", ".heic"])
 @pytest.mark.parametrize("kind", NAMED)
-def test_a_picture_that_cannot_be_read_is_called_what_it_is_with_the_way_out(album, kind, suffix):
+def test_an_image_that_cannot_be_read_is_called_what_it_is_with_the_way_out(album, kind, suffix):
     content, reason = NAMED[kind]
     (album / "cats" / f"odd{suffix}").write_bytes(content)
     finding = only_finding(load(album)[0], f"cats/odd{suffix}")
@@ -153,16 +153,16 @@ def test_a_picture_that_cannot_be_read_is_called_what_it_is_with_the_way_out(alb
 @pytest.mark.parametrize("suffix", [".jfif", ".jpe", ".JPEG"])
 def test_every_usual_suffix_of_a_jpeg_is_one(album, suffix):
     (album / "cats" / f"photo{suffix}").write_bytes(_jpeg())
-    data, pictures = load(album)
-    assert f"cats/photo{suffix}" in pictures
+    data, images = load(album)
+    assert f"cats/photo{suffix}" in images
     assert len(data.report) == 0
 
 
 def test_a_jpeg_that_was_not_renamed_from_heic_is_read_as_what_it_is(album):
     (album / "cats" / "IMG_1.HEIC").write_bytes(_jpeg())
-    data, pictures = load(album)
+    data, images = load(album)
     assert "a JPEG named .HEIC" in only_finding(data, "cats/IMG_1.HEIC").problem
-    assert "cats/IMG_1.HEIC" in pictures
+    assert "cats/IMG_1.HEIC" in images
 
 
 @pytest.mark.parametrize(
@@ -182,15 +182,15 @@ def test_what_was_found_is_told_again_when_the_pixels_come_from_the_cache(album)
 
 def test_a_gif_is_left_out_as_torchvision_does(album):
     noise(50).save(album / "cats" / "drawing.gif")
-    data, pictures = load(album)
+    data, images = load(album)
     assert "GIF" in only_finding(data, "cats/drawing.gif").problem
-    assert "cats/drawing.gif" not in pictures
+    assert "cats/drawing.gif" not in images
 
 
 @pytest.mark.parametrize(
     "name", ["notes.txt", "Thumbs.db", "run.sh", "drawing.svg", "no-suffix", "page.eps"]
 )
-def test_a_file_that_is_no_picture_by_its_name_is_never_opened(album, name):
+def test_a_file_that_is_no_image_by_its_name_is_never_opened(album, name):
     (album / "dogs" / name).write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     data, _ = load(album)
     assert only_finding(data, f"dogs/{name}").action == "left out"
@@ -200,7 +200,7 @@ def test_postscript_in_disguise_is_not_run(album):
     (album / "dogs" / "odd.png").write_bytes(
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n"
     )
-    assert "not a picture" in only_finding(load(album)[0], "dogs/odd.png").problem
+    assert "not an image" in only_finding(load(album)[0], "dogs/odd.png").problem
 
 
 def test_a_pipe_does_not_keep_the_lesson_waiting(album):
@@ -213,9 +213,9 @@ def test_a_pipe_does_not_keep_the_lesson_waiting(album):
 def test_a_link_to_nowhere_and_a_link_to_itself_are_left_out(album):
     (album / "cats" / "gone.png").symlink_to(album / "nowhere.png")
     (album / "cats" / "loop.png").symlink_to("loop.png")
-    data, pictures = load(album)
+    data, images = load(album)
     assert [finding.file for finding in data.report] == ["cats/gone.png", "cats/loop.png"]
-    assert len(pictures) == 12
+    assert len(images) == 12
 
 
 def test_values_of_unknown_range_are_not_guessed_at(album):
@@ -237,17 +237,17 @@ def test_a_folder_of_nothing_but_rubbish_ends_in_one_clear_error(tmp_path):
 # ---------------------------------------------------------------- converted
 
 
-def colours(picture: torch.Tensor) -> list[float]:
-    return picture.float().mean(dim=(1, 2)).tolist()
+def colours(image: torch.Tensor) -> list[float]:
+    return image.float().mean(dim=(1, 2)).tolist()
 
 
 def test_cmyk_is_brought_to_rgb(album):
     Image.new("CMYK", (40, 40), (0, 255, 255, 0)).save(album / "cats" / "print.jpg", quality=95)
-    data, pictures = load(album)
+    data, images = load(album)
     finding = only_finding(data, "cats/print.jpg")
     assert finding.action == "converted"
     assert "CMYK" in finding.problem
-    red, green, blue = colours(pictures["cats/print.jpg"])
+    red, green, blue = colours(images["cats/print.jpg"])
     assert red > 200
     assert green < 60
     assert blue < 60
@@ -255,11 +255,11 @@ def test_cmyk_is_brought_to_rgb(album):
 
 def test_16_bits_keep_their_brightness(album):
     Image.fromarray(np.full((20, 30), 32896, np.uint16)).save(album / "cats" / "deep.png")
-    data, pictures = load(album)
+    data, images = load(album)
     finding = only_finding(data, "cats/deep.png")
     assert finding.action == "converted"
     assert "16 bits" in finding.problem
-    assert colours(pictures["cats/deep.png"]) == [128, 128, 128]
+    assert colours(images["cats/deep.png"]) == [128, 128, 128]
 
 
 @pytest.mark.parametrize("bits", [10, 12, 14])
@@ -267,13 +267,13 @@ def test_cameras_that_use_fewer_than_16_bits_come_out_as_bright_as_they_are(albu
     half, white = 1 << (bits - 1), (1 << bits) - 1
     for name, value in (("mid", half), ("bright", white), ("dim", white // 8)):
         Image.fromarray(np.full((20, 30), value, np.uint16)).save(album / "cats" / f"{name}.png")
-    data, pictures = load(album)
+    data, images = load(album)
     assert {finding.problem for finding in data.report} == {
         f"16 bits a channel, of which {bits} are used, brought to 8"
     }
-    assert colours(pictures["cats/mid.png"]) == [128, 128, 128]
-    assert colours(pictures["cats/bright.png"]) == [255, 255, 255]
-    assert colours(pictures["cats/dim.png"]) == [
+    assert colours(images["cats/mid.png"]) == [128, 128, 128]
+    assert colours(images["cats/bright.png"]) == [255, 255, 255]
+    assert colours(images["cats/dim.png"]) == [
         32,
         32,
         32,
@@ -283,8 +283,8 @@ def test_cameras_that_use_fewer_than_16_bits_come_out_as_bright_as_they_are(albu
 def test_one_bright_deep_file_keeps_the_others_comparable_and_is_named_as_the_reason(album):
     for name, value in (("dim", 3000), ("dimmer", 1500), ("bright", 60000)):
         Image.fromarray(np.full((20, 30), value, np.uint16)).save(album / "cats" / f"{name}.png")
-    data, pictures = load(album)
-    dim, dimmer = (colours(pictures[f"cats/{name}.png"])[0] for name in ("dim", "dimmer"))
+    data, images = load(album)
+    dim, dimmer = (colours(images[f"cats/{name}.png"])[0] for name in ("dim", "dimmer"))
     assert (dim, dimmer) == (12, 6)  # twice as bright, as the files say
     told = {finding.file: finding.problem for finding in data.report if "black" in finding.problem}
     assert told.keys() == {"cats/dim.png", "cats/dimmer.png"}
@@ -293,8 +293,8 @@ def test_one_bright_deep_file_keeps_the_others_comparable_and_is_named_as_the_re
 
 def test_dark_deep_colours_are_told_with_what_to_do(album):
     (album / "cats" / "deep.png").write_bytes(png(8, 16, (b"\0" + b"\x0f\xff" * 24) * 8))
-    data, pictures = load(album)
-    assert colours(pictures["cats/deep.png"]) == [15, 15, 15]
+    data, images = load(album)
+    assert colours(images["cats/deep.png"]) == [15, 15, 15]
     told = [finding.problem for finding in data.report]
     assert told[0] == "16 bits a channel, brought to 8"
     assert "only the upper 8 bits are read, so save it with 8" in told[1]
@@ -303,7 +303,7 @@ def test_dark_deep_colours_are_told_with_what_to_do(album):
 def test_a_deep_file_of_ones_own_is_judged_by_the_white_that_was_learned_from(album, tmp_path):
     for name, value in (("dim", 500), ("bright", 4000)):
         Image.fromarray(np.full((20, 30), value, np.uint16)).save(album / "cats" / f"{name}.png")
-    data, pictures = load(album)
+    data, images = load(album)
     run = labkit.Run(
         labkit.load_backbone("resnet10"),
         data,
@@ -313,7 +313,7 @@ def test_a_deep_file_of_ones_own_is_judged_by_the_white_that_was_learned_from(al
     Image.fromarray(np.full((20, 30), 500, np.uint16)).save(tmp_path / "own.png")
     seen = learn.classify(run, tmp_path / "own.png")
     with torch.no_grad():
-        given = pictures["cats/dim.png"].float().div(255).unsqueeze(0)
+        given = images["cats/dim.png"].float().div(255).unsqueeze(0)
         wanted = run.model(given).float().softmax(1)[0]
     shares = seen.table.set_index("class")["probability"]
     assert [shares[name] for name in data.classes] == pytest.approx(wanted.tolist(), abs=1e-5)
@@ -336,8 +336,8 @@ def test_deep_values_of_any_type_use_the_whole_range(album, kind, values, expect
         number = np.array(value, kind)
         content = tiff(8 * number.nbytes, kind=2 if kind is np.int32 else 1, value=number.tobytes())
         (album / "cats" / f"{name}.tiff").write_bytes(content)
-    data, pictures = load(album)
-    found = [colours(pictures[f"cats/{name}.tiff"])[0] for name in ("low", "high")]
+    data, images = load(album)
+    found = [colours(images[f"cats/{name}.tiff"])[0] for name in ("low", "high")]
     assert found == list(expected)
     assert ("negative values to black" in str(data.report)) == (values[0] < 0)
 
@@ -346,8 +346,8 @@ def test_a_16_bit_tiff_that_counts_from_white_is_not_inverted(album):
     for name, value in (("white", 0), ("grey", 0x8080), ("black", 0xFFFF)):
         content = tiff(16, value=struct.pack("<H", value), meaning=0)
         (album / "cats" / f"{name}.tiff").write_bytes(content)
-    _, pictures = load(album)
-    found = [colours(pictures[f"cats/{name}.tiff"])[0] for name in ("white", "grey", "black")]
+    _, images = load(album)
+    found = [colours(images[f"cats/{name}.tiff"])[0] for name in ("white", "grey", "black")]
     assert found == [255, 127, 0]
 
 
@@ -355,10 +355,10 @@ def test_16_bit_grey_with_a_transparent_colour_is_laid_on_white(album):
     pixels = np.full((20, 20), 40_000, np.uint16)
     pixels[:, :10] = 1000
     Image.fromarray(pixels).save(album / "cats" / "glass.png", transparency=1000)
-    data, pictures = load(album)
+    data, images = load(album)
     assert "transparent, laid on white" in str(data.report)
-    assert pictures["cats/glass.png"][:, :, :6].min() == 255
-    assert pictures["cats/glass.png"][:, :, 10:].max() == round(40_000 / 257)
+    assert images["cats/glass.png"][:, :, :6].min() == 255
+    assert images["cats/glass.png"][:, :, 10:].max() == round(40_000 / 257)
 
 
 @pytest.mark.parametrize(
@@ -376,14 +376,14 @@ def test_16_bit_grey_with_a_transparent_colour_is_laid_on_white(album):
 def test_a_transparent_colour_of_any_depth_is_laid_on_white(album, bits, colour, row, clear):
     known = struct.pack(">H", clear) * (3 if colour else 1)
     (album / "cats" / "glass.png").write_bytes(png(8, bits, (b"\0" + row) * 8, colour, known))
-    data, pictures = load(album, 8)
+    data, images = load(album, 8)
     assert "transparent, laid on white" in str(data.report)
-    assert pictures["cats/glass.png"][:, :, :4].min() == 255
-    assert pictures["cats/glass.png"][:, :, 4:].max() == 0
+    assert images["cats/glass.png"][:, :, :4].min() == 255
+    assert images["cats/glass.png"][:, :, 4:].max() == 0
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "bmp"])
-def test_a_picture_that_is_almost_black_is_reported(album, suffix):
+def test_an_image_that_is_almost_black_is_reported(album, suffix):
     Image.new("RGB", (20, 20), (9, 9, 9)).save(album / "cats" / f"night.{suffix}")
     finding = only_finding(load(album)[0], f"cats/night.{suffix}")
     assert (finding.action, finding.problem) == ("kept", "almost black: no value above 9 of 255")
@@ -399,60 +399,60 @@ def bmp(row: bytes) -> bytes:
 
 def test_a_bmp_whose_fourth_byte_is_unused_keeps_its_colours(album):
     (album / "cats" / "screen.bmp").write_bytes(bmp(bytes((32, 64, 96, 0)) * 20))
-    data, pictures = load(album)
-    assert colours(pictures["cats/screen.bmp"]) == [96, 64, 32]
+    data, images = load(album)
+    assert colours(images["cats/screen.bmp"]) == [96, 64, 32]
     assert len(data.report) == 0
 
 
 def test_a_bmp_that_uses_its_fourth_byte_is_laid_on_white(album):
     row = bytes((32, 64, 96, 0)) * 10 + bytes((32, 64, 96, 255)) * 10
     (album / "cats" / "cut.bmp").write_bytes(bmp(row))
-    data, pictures = load(album)
+    data, images = load(album)
     assert "transparent" in only_finding(data, "cats/cut.bmp").problem
-    assert pictures["cats/cut.bmp"][:, :, :6].min() == 255
-    assert pictures["cats/cut.bmp"][:, :, 10:].float().mean(dim=(1, 2)).tolist() == [96, 64, 32]
+    assert images["cats/cut.bmp"][:, :, :6].min() == 255
+    assert images["cats/cut.bmp"][:, :, 10:].float().mean(dim=(1, 2)).tolist() == [96, 64, 32]
 
 
 def test_a_colour_space_with_a_band_a_is_not_transparent(album):
     pytest.importorskip("PIL.ImageCms")
     Image.new("LAB", (20, 20), (200, 128, 128)).save(album / "cats" / "lab.tiff")
-    data, pictures = load(album)
+    data, images = load(album)
     assert only_finding(data, "cats/lab.tiff").problem == "LAB, brought to RGB"
-    assert max(colours(pictures["cats/lab.tiff"])) - min(colours(pictures["cats/lab.tiff"])) < 8
+    assert max(colours(images["cats/lab.tiff"])) - min(colours(images["cats/lab.tiff"])) < 8
 
 
 def test_16_bits_in_colour_are_reported_too(album):
     pixels = struct.pack(">HHH", 32896, 0, 65535) * 20
     (album / "cats" / "deep.png").write_bytes(png(20, 16, (b"\0" + pixels) * 20))
-    data, pictures = load(album)
+    data, images = load(album)
     assert "16 bits" in only_finding(data, "cats/deep.png").problem
-    assert colours(pictures["cats/deep.png"]) == [128, 0, 255]
+    assert colours(images["cats/deep.png"]) == [128, 0, 255]
 
 
 def test_of_an_animation_the_first_frame_is_taken(album):
     frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "blue")]
     frames[0].save(album / "cats" / "moving.png", save_all=True, append_images=frames[1:])
-    data, pictures = load(album)
+    data, images = load(album)
     assert "several frames" in only_finding(data, "cats/moving.png").problem
-    assert colours(pictures["cats/moving.png"]) == [255, 0, 0]
+    assert colours(images["cats/moving.png"]) == [255, 0, 0]
 
 
 def test_the_preview_inside_a_camera_file_is_no_animation(album):
     noise(61, (64, 48)).save(
         album / "cats" / "camera.jpg", "MPO", save_all=True, append_images=[noise(62)]
     )
-    data, pictures = load(album)
+    data, images = load(album)
     assert len(data.report) == 0
-    assert "cats/camera.jpg" in pictures
+    assert "cats/camera.jpg" in images
 
 
-def test_a_picture_under_the_wrong_suffix_is_read_as_what_it_is(album):
+def test_an_image_under_the_wrong_suffix_is_read_as_what_it_is(album):
     Image.new("RGB", (20, 20), "lime").save(album / "cats" / "liar.jpg", "PNG")
-    data, pictures = load(album)
+    data, images = load(album)
     finding = only_finding(data, "cats/liar.jpg")
     assert finding.action == "kept"
     assert "a PNG named .jpg" in finding.problem
-    assert colours(pictures["cats/liar.jpg"]) == [0, 255, 0]
+    assert colours(images["cats/liar.jpg"]) == [0, 255, 0]
 
 
 @pytest.mark.parametrize("value", [0, 1, 9, 77])
@@ -471,37 +471,37 @@ def test_a_photograph_is_turned_as_its_camera_says(album, suffix):
     tags = Image.Exif()
     tags[0x0112] = 6  # to be turned a quarter clockwise: bright on the right
     half.save(album / "cats" / f"turned.{suffix}", exif=tags)
-    data, pictures = load(album)
+    data, images = load(album)
     finding = only_finding(data, f"cats/turned.{suffix}")
     assert finding.action == "converted"
     assert "EXIF" in finding.problem
-    picture = pictures[finding.file].float()
-    assert picture[:, :, 10:].mean() > 220
-    assert picture[:, :, :6].mean() < 30
+    image = images[finding.file].float()
+    assert image[:, :, 10:].mean() > 220
+    assert image[:, :, :6].mean() < 30
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_transparent_pictures_are_laid_on_white(album, mode):
+def test_transparent_images_are_laid_on_white(album, mode):
     layer = Image.new("RGBA", (20, 20), (255, 0, 0, 0))
     if mode == "P":
         Image.new("P", (20, 20), 0).save(album / "cats" / "glass.png", transparency=0)
     else:
         layer.convert(mode).save(album / "cats" / "glass.png")
-    data, pictures = load(album)
+    data, images = load(album)
     assert "transparent" in only_finding(data, "cats/glass.png").problem
-    assert colours(pictures["cats/glass.png"]) == [255, 255, 255]
+    assert colours(images["cats/glass.png"]) == [255, 255, 255]
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P"])
-def test_grey_and_palette_pictures_are_nothing_to_report(album, mode):
+def test_grey_and_palette_images_are_nothing_to_report(album, mode):
     noise(60).convert(mode).save(album / "cats" / "plain.png")
-    data, pictures = load(album)
+    data, images = load(album)
     assert len(data.report) == 0
-    assert pictures["cats/plain.png"].shape == (3, 16, 16)
+    assert images["cats/plain.png"].shape == (3, 16, 16)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (17, 16)])
-def test_pictures_of_any_shape_come_out_square(album, size):
+def test_images_of_any_shape_come_out_square(album, size):
     Image.new("RGB", size, "blue").save(album / "cats" / "shape.png")
     assert colours(load(album)[1]["cats/shape.png"]) == [0, 0, 255]
 
@@ -510,17 +510,17 @@ def test_a_large_photograph_takes_little_memory_because_it_is_decoded_small(albu
     resource = pytest.importorskip("resource", reason="left out: only Unix counts memory so")
     Image.new("RGB", (8000, 6000), "teal").save(album / "cats" / "large.jpg")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    _, pictures = load(album)
+    _, images = load(album)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    assert "cats/large.jpg" in pictures
+    assert "cats/large.jpg" in images
     held("decoding a photograph of 48 million pixels", grown, 100, "MB")  # whole it would take 144
 
 
 @pytest.mark.parametrize("size", [(8192, 6144), (12_000, 9000), (16_320, 12_240)])
 def test_a_photograph_of_a_phones_finest_mode_is_used(album, size):
     Image.new("L", size, 128).save(album / "cats" / "large.jpg", quality=10)
-    data, pictures = load(album)
-    assert colours(pictures["cats/large.jpg"]) == [128, 128, 128]
+    data, images = load(album)
+    assert colours(images["cats/large.jpg"]) == [128, 128, 128]
     assert len(data.report) == 0
 
 
@@ -531,17 +531,17 @@ def test_a_progressive_photograph_is_used_up_to_what_it_takes_in_memory(album):
     Image.new("L", (12_000, 11_000), 128).save(
         album / "cats" / "huge.jpg", quality=10, progressive=True
     )
-    data, pictures = load(album)
-    assert colours(pictures["cats/fine.jpg"]) == [128, 128, 128]
+    data, images = load(album)
+    assert colours(images["cats/fine.jpg"]) == [128, 128, 128]
     assert "12000 × 11000 pixels, more than 120" in only_finding(data, "cats/huge.jpg").problem
 
 
 def test_what_is_decoded_is_bounded_and_not_what_is_stored(album):
     Image.new("L", (60_000, 1000), 128).save(album / "cats" / "strip.jpg", quality=10)
     assert "cats/strip.jpg" in load(album, 64)[1]  # decoded at a quarter
-    data, pictures = load(album, 512)  # would be decoded whole
+    data, images = load(album, 512)  # would be decoded whole
     assert "to decode, more than 52 million" in only_finding(data, "cats/strip.jpg").problem
-    assert "cats/strip.jpg" not in pictures
+    assert "cats/strip.jpg" not in images
 
 
 # ---------------------------------------------------------------- names
@@ -564,8 +564,8 @@ def test_markup_in_names_stays_text(album):
 def test_names_that_are_no_text_can_still_be_shown(album):
     noise(80).save(album / "cats" / "plain.png")
     os.rename(album / "cats" / "plain.png", os.fsencode(album / "cats") + b"/caf\xe9.png")
-    _, pictures = load(album)
-    (name,) = (name for name in pictures if "caf" in name)
+    _, images = load(album)
+    (name,) = (name for name in images if "caf" in name)
     assert name.encode("utf-8").decode() == "cats/caf\\xe9.png"
 
 

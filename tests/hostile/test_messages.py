@@ -223,6 +223,6 @@ def test_a_card_refuses_a_message_with_missing_keys(card: Any) -> None:
 def test_the_predict_panel_answers_whatever_it_is_given(run: Run, value: Any) -> None:
     panel = learn.predict_panel(run)
     for message in (value, {"name": value}, {"client": value, "n": value, "name": "a.png"}):
-        for buffers in ([], [b""], [b"no picture"], [memoryview(b"GIF89a")], [b"", b""]):
+        for buffers in ([], [b""], [b"no image"], [memoryview(b"GIF89a")], [b"", b""]):
             (answer,) = heard(panel, message, buffers)
             assert refused(answer)

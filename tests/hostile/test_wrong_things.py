@@ -107,7 +107,7 @@ THINGS: dict[str, Callable[[World], Any]] = {
     "a dict": lambda w: {"a": 1},
     "an object": lambda w: object(),
     "a tensor": lambda w: torch.zeros(2),
-    "a picture": lambda w: torch.zeros(3, 8, 8),
+    "an image": lambda w: torch.zeros(3, 8, 8),
     "an array": lambda w: np.zeros(3),
     "a net": lambda w: w.run.net,
     "data": lambda w: w.run.data,
@@ -133,7 +133,7 @@ FITS: dict[str, set[str]] = {
     "split": {"a split"},
     "stage": set(),
     "stages": {"no list"},
-    "position": {"three", "numbers", "a picture"},
+    "position": {"three", "numbers", "an image"},
     "seed": {"three", "huge", "too long"},
     "steps": {"numbers"},
     "depth": {"three"},
@@ -537,7 +537,7 @@ DOORS: dict[str, Door] = {
     ),
     "learn.classify": Door(
         learn.classify,
-        lambda w: {"run": w.run, "file": _picture(w.folder)},
+        lambda w: {"run": w.run, "file": _image(w.folder)},
         {"run": "run", "file": "plain", "top": "count"},
     ),
     "Clinic": Door(Clinic, lambda w: {}, {"seed": "seed?"}),
@@ -616,7 +616,7 @@ def _ways() -> Any:
     return pd.DataFrame({"way": ["a"], "old": [0.5], "new": [0.6]})
 
 
-def _picture(folder: Path) -> Path:
+def _image(folder: Path) -> Path:
     from PIL import Image
 
     Image.new("RGB", (9, 9)).save(folder / "photo.png")

@@ -108,7 +108,7 @@ def test_a_second_run_computes_nothing_again(
     assert sum(entry.computed for entry in own_cache._entries.values()) == computed
 
 
-def test_another_network_other_pictures_or_another_precision_share_nothing(
+def test_another_network_other_images_or_another_precision_share_nothing(
     digits: Any, glyphs: Any, own_cache: PrefixCache
 ) -> None:
     plan = labkit.feature_extraction(epochs=1)

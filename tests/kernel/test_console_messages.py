@@ -148,7 +148,7 @@ def test_asking_does_not_make_the_kernel_look_busy(page: Page) -> None:
     assert told == ["idle"]
 
 
-def test_an_executed_notebook_keeps_the_picture_of_what_it_trained(wire: Wire) -> None:
+def test_an_executed_notebook_keeps_the_image_of_what_it_trained(wire: Wire) -> None:
     wire.heard.clear()
     wire.run(SETUP)
     shown = wire.listen(lambda message: message["msg_type"] == "display_data")

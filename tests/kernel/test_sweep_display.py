@@ -1,4 +1,4 @@
-"""A sweep in a notebook: the cell returns at once, and its picture fills in while the runs go on."""
+"""A sweep in a notebook: the cell returns at once, and its figure fills in while the runs go on."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_heat_map_fills_in_after_the_cell_has_returned(client: Any, tmp_path
 
 
 def _updates(client: Any) -> Iterator[dict[str, Any]]:
-    """The pictures that come after the cell, up to the one with all runs."""
+    """The figures that come after the cell, up to the one with all runs."""
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
         message = client.get_iopub_msg(timeout=240)

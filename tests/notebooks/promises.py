@@ -1,7 +1,7 @@
 """What a solution promises beyond running straight through, asked while nbval runs it, cell by cell.
 
 `pytest -p tests.notebooks.promises --nbval-lax notebooks/solutions`: every check says that the answer is right, every
-picture has words, something has learned soon after the kernel starts, and time and memory stay small. Time is counted
+figure has words, something has learned soon after the kernel starts, and time and memory stay small. Time is counted
 as processor time of the kernel, because wall time also measures what else the machine is doing. What each cell has
 shown is kept in `build/executed`, for the browser layer to look at.
 """
@@ -85,7 +85,7 @@ def _a_check_says_that_the_solution_is_right(cell: Any) -> None:
         assert said.startswith("✓ Right"), said
 
 
-def _a_picture_has_words(cell: Any) -> None:
+def _a_figure_has_words(cell: Any) -> None:
     if UNSEEN in cell.cell.source:
         return
     for out in _shown(cell):
@@ -122,7 +122,7 @@ def _a_lesson_stays_within_its_time_and_memory(cell: Any) -> None:
 
 PROMISES = (
     _a_check_says_that_the_solution_is_right,
-    _a_picture_has_words,
+    _a_figure_has_words,
     _something_has_learned_soon,
     _a_lesson_stays_within_its_time_and_memory,
 )

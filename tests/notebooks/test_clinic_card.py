@@ -29,7 +29,7 @@ SHEET = {
     "rows": [["stem", "no"], ["head", "yes"]],
 }
 NOTE = {
-    "headline": "Not yet: the pictures come on the wrong scale?",
+    "headline": "Not yet: the images come on the wrong scale?",
     "points": ["Both splits run from 0 to 1."],
     "hints": ["`audit` tells them apart.", "It drifted.", "It is <b>x</b>."],
     "tone": "not yet",

@@ -99,12 +99,12 @@ def test_every_peer_starts_from_the_weights_labkit_starts_from(inputs, seed):
     work = inputs.place(bench.find_works(["head"], quick=True)[0], seed)
     ours = labkit.load_backbone(work.backbone, weights=work.weights).build(2, seed).eval()
     theirs = common.network(work).eval()
-    pictures = torch.rand(3, 3, work.size, work.size)
+    images = torch.rand(3, 3, work.size, work.size)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
-    assert torch.equal(ours(pictures), theirs((pictures - mean) / std))
+    assert torch.equal(ours(images), theirs((images - mean) / std))
 
 
-def test_every_peer_sees_the_pictures_labkit_sees(inputs):
+def test_every_peer_sees_the_images_labkit_sees(inputs):
     work = inputs.place(bench.find_works(["head"], quick=True)[0], 0)
     data = labkit.load_data(work.folder, size=work.size)
     folders = common.datasets(work)
@@ -117,7 +117,7 @@ def test_every_peer_sees_the_pictures_labkit_sees(inputs):
         assert ((theirs * std + mean) - ours[0]).abs().max() < 0.02  # two ways to round
 
 
-def test_augmentation_changes_pictures_and_keeps_their_size(inputs):
+def test_augmentation_changes_images_and_keeps_their_size(inputs):
     work = inputs.place(bench.find_works(["layer4-augmented"], quick=True)[0], 0)
     train = common.datasets(work)["train"]
     first, again = train[0][0], train[0][0]
@@ -130,8 +130,8 @@ def test_the_two_halves_are_the_whole_network(inputs, depth):
     work = replace(inputs.place(bench.find_works(["head"], quick=True)[0], 0), trainable_from=depth)
     net = common.network(work).eval()
     frozen, trainable = common.split(net, work)
-    pictures = torch.rand(2, 3, work.size, work.size)
-    assert torch.equal(trainable(frozen(pictures)), net(pictures))
+    images = torch.rand(2, 3, work.size, work.size)
+    assert torch.equal(trainable(frozen(images)), net(images))
     trains = {id(parameter) for parameter in common.freeze(net, work)}
     assert {id(p) for p in net.parameters() if p.requires_grad} == trains
 
@@ -338,11 +338,11 @@ def test_the_figure_tells_its_numbers_in_words_too():
     record = described(
         row("head", "labkit", 10, (70,)), row("head", "pytorch", 210, (70,), extended_from=3)
     )
-    picture = bench.draw(record)
-    assert picture.axes[0].get_xscale() == "log"
-    assert "labkit 10.0 s" in picture.alt
-    assert "PyTorch tutorial loop 210 s, extended from 3 epochs" in picture.alt
-    assert picture.png().startswith(b"\x89PNG")
+    figure = bench.draw(record)
+    assert figure.axes[0].get_xscale() == "log"
+    assert "labkit 10.0 s" in figure.alt
+    assert "PyTorch tutorial loop 210 s, extended from 3 epochs" in figure.alt
+    assert figure.png().startswith(b"\x89PNG")
     with pytest.raises(BenchError, match="nothing to draw"):
         bench.draw(described())
 

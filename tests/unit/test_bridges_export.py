@@ -1,4 +1,4 @@
-"""What leaves the lab is what was in it: weights to the bit, ONNX and fastai checked on pictures, files whole."""
+"""What leaves the lab is what was in it: weights to the bit, ONNX and fastai checked on images, files whole."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_what_is_exported_is_a_copy_in_evaluation_mode(run: Run) -> None:
 
 
 @needs_onnx
-def test_an_onnx_file_says_what_torch_says_on_pictures_it_was_not_checked_on(
+def test_an_onnx_file_says_what_torch_says_on_images_it_was_not_checked_on(
     run: Run, exported: Exported
 ) -> None:
     import onnxruntime
@@ -112,8 +112,8 @@ def test_an_onnx_file_says_what_torch_says_on_pictures_it_was_not_checked_on(
     session = onnxruntime.InferenceSession(folder / "model.onnx")
     judged = run.evaluate("test")
     for count in (1, 7, len(run.data.test)):
-        pictures, _ = run.data.test.batch(range(count))
-        (scores,) = session.run(["scores"], {"pictures": pictures.numpy()})
+        images, _ = run.data.test.batch(range(count))
+        (scores,) = session.run(["scores"], {"pictures": images.numpy()})
         shares = torch.from_numpy(scores).softmax(1)
         assert (shares - judged.probabilities[:count]).abs().max() < 1e-3
 
@@ -123,7 +123,7 @@ def test_an_onnx_file_that_says_otherwise_is_refused_and_nothing_is_written(
     run: Run, exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = exported.files[0].read_bytes()
-    monkeypatch.setattr(onnx, "to_onnx", lambda model, pictures: content)
+    monkeypatch.setattr(onnx, "to_onnx", lambda model, images: content)
     untrained = Run(run.net, run.data, run.plan, seed=9)
     with pytest.raises(ExportError, match="does not say what the network says"):
         labkit.export(untrained, tmp_path)
@@ -169,14 +169,14 @@ def test_a_folder_that_is_a_file_is_refused(run: Run, tmp_path: Path) -> None:
     assert (tmp_path / "out").read_text() == "mine"
 
 
-def test_any_network_gives_its_weights_and_only_one_of_pictures_its_onnx(tmp_path: Path) -> None:
+def test_any_network_gives_its_weights_and_only_one_of_images_its_onnx(tmp_path: Path) -> None:
     run = Run(Small(), Clouds(), labkit.full(epochs=1)).fit()
     out = labkit.export(run, tmp_path, formats=["safetensors"])
     found = labkit.models.read_weights(out.files[0])
     assert all(torch.equal(value, found[key]) for key, value in run.model.state_dict().items())
     assert "as the batches of the data" in out.card.recipe["input"]
     if HAS_ONNX:
-        with pytest.raises(ExportError, match="no pictures"):
+        with pytest.raises(ExportError, match="no images"):
             labkit.export(run, tmp_path)
 
 
@@ -197,10 +197,10 @@ def test_every_official_backbone_is_exported_to_onnx(name: str) -> None:
         model = staging.Staged(kept).eval()
     side = SMALLEST.get(name, 8)
     for width in (side, 3 * side):
-        pictures = torch.rand(3, 3, side, width)
+        images = torch.rand(3, 3, side, width)
         with torch.no_grad():
-            ours = model(pictures).softmax(1)
-        theirs = onnx.probabilities(onnx.to_onnx(model, pictures), pictures)
+            ours = model(images).softmax(1)
+        theirs = onnx.probabilities(onnx.to_onnx(model, images), images)
         assert (ours - theirs).abs().max() < TOLERANCE
 
 
@@ -210,10 +210,10 @@ def test_a_transformer_is_exported_and_takes_any_number_of_images(tmp_path: Path
     out = labkit.export(run, tmp_path)
     assert out.checked > 2
     assert out.difference is not None
-    pictures, _ = run.data.valid.batch(range(7))
+    images, _ = run.data.valid.batch(range(7))
     content = (tmp_path / "model.onnx").read_bytes()
     for count in (1, 7):
-        assert onnx.probabilities(content, pictures[:count]).shape == (count, 10)
+        assert onnx.probabilities(content, images[:count]).shape == (count, 10)
 
 
 @pytest.mark.parametrize(
@@ -292,8 +292,8 @@ def elsewhere(learner: Path, files: Sequence[Path]) -> dict[str, Any]:
 
 def as_files(split: Any, count: int, folder: Path) -> list[Path]:
     files = [folder / f"{number}.png" for number in range(count)]
-    for file, picture in zip(files, split.images[:count], strict=True):
-        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(file)
+    for file, image in zip(files, split.images[:count], strict=True):
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(file)
     return files
 
 
@@ -315,16 +315,16 @@ class Learner:
 @pytest.fixture(scope="module")
 def learner(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Learner:
     """Made and opened once, because a fresh process with fastai takes seconds."""
-    folder, pictures = tmp_path_factory.mktemp("fastai"), tmp_path_factory.mktemp("pictures")
+    folder, images = tmp_path_factory.mktemp("fastai"), tmp_path_factory.mktemp("pictures")
     data = replace(run.data, classes=NAMES)
     named = Run(run.net, data, run.plan, seed=0, precision=Precision()).fit()
     out = labkit.export(named, folder, formats=["fastai"])
-    files = as_files(named.data.test, 40, pictures)
+    files = as_files(named.data.test, 40, images)
     tag = Image.Exif()
     tag[0x0112] = 6
-    with Image.open(files[0]) as picture:
-        picture.transpose(Image.Transpose.ROTATE_90).save(pictures / "side.png", exif=tag)
-    said = elsewhere(folder / "model.pkl", [*files, pictures / "side.png"])
+    with Image.open(files[0]) as image:
+        image.transpose(Image.Transpose.ROTATE_90).save(images / "side.png", exif=tag)
+    said = elsewhere(folder / "model.pkl", [*files, images / "side.png"])
     return Learner(named, out, folder / "model.pkl", said)
 
 
@@ -334,7 +334,7 @@ def test_a_learner_opens_where_labkit_is_not_and_says_what_the_run_says(learner:
     files = sorted(file.name for file in learner.file.parent.iterdir())
     assert files == ["model.json", "model.pkl"]
     assert learner.exported.checked == 64
-    assert "fastai against torch on 64 pictures" in repr(learner.exported)
+    assert "fastai against torch on 64 images" in repr(learner.exported)
     judged, said = learner.run.evaluate("test"), learner.said
     shares = torch.tensor(said["all"])[:40]
     assert (shares - judged.probabilities[:40]).abs().max() < 1e-3
@@ -376,7 +376,7 @@ def test_the_card_says_what_a_learner_needs_and_that_it_is_a_pickle(learner: Lea
 
 @needs_fastai
 @pytest.mark.slow
-def test_a_learner_holds_no_compiled_code_no_path_and_no_picture(learner: Learner) -> None:
+def test_a_learner_holds_no_compiled_code_no_path_and_no_image(learner: Learner) -> None:
     with zipfile.ZipFile(learner.file) as parts:
         (pickled,) = [name for name in parts.namelist() if name.endswith("data.pkl")]
         names = parts.read(pickled)
@@ -598,11 +598,11 @@ def test_without_fastai_the_extra_is_named_before_anything_is_written(
 
 
 @needs_fastai
-def test_a_run_without_pictures_and_a_learner_are_refused(run: Run, tmp_path: Path) -> None:
+def test_a_run_without_images_and_a_learner_are_refused(run: Run, tmp_path: Path) -> None:
     from labkit.bridges import fastai as bridge
 
     clouds = Run(Small(), Clouds(), labkit.full(epochs=1)).fit()
-    with pytest.raises(ExportError, match="no pictures"):
+    with pytest.raises(ExportError, match="no images"):
         labkit.export(clouds, tmp_path / "out", formats=["fastai"])
     theirs: Any = bridge.Steered(bridge.learner(run.net, run.data), lambda learn: learn.fit(1))
     with pytest.raises(ExportError, match=r"learn\.export"):

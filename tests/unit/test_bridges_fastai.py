@@ -136,9 +136,9 @@ def test_images_of_a_folder_come_back_plain_and_named(tmp_path: Path) -> None:
     back = bridge.from_dataloaders(loaders)
     assert back.classes == ("ant", "bee")
     for split in (back.train, back.valid):
-        for picture, name, label in zip(split.images, split.names, split.labels, strict=True):
+        for image, name, label in zip(split.images, split.names, split.labels, strict=True):
             on_disk = torch.from_numpy(np.array(Image.open(name))).permute(2, 0, 1)
-            assert (picture.int() - on_disk.int()).abs().max() <= 1
+            assert (image.int() - on_disk.int()).abs().max() <= 1
             assert Path(name).parent.name == back.classes[int(label)]
 
 

@@ -149,7 +149,7 @@ def test_console_shows_a_run_or_several_and_nothing_else(make_run: Callable[...,
             labkit.console(nonsense)
 
 
-def test_a_picture_a_table_and_text_stand_in_where_scripts_do_not_run(
+def test_an_image_a_table_and_text_stand_in_where_scripts_do_not_run(
     make_run: Callable[..., Run],
 ) -> None:
     run = make_run(name=MARKUP)
@@ -595,18 +595,18 @@ def test_looking_changes_nothing_in_a_run(make_run: Callable[..., Run]) -> None:
 
 
 class CountedStore:
-    """Decoded pictures that count how many of them are read."""
+    """Decoded images that count how many of them are read."""
 
     def __init__(self, store: Tensor) -> None:
-        self.pictures, self.shape, self.read = store, store.shape, 0
+        self.images, self.shape, self.read = store, store.shape, 0
 
     def __getitem__(self, rows: Any) -> Tensor:
-        found = self.pictures[rows]
+        found = self.images[rows]
         self.read += len(found)
         return found
 
 
-def test_a_thumbnail_reads_one_picture_and_not_the_whole_split(
+def test_a_thumbnail_reads_one_image_and_not_the_whole_split(
     make_run: Callable[..., Run], digits: Any
 ) -> None:
     run, store = make_run(), CountedStore(digits.valid.store)
@@ -622,7 +622,7 @@ def test_a_thumbnail_reads_one_picture_and_not_the_whole_split(
     assert store.read == 4
 
 
-def test_a_thumbnail_is_of_the_picture_that_was_asked_for(digits: Any) -> None:
+def test_a_thumbnail_is_of_the_image_that_was_asked_for(digits: Any) -> None:
     for place in (0, 3, len(digits.valid) - 1):
         assert torch.equal(image_at(digits.valid, place), digits.valid.images[place])
     assert image_at(SimpleNamespace(images=digits.valid.images), 3) is not None

@@ -40,7 +40,7 @@ def choose(session: Session, name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", LOOKS)
 @pytest.mark.slow
-def test_every_look_is_a_picture_with_words(run: Run, name: str) -> None:
+def test_every_look_is_an_image_with_words(run: Run, name: str) -> None:
     looks = Looks()
     looks.choose(name, run)
     looks.refresh(run, "r0")
@@ -153,7 +153,7 @@ def offered(run: Any) -> set[str]:
     return {name for name, _ in looks_of(run)}
 
 
-def test_what_is_no_picture_is_not_offered_looks_of_pictures(run: Run) -> None:
+def test_what_is_no_image_is_not_offered_looks_of_images(run: Run) -> None:
     class Words:
         def __len__(self) -> int:
             return 3

@@ -83,7 +83,7 @@ def test_every_step_has_a_time_of_its_own_in_order(run: Run) -> None:
     assert 0 < recording["trained"] < recording["seconds"]
 
 
-def test_it_is_looked_at_again_and_again_and_every_picture_is_there(run: Run) -> None:
+def test_it_is_looked_at_again_and_again_and_every_image_is_there(run: Run) -> None:
     recording = steered(run).recording()
     looks = [frame["probes"] for frame in recording["frames"] if "probes" in frame]
     assert {look["step"] for look in looks} >= {0, 6, 8, 10, 11}

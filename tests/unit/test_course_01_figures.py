@@ -1,4 +1,4 @@
-"""Lesson 01: what its checks accept and refuse, and what its pictures say of the record."""
+"""Lesson 01: what its checks accept and refuse, and what its figures say of the record."""
 
 from __future__ import annotations
 
@@ -236,10 +236,10 @@ def test_no_answer_whatever_raises(id: str, answer: Any) -> None:
     assert exercises.find(id).problems(answer)
 
 
-# ---------------------------------------------------------------- the pictures
+# ---------------------------------------------------------------- the figures
 
 
-def test_the_pictures_say_what_the_record_says() -> None:
+def test_the_figures_say_what_the_record_says() -> None:
     told = {(row.panel, row.start): row.mean for row in head_start.accuracy().table.itertuples()}
     for (place, start), mean in told.items():
         group = next(key for key, words in head_start.PLACES.items() if words == place)
@@ -249,16 +249,16 @@ def test_the_pictures_say_what_the_record_says() -> None:
 
 
 def test_labels_are_drawn_for_both_starts_and_their_means_are_those_on_record() -> None:
-    picture = head_start.labels()
-    table = picture.table.set_index(["on", "start", "labels a class"])
+    figure = head_start.labels()
+    table = figure.table.set_index(["on", "start", "labels a class"])
     for place, labels in (("digits", 10), ("ants and bees", 60)):
         for way in head_start.WAYS:
             key = f"fewer-labels/{place.replace(' and ', '-')}-{labels}/{way.replace(' ', '-')}"
             found = table.loc[(place, way, labels)]
             assert found["mean"] == pytest.approx(100 * evidence.estimate(key).mean)
             assert found["low"] < found["mean"] < found["high"]
-    assert "digits, fine-tuned: " in picture.alt
-    assert picture.png().startswith(b"\x89PNG")
+    assert "digits, fine-tuned: " in figure.alt
+    assert figure.png().startswith(b"\x89PNG")
 
 
 def test_the_labels_that_match_lie_where_the_two_means_are_equal(monkeypatch: Any) -> None:
@@ -276,11 +276,11 @@ def test_the_labels_that_match_lie_where_the_two_means_are_equal(monkeypatch: An
 
 
 def test_curves_end_where_the_runs_ended_and_diamonds_lie_at_the_recorded_races() -> None:
-    picture = head_start.steps()
-    ends = picture.table.groupby(["on", "start"])["step"].max()
+    figure = head_start.steps()
+    ends = figure.table.groupby(["on", "start"])["step"].max()
     assert set(ends) == {60, 120}
     slow = evidence.estimate("head-start/digits-10/from-scratch-to-scratch").mean
-    assert f"from scratch after {slow:.0f} steps" in picture.alt
+    assert f"from scratch after {slow:.0f} steps" in figure.alt
     longer = head_start.steps(longer=True)
     assert longer.table["step"].max() == 480
     assert set(longer.table["start"]) == {*head_start.WAYS, head_start.LONGER}

@@ -152,7 +152,7 @@ WRONG = [
     ("03-patients", lambda t, v: [one for one in v if one in t], "Return positions"),
     ("03-patients", lambda t, v: [one in t for one in v], "Return positions"),
     ("03-patients", lambda t, v: [0, 2, 4], "Now nobody"),
-    ("03-patients", lambda t, v: [0, 1], "The pictures are at"),
+    ("03-patients", lambda t, v: [0, 1], "The images are at"),
     ("03-split", lambda y, s, seed: (_split(y, 0, seed)[0], _split(y, s, seed)[1]), "both sides"),
     ("03-split", _split_with_putting_back, "drawn twice"),
     ("03-split", lambda y, s, seed: (_split(y, s, seed)[0][5:], _split(y, s, seed)[1]), "neither"),

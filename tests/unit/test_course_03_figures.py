@@ -1,4 +1,4 @@
-"""The picture of lesson 03 says in words and numbers what is on record."""
+"""The figure of lesson 03 says in words and numbers what is on record."""
 
 import pytest
 
@@ -7,13 +7,13 @@ from labkit.course.lesson_03.figures import label_noise
 
 
 @pytest.mark.parametrize(("group", "few"), [("digits", 10), ("ants-bees", 30)])
-def test_the_picture_holds_what_the_record_says(group: str, few: int) -> None:
-    picture = label_noise(group)
-    table = picture.table
+def test_the_figure_holds_what_the_record_says(group: str, few: int) -> None:
+    figure = label_noise(group)
+    table = figure.table
     assert len(table) == 14
     one = table[(table["trains"] == "head") & (table["labels are"] == "two fifths wrong")].iloc[-1]
     known = evidence.estimate(f"label-noise/{group}/head-{4 * few}-wrong-0.4")
     assert one["mean (%)"] == round(100 * known.mean, 1)
-    assert "two fifths wrong" in picture.alt
-    assert picture.png().startswith(b"\x89PNG")
-    assert all("labels" in axes.get_xlabel() for axes in picture.axes)
+    assert "two fifths wrong" in figure.alt
+    assert figure.png().startswith(b"\x89PNG")
+    assert all("labels" in axes.get_xlabel() for axes in figure.axes)

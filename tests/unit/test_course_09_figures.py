@@ -1,4 +1,4 @@
-"""The pictures of lesson 09 show what the record says, and images as training sees them."""
+"""The figures of lesson 09 show what the record says, and images as training sees them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from labkit.course.lesson_09 import figures as stopping
 
 def test_views_tell_levels_and_classes_and_come_again_from_the_seed() -> None:
     digits = labkit.load_data("digits", size=16)
-    picture = stopping.views(digits.train, [0, 5], digits.classes, count=2, seed=3)
+    figure = stopping.views(digits.train, [0, 5], digits.classes, count=2, seed=3)
     names = [digits.classes[int(digits.train.labels[image])] for image in (0, 5)]
-    assert f"2 images ({', '.join(names)})" in picture.alt
-    assert list(picture.table["level"]) == ["light", "strong"]
-    assert set(picture.table["mirrors"]) == {"no"}, "a mirrored digit is no digit"
+    assert f"2 images ({', '.join(names)})" in figure.alt
+    assert list(figure.table["level"]) == ["light", "strong"]
+    assert set(figure.table["mirrors"]) == {"no"}, "a mirrored digit is no digit"
     again = stopping.views(digits.train, [0, 5], digits.classes, count=2, seed=3)
     other = stopping.views(digits.train, [0, 5], digits.classes, count=2, seed=4)
-    assert picture.png() == again.png() != other.png()
+    assert figure.png() == again.png() != other.png()
 
 
 def test_courses_have_a_mean_for_every_epoch_and_none_for_training_that_never_was() -> None:

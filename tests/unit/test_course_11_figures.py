@@ -1,4 +1,4 @@
-"""The pictures of lesson 11 replay what is on record, and the lesson says of them what they show."""
+"""The figures of lesson 11 replay what is on record, and the lesson says of them what they show."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def test_what_knows_of_no_pairs_is_welchs_interval() -> None:
     assert (same.low, same.high) == pytest.approx((0.1, 0.1))
 
 
-def test_a_picture_of_pairs_tells_both_intervals() -> None:
-    picture = judging.pairs(OURS, THEIRS, ("new way", "old way"))
+def test_an_image_of_pairs_tells_both_intervals() -> None:
+    figure = judging.pairs(OURS, THEIRS, ("new way", "old way"))
     together, apart = paired_difference(OURS, THEIRS), judging.unpaired_difference(OURS, THEIRS)
-    assert f"in pairs {together.points()}" in picture.alt
-    assert f"not in pairs {apart.points()}" in picture.alt
-    assert list(picture.table["low"]) == [round(100 * e.low, 2) for e in (together, apart)]
+    assert f"in pairs {together.points()}" in figure.alt
+    assert f"not in pairs {apart.points()}" in figure.alt
+    assert list(figure.table["low"]) == [round(100 * e.low, 2) for e in (together, apart)]
 
 
 @pytest.mark.parametrize("place", sorted(PAIRS))
@@ -56,7 +56,7 @@ def test_a_replayed_comparison_is_drawn_alike_and_ends_with_what_is_known(
 
 
 def test_the_luck_of_the_best_grows_with_candidates_and_falls_with_images() -> None:
-    few, many = (judging.choices("digits-10", pictures, (1, 10)) for pictures in (20, 100))
+    few, many = (judging.choices("digits-10", images, (1, 10)) for images in (20, 100))
     assert abs(few["looked"][0] - few["was"][0]) < 0.005, "one candidate is no choice"
     luck = [(table["looked"] - table["was"])[1] for table in (few, many)]
     assert luck[0] > luck[1] > 0
@@ -86,24 +86,24 @@ def test_the_lesson_says_of_comparisons_what_the_record_says() -> None:
         dict(enumerate(judging.answers("digits-10")[n].mean(1))) for n in PAIRS["digits-10"]
     )
     assert paired_difference(ours, theirs).low > 0, "on digits the better way is known"
-    for pictures in (20, 50, 200):
-        assert digits.loc[(pictures, 1), "second"] > 0.1, "one seed often names the worse one"
-    for pictures in (50, 200, 800):
-        assert digits.loc[(pictures, 5), "second"] < 0.02, "five seeds hardly ever do"
-        assert photos.loc[(pictures, 5), "nobody"] > 0.5, "and are silent where nothing is known"
+    for images in (20, 50, 200):
+        assert digits.loc[(images, 1), "second"] > 0.1, "one seed often names the worse one"
+    for images in (50, 200, 800):
+        assert digits.loc[(images, 5), "second"] < 0.02, "five seeds hardly ever do"
+        assert photos.loc[(images, 5), "nobody"] > 0.5, "and are silent where nothing is known"
     assert photos.loc[(200, 1), "nobody"] < 0.1, "where one seed names somebody all the same"
 
 
 @pytest.mark.parametrize("place", sorted(PAIRS))
 @pytest.mark.slow
 def test_the_lesson_says_of_the_best_of_many_what_the_record_says(place: str) -> None:
-    tables = {pictures: judging.choices(place, pictures) for pictures in judging.WATCHED}
+    tables = {images: judging.choices(place, images) for images in judging.WATCHED}
     for table in tables.values():
         assert (table["looked"] - table["was"]).iloc[1:].min() > 0.005
         assert table["was"].iloc[-1] > table["was"].iloc[0], "choosing gains a little all the same"
     ends = [
-        tables[pictures]["looked"].iloc[-1] - tables[pictures]["was"].iloc[-1]
-        for pictures in judging.WATCHED
+        tables[images]["looked"].iloc[-1] - tables[images]["was"].iloc[-1]
+        for images in judging.WATCHED
     ]
     assert ends == sorted(ends, reverse=True), "more images leave less room for luck"
 

@@ -74,8 +74,8 @@ def _rights(batches):
 
 def _copies(train, valid, tolerance):
     found = []
-    for position, picture in enumerate(valid):
-        if (train - picture).abs().flatten(1).max(dim=1).values.min() <= tolerance:
+    for position, image in enumerate(valid):
+        if (train - image).abs().flatten(1).max(dim=1).values.min() <= tolerance:
             found.append(position)
     return found
 
@@ -94,7 +94,7 @@ def _copies_by_cdist(train, valid, tolerance):
 
 
 def _copies_if(apart):
-    """An answer that measures in a way of its own how far a picture is from all training pictures."""
+    """An answer that measures in a way of its own how far an image is from all training images."""
 
     def answer(train, valid, tolerance):
         return [i for i, one in enumerate(valid) if apart(train - one).min() <= tolerance]
@@ -142,11 +142,11 @@ WRONG = [
     ("14-copies", lambda t, v, tol: _copies(t, v, 2 * tol), "beyond the tolerance"),
     ("14-copies", lambda t, v, tol: _copies(t, v, 0.0), "allow for the tolerance"),
     ("14-copies", lambda t, v, tol: _copies(t, v, 0.04), "tolerance that is given"),
-    ("14-copies", _copies_in_train, "among the training pictures"),
+    ("14-copies", _copies_in_train, "among the training images"),
     ("14-copies", lambda t, v, tol: _copies(t[:1], v[:1], tol), "with all training"),
     ("14-copies", _copies_named_twice, "named twice"),
     ("14-copies", lambda t, v, tol: len(_copies(t, v, tol)), "Return positions"),
-    ("14-copies", lambda t, v, tol: v.flatten(1).mean(dim=1) > 0.5, "one value a picture"),
+    ("14-copies", lambda t, v, tol: v.flatten(1).mean(dim=1) > 0.5, "one value an image"),
     ("14-copies", lambda t, v, tol: [(i, 0) for i in _copies(t, v, tol)], "in valid alone"),
 ]
 

@@ -205,35 +205,35 @@ def test_a_run_that_failed_has_sheets_too(monkeypatch, ward):
     patient._sheets.clear()
 
 
-def test_the_picture_of_the_method_reaches_every_disease_by_examinations_there_are():
-    picture = clinic_charts.method()
+def test_the_image_of_the_method_reaches_every_disease_by_examinations_there_are():
+    figure = clinic_charts.method()
     assert {question.kind for question in clinic_charts.METHOD} == set(DISEASES)
     looked = {name for question in clinic_charts.METHOD for name in question.where.split(", ")}
     assert looked <= set(EXAMINATIONS)
-    assert all(question.ask in picture.alt for question in clinic_charts.METHOD)
-    assert len(picture.table) == len(clinic_charts.METHOD)
-    assert picture.png().startswith(b"\x89PNG")
+    assert all(question.ask in figure.alt for question in clinic_charts.METHOD)
+    assert len(figure.table) == len(clinic_charts.METHOD)
+    assert figure.png().startswith(b"\x89PNG")
 
 
 def test_copies_are_drawn_beside_their_originals():
     data = labkit.load_data("digits", size=8).subset(per_class=2)
     leaky = slips.leak(data, share=0.05, noise=3, seed=0)
     copied = [leaky.valid.names.index(name) for name in leaky.train.names[len(data.train) :]]
-    picture = clinic_charts.pairs(leaky, copied, most=3)
-    found = list(picture.table.itertuples(index=False, name=None))
+    figure = clinic_charts.pairs(leaky, copied, most=3)
+    found = list(figure.table.itertuples(index=False, name=None))
     assert [copy for copy, _ in found] == copied[:3]
     assert all(leaky.valid.names[a] == leaky.train.names[b] for a, b in found)
-    assert f"{found[0][0]} is training picture {found[0][1]}" in picture.alt
-    assert picture.png().startswith(b"\x89PNG")
+    assert f"{found[0][0]} is training image {found[0][1]}" in figure.alt
+    assert figure.png().startswith(b"\x89PNG")
 
 
-def test_the_coachs_picture_tells_every_kind_as_it_is_on_record():
-    picture = clinic_charts.coach()
+def test_the_coachs_image_tells_every_kind_as_it_is_on_record():
+    figure = clinic_charts.coach()
     table = exam.by_kind()
-    assert picture.table.equals(table)
+    assert figure.table.equals(table)
     row = table.set_index("kind").loc["leakage"]
-    assert f"leakage {row['from the curves alone']} and {row['right first']}" in picture.alt
-    assert picture.png().startswith(b"\x89PNG")
+    assert f"leakage {row['from the curves alone']} and {row['right first']}" in figure.alt
+    assert figure.png().startswith(b"\x89PNG")
 
 
 # ---------------------------------------------------------------- the card
@@ -268,7 +268,7 @@ def test_the_card_examines_and_diagnoses_as_the_calls_do(ward):
     assert card.answer({"kind": "poll", "have": said["job"]["id"]})["job"] is None
 
 
-def test_the_card_sends_pictures_with_words_and_tables_as_text(ward):
+def test_the_card_sends_images_with_words_and_tables_as_text(ward):
     card = ward.card()
     curves = wait(card, kind="examine", patient=1, name="curves")["job"]["sheet"]
     assert curves["alt"] == ward[1].curves.alt

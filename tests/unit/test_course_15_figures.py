@@ -1,4 +1,4 @@
-"""The pictures of lesson 15 say in words and numbers what they show."""
+"""The figures of lesson 15 say in words and numbers what they show."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from labkit.course.lesson_15 import figures as recipes
 
 
 def test_a_rate_that_nothing_trains_at_is_a_gap() -> None:
-    picture = recipes.rates({"head": [1e-3, 2e-3, 1e-3, 1e-5], "stem": [nan, nan, 1e-5, 1e-6]}, 2)
-    assert "everything thaws after step 2" in picture.alt
-    assert "stem: at most 1e-05, at the end 1e-06" in picture.alt
-    assert picture.table["stem"].isna().sum() == 2
-    assert list(picture.table["step"]) == [1, 2, 3, 4]
-    assert picture.png().startswith(b"\x89PNG")
+    figure = recipes.rates({"head": [1e-3, 2e-3, 1e-3, 1e-5], "stem": [nan, nan, 1e-5, 1e-6]}, 2)
+    assert "everything thaws after step 2" in figure.alt
+    assert "stem: at most 1e-05, at the end 1e-06" in figure.alt
+    assert figure.table["stem"].isna().sum() == 2
+    assert list(figure.table["step"]) == [1, 2, 3, 4]
+    assert figure.png().startswith(b"\x89PNG")
 
 
 def test_every_recorded_choice_is_drawn_against_our_plan_seed_by_seed() -> None:
-    picture = recipes.choices()
+    figure = recipes.choices()
     seeds = evidence.find("fine-tune").seeds
-    assert len(picture.table) == len(recipes.OTHERS) * len(seeds)
-    assert list(dict.fromkeys(picture.table["plan"])) == list(recipes.OTHERS.values())
+    assert len(figure.table) == len(recipes.OTHERS) * len(seeds)
+    assert list(dict.fromkeys(figure.table["plan"])) == list(recipes.OTHERS.values())
     gap = evidence.estimate("fine-tune/digits-10/fine_tune", "fine-tune/digits-10/our-plan")
-    assert f"fastai's fine_tune: {100 * gap.mean:+.1f}" in picture.alt
+    assert f"fastai's fine_tune: {100 * gap.mean:+.1f}" in figure.alt

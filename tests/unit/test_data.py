@@ -80,7 +80,7 @@ def test_digits_come_in_three_stratified_splits(digits):
         assert shares.max() < 0.11
 
 
-def test_pictures_labels_and_names_fit_together(digits):
+def test_images_labels_and_names_fit_together(digits):
     for split in (digits.train, digits.valid, digits.test):
         assert split.images.shape == (len(split), 3, 32, 32)
         assert split.images.dtype == torch.uint8
@@ -111,7 +111,7 @@ def test_loading_digits_imports_nothing_that_digits_do_not_need():
     assert done.stdout.split() == []
 
 
-def test_no_picture_is_in_two_splits(digits):
+def test_no_image_is_in_two_splits(digits):
     names = [*digits.train.names, *digits.valid.names, *digits.test.names]
     assert len(names) == len(set(names)) == 1797
 
@@ -130,7 +130,7 @@ def test_loading_data_leaves_the_global_random_state_alone(digits):
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_a_test_share_is_set_aside_from_the_training_pictures():
+def test_a_test_share_is_set_aside_from_the_training_images():
     assert len(labkit.load_data("digits", test=0).test) == 0
     data = labkit.load_data("digits", test=0.4)
     assert abs(len(data.test) - 0.4 * 1797) < 10
@@ -258,7 +258,7 @@ def test_a_subset_that_cannot_be_drawn_is_refused(digits, count):
 
 def test_data_says_what_it_is_in_one_line(digits):
     assert str(digits) == (
-        "digits: 1079 train, 359 valid, 359 test pictures at 32 px; 10 classes (0, 1, 2, 3 …)"
+        "digits: 1079 train, 359 valid, 359 test images at 32 px; 10 classes (0, 1, 2, 3 …)"
     )
 
 
@@ -292,7 +292,7 @@ def test_augmentation_is_decided_by_its_generator_alone(digits, level):
 
 
 @pytest.mark.parametrize("level", ["light", "strong"])
-def test_every_picture_is_changed_its_own_way_and_stays_in_range(level):
+def test_every_image_is_changed_its_own_way_and_stays_in_range(level):
     data = labkit.load_data("digits")
     data.train.store[data.train.rows[:32]] = data.train.store[data.train.rows[0]].clone()
     images, _ = data.train.batch(torch.arange(32), level, generator(0))
@@ -302,13 +302,13 @@ def test_every_picture_is_changed_its_own_way_and_stays_in_range(level):
 
 
 @pytest.mark.parametrize("level", ["light", "strong"])
-def test_how_a_picture_is_changed_does_not_depend_on_the_company_it_comes_in(digits, level):
+def test_how_an_image_is_changed_does_not_depend_on_the_rest_of_the_batch(digits, level):
     many, _ = digits.train.batch(torch.arange(64), level, generator(3))
     few, _ = digits.train.batch(torch.tensor([40, 7]), level, generator(3))
     assert torch.equal(few, many[[40, 7]])
 
 
-def test_a_crop_that_is_not_turned_stays_inside_the_picture():
+def test_a_crop_that_is_not_turned_stays_inside_the_image():
     maps = draw(500, "light", True, (32, 32), generator(0, "augment")).maps
     corners = maps[:, :, :2].abs().sum(2) + maps[:, :, 2].abs()  # 1 is the edge
     assert corners.max() <= 1 + 1e-6
@@ -323,7 +323,7 @@ def test_no_augmentation_draws_no_random_number(digits):
 
 
 @pytest.mark.parametrize("flip", [True, False])
-def test_pictures_are_mirrored_only_where_the_card_allows_it(flip):
+def test_images_are_mirrored_only_where_the_card_allows_it(flip):
     data = labkit.load_data("digits", flip=flip)
     ramp = torch.arange(32, dtype=torch.uint8).mul(8).expand(1, 3, 32, 32)  # brighter to the right
     data.train.store[data.train.rows[:200]] = ramp

@@ -1,4 +1,4 @@
-"""Folders of pictures: which shapes are understood, and what is said of the others."""
+"""Folders of images: which shapes are understood, and what is said of the others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from labkit.errors import DataError, SplitError
 
 
 def paint(path: Path, number: int, size: tuple[int, int] = (24, 20)) -> Path:
-    """A small picture of its own, so that no two are copies."""
+    """A small image of its own, so that no two are copies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(number).integers(0, 256, (size[1], size[0], 3), np.uint8)
     Image.fromarray(noise).save(path)
@@ -98,7 +98,7 @@ def test_a_folder_of_linked_folders_loads_and_a_circle_does_no_harm(tmp_path):
     assert len(everyone(labkit.load_data(tmp_path / "linked", size=8))) == 20
 
 
-def test_pictures_are_the_middle_of_the_photograph_shrunk_with_antialiasing(tmp_path):
+def test_images_are_the_middle_of_the_photograph_shrunk_with_antialiasing(tmp_path):
     album(tmp_path)
     stripes = np.zeros((64, 192, 3), np.uint8)
     stripes[:, 64:128:2] = 255  # every other column of the middle; red on both sides
@@ -106,8 +106,8 @@ def test_pictures_are_the_middle_of_the_photograph_shrunk_with_antialiasing(tmp_
     Image.fromarray(stripes).save(tmp_path / "cats" / "stripes.png")
     data = labkit.load_data(tmp_path, size=8)
     split = data.train if "cats/stripes.png" in data.train.names else data.valid
-    picture = split.images[split.names.index("cats/stripes.png")].float()
-    inner = picture[:, :, 1:-1]
+    image = split.images[split.names.index("cats/stripes.png")].float()
+    inner = image[:, :, 1:-1]
     assert (inner - 127.5).abs().max() < 12  # grey: neither aliased to black or white nor red
     assert torch.equal(inner[0], inner[1])
 
@@ -196,26 +196,26 @@ def test_folders_that_may_be_splits_are_never_learned_as_classes(tmp_path, names
 @pytest.mark.parametrize("names", [("trainA", "testA"), ("train_cats", "train_dogs", "test_cats")])
 def test_folders_that_are_all_named_after_splits_are_never_learned_as_classes(tmp_path, names):
     for number, name in enumerate(names):
-        for picture in range(4):
-            paint(tmp_path / name / f"{picture}.png", 10 * number + picture)
+        for image in range(4):
+            paint(tmp_path / name / f"{image}.png", 10 * number + image)
     with pytest.raises(DataError, match="not clear which are splits"):
         labkit.load_data(tmp_path, size=8)
 
 
 @pytest.mark.parametrize("names", [("images", "masks"), ("Images", "Annotations", "labels")])
-def test_masks_are_not_learned_as_a_class_beside_their_pictures(tmp_path, names):
+def test_masks_are_not_learned_as_a_class_beside_their_images(tmp_path, names):
     for number, name in enumerate(names):
-        for picture in range(4):
-            paint(tmp_path / name / f"{picture}.png", 10 * number + picture)
-    with pytest.raises(DataError, match="one class for each picture"):
+        for image in range(4):
+            paint(tmp_path / name / f"{image}.png", 10 * number + image)
+    with pytest.raises(DataError, match="one class for each image"):
         labkit.load_data(tmp_path, size=8)
 
 
 def test_splits_within_each_class_are_not_mixed(tmp_path):
     for number, kind in enumerate(("cats", "dogs")):
         for part in ("train", "test"):
-            for picture in range(3):
-                paint(tmp_path / kind / part / f"{picture}.png", 10 * number + picture)
+            for image in range(3):
+                paint(tmp_path / kind / part / f"{image}.png", 10 * number + image)
     with pytest.raises(DataError, match="each of them holds 'test', 'train'"):
         labkit.load_data(tmp_path, size=8)
 
@@ -228,7 +228,7 @@ def test_a_class_may_have_folders_of_its_own(tmp_path):
     assert labkit.load_data(tmp_path, size=8).classes == ("cats", "dogs")
 
 
-def test_one_folder_in_each_class_is_a_way_to_store_pictures(tmp_path):
+def test_one_folder_in_each_class_is_a_way_to_store_images(tmp_path):
     for number in range(4):
         paint(tmp_path / "cats" / "images" / f"{number}.png", number)
         paint(tmp_path / "dogs" / "images" / f"{number}.png", 50 + number)
@@ -253,7 +253,7 @@ def test_an_unlabelled_test_folder_is_left_out_and_said_so(tmp_path, inside):
     assert (len(data.train), len(data.valid), len(data.test)) == (8, 4, 0)
     (finding,) = data.report
     assert (finding.file, finding.action) == ("test/", "left out")
-    assert "nothing says what its pictures show" in finding.problem
+    assert "nothing says what its images show" in finding.problem
 
 
 def test_a_test_folder_with_some_of_the_classes_is_a_mistake_and_not_unlabelled(tmp_path):
@@ -340,9 +340,9 @@ def test_two_names_that_are_no_text_stay_two_classes(tmp_path):
         os.rename(
             paint(tmp_path / "x" / "a.png", 60 + number).parent, os.fsencode(tmp_path) + b"/" + name
         )
-        for picture in range(3):
-            file = paint(tmp_path / "a.png", 70 + 10 * number + picture)
-            os.rename(file, os.fsencode(tmp_path) + b"/" + name + f"/{picture}.png".encode())
+        for image in range(3):
+            file = paint(tmp_path / "a.png", 70 + 10 * number + image)
+            os.rename(file, os.fsencode(tmp_path) + b"/" + name + f"/{image}.png".encode())
     classes = labkit.load_data(tmp_path, size=8).classes
     assert classes == ("caf\\xe8", "caf\\xe9", "cats", "dogs")
 
@@ -362,10 +362,10 @@ def test_identical_files_are_never_on_both_sides(tmp_path):
     ]
     assert not digests[0] & digests[1]
     assert data.report.left_out() == 20
-    assert "the same picture as cats/0.png" in str(data.report)
+    assert "the same image as cats/0.png" in str(data.report)
 
 
-def test_a_training_picture_that_also_examines_stays_with_the_examiners(tmp_path):
+def test_a_training_image_that_also_examines_stays_with_the_examiners(tmp_path):
     album(tmp_path / "train", 4)
     album(tmp_path / "val", 3, first=100)
     copy = tmp_path / "train" / "cats" / "leak.png"
@@ -378,7 +378,7 @@ def test_a_training_picture_that_also_examines_stays_with_the_examiners(tmp_path
     assert "val/cats/1.png" in finding.problem
 
 
-def test_the_same_picture_under_two_classes_teaches_neither(tmp_path):
+def test_the_same_image_under_two_classes_teaches_neither(tmp_path):
     album(tmp_path)
     (tmp_path / "dogs" / "cat.png").write_bytes((tmp_path / "cats" / "3.png").read_bytes())
     data = labkit.load_data(tmp_path, size=8)
@@ -422,7 +422,7 @@ def test_a_missing_folder_is_named(tmp_path):
 
 
 def test_a_file_instead_of_a_folder_is_named(tmp_path):
-    archive = tmp_path / "pictures.zip"
+    archive = tmp_path / "images.zip"
     archive.write_bytes(b"PK")
     with pytest.raises(DataError, match=r"is a file.*Unpack it first"):
         labkit.load_data(archive)
@@ -445,14 +445,14 @@ def test_a_single_class_is_named(tmp_path):
         labkit.load_data(tmp_path)
 
 
-def test_a_class_with_one_picture_is_named(tmp_path):
+def test_a_class_with_one_image_is_named(tmp_path):
     album(tmp_path)
     paint(tmp_path / "emus" / "only.png", 5555)
-    with pytest.raises(SplitError, match="'emus' has 1 usable picture"):
+    with pytest.raises(SplitError, match="'emus' has 1 usable image"):
         labkit.load_data(tmp_path)
 
 
-def test_a_class_with_no_picture_is_named(tmp_path):
+def test_a_class_with_no_image_is_named(tmp_path):
     album(tmp_path)
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "readme.txt").write_text("hello")
@@ -460,7 +460,7 @@ def test_a_class_with_no_picture_is_named(tmp_path):
         labkit.load_data(tmp_path)
 
 
-def test_a_class_without_usable_pictures_says_why_and_brings_the_report(tmp_path):
+def test_a_class_without_usable_images_says_why_and_brings_the_report(tmp_path):
     album(tmp_path / "train", 4)
     album(tmp_path / "val", 4, first=100)
     for number, path in enumerate(sorted((tmp_path / "val" / "cats").iterdir())):

@@ -25,7 +25,7 @@ def test_exactly_the_share_is_wrong_and_data_says_where(data):
     assert set(noisy.train.labels.tolist()) <= set(range(10))
 
 
-def test_what_examines_stays_right_and_so_do_the_pictures(data):
+def test_what_examines_stays_right_and_so_do_the_images(data):
     noisy = data.mislabel(0.5)
     for part in ("valid", "test"):
         assert torch.equal(getattr(noisy, part).labels, getattr(data, part).labels)

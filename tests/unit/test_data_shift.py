@@ -1,4 +1,4 @@
-"""Shifted pictures: the same every time, as strong as asked for, told by the recipe, and nothing else is changed."""
+"""Shifted images: the same every time, as strong as asked for, told by the recipe, and nothing else is changed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def coloured():
-    """Pictures with colour and shape, so that every kind has something to do."""
+    """Images with colour and shape, so that every kind has something to do."""
     blocks = torch.rand(4, 3, 6, 6, generator=runtime.generator(0, "blocks"))
     return (255 * blocks).round().byte().repeat_interleave(10, 2).repeat_interleave(10, 3)
 
@@ -42,14 +42,14 @@ def test_a_stronger_shift_changes_more_and_none_changes_nothing(coloured, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_pictures_keep_their_form_and_those_that_came_in_stay(coloured, kind):
+def test_images_keep_their_form_and_those_that_came_in_stay(coloured, kind):
     before = coloured.clone()
     made = shifted(coloured, kind, 0.7)
     assert (made.shape, made.dtype) == (coloured.shape, torch.uint8)
     assert torch.equal(coloured, before)
 
 
-def test_noise_is_drawn_from_the_seed_anew_for_each_picture(coloured):
+def test_noise_is_drawn_from_the_seed_anew_for_each_image(coloured):
     made = shifted(coloured, "noise", 1, seed=3)
     assert torch.equal(made, shifted(coloured, "noise", 1, seed=3))
     assert not torch.equal(made, shifted(coloured, "noise", 1, seed=4))
@@ -65,17 +65,17 @@ def test_each_kind_looks_as_it_says(coloured):
     assert (full["negative"] - full["negative"].mean(1, keepdim=True)).abs().max() == 0  # grey
     red, green, blue = full["stain"].mean((0, 2, 3))
     assert green < red < blue  # violet
-    edges = [pictures.diff(dim=3).abs().amax() for pictures in (full["blur"], was)]
+    edges = [images.diff(dim=3).abs().amax() for images in (full["blur"], was)]
     assert edges[0] <= edges[1]
     assert set(DONE) == set(KINDS)
 
 
-def test_a_full_negative_is_the_grey_picture_inverted(data):
+def test_a_full_negative_is_the_grey_image_inverted(data):
     image = data.test.images[:8]  # digits are grey already
     assert torch.equal(shifted(image, "negative", 1), 255 - image)
 
 
-def test_only_the_pictures_change(data):
+def test_only_the_images_change(data):
     there = data.shift("stain", 0.5)
     for part in ("train", "valid", "test"):
         ours, theirs = getattr(data, part), getattr(there, part)
@@ -102,16 +102,16 @@ def test_what_is_no_shift_is_refused(data, kind, strength, said):
         data.shift(kind, strength)
 
 
-def test_pictures_are_not_shifted_twice(data):
+def test_images_are_not_shifted_twice(data):
     with pytest.raises(DataError, match="shifted already"):
         data.shift("blur").shift("noise")
 
 
-def test_the_atlas_knows_that_its_pictures_were_not_shifted():
+def test_the_atlas_knows_that_its_images_were_not_shifted():
     data = labkit.load_data("digits").subset(per_class=10)
     net = labkit.load_backbone("resnet10-glyphs")
     expected = atlas.expect_run(labkit.Run(net, data, labkit.full(lr=1e-3)))
     shifted_run = labkit.Run(net, data.shift("dark"), labkit.full(lr=1e-3))
     assert any(
-        "the shift of the pictures is" in one for one in atlas.differences(expected, shifted_run)
+        "the shift of the images is" in one for one in atlas.differences(expected, shifted_run)
     )

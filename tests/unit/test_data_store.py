@@ -17,14 +17,14 @@ from tests.bounds import held
 
 @pytest.fixture
 def fresh(tmp_path, monkeypatch) -> Path:
-    """Where this test's own cache keeps decoded pictures."""
+    """Where this test's own cache keeps decoded images."""
     monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache" / "decoded"
 
 
 @pytest.fixture
 def album(tmp_path) -> Path:
-    """Two classes of ten noisy pictures."""
+    """Two classes of ten noisy images."""
     chance = np.random.default_rng(0)
     for number in range(20):
         path = tmp_path / "album" / ("cats", "dogs")[number % 2] / f"{number}.png"
@@ -49,7 +49,7 @@ def test_the_second_load_decodes_nothing(fresh, album, monkeypatch):
     assert pixels.stat().st_mtime_ns == written
 
 
-def test_pictures_are_known_by_content_so_a_changed_file_is_decoded_anew(fresh, album):
+def test_images_are_known_by_content_so_a_changed_file_is_decoded_anew(fresh, album):
     first = labkit.load_data(album, size=16)
     path = album / first.valid.names[0]
     Image.new("RGB", (30, 40), "red").save(path)
@@ -84,7 +84,7 @@ def test_a_damaged_cache_is_made_again(fresh, album, damage):
     assert same(labkit.load_data(album, size=16), sound)
 
 
-def test_pictures_beyond_the_memory_stay_on_disk_and_are_the_same(fresh, album):
+def test_images_beyond_the_memory_stay_on_disk_and_are_the_same(fresh, album):
     inside = labkit.load_data(album, size=16)
     outside = labkit.load_data(album, size=16, memory=0)
     assert same(inside, outside)
@@ -95,7 +95,7 @@ def test_pictures_beyond_the_memory_stay_on_disk_and_are_the_same(fresh, album):
     assert torch.equal(outside.train.batch(indices)[0], inside.train.batch(indices)[0])
 
 
-def test_writing_to_mapped_pictures_does_not_reach_the_disk(fresh, album):
+def test_writing_to_mapped_images_does_not_reach_the_disk(fresh, album):
     mapped = labkit.load_data(album, size=16, memory=0)
     (pixels,) = fresh.glob("*.npy")
     written = pixels.read_bytes()

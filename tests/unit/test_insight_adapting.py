@@ -115,7 +115,7 @@ def test_a_network_carried_on_answers_as_the_run_did_and_can_be_trained(run):
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_it_works_on_what_is_no_picture():
+def test_it_works_on_what_is_no_image():
     clouds = labkit.Run(Small(), Clouds(), labkit.full(1e-2, 1))
     assert list(insight.adapt(clouds, "test").table.index) == ["body"]
 

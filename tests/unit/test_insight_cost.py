@@ -63,7 +63,7 @@ def test_a_run_tells_what_its_own_full_steps_took_by_depth(net, data):
 
 def test_backward_is_twice_forward_but_for_what_enters_the_network(run, steps):
     first, step = run.model.stem.conv1, steps["stem"]
-    places = 8 * 8  # of a picture of 16 pixels after a stride of 2
+    places = 8 * 8  # of an image of 16 pixels after a stride of 2
     unasked = 2 * step.samples * places * first.weight.numel()
     assert step.frozen == 0
     assert step.backward == 2 * step.forward - unasked
@@ -119,10 +119,10 @@ def test_activations_by_hand(net, data):
 
     small = labkit.Backbone.from_module(two_layers, ("body", "head"), "two layers")
     step = insight.count_step(a_run(small, data, labkit.full(batch_size=10)))
-    picture, hidden, scores = 3 * 16 * 16, 5, 10
-    assert step.forward == 2 * 10 * (picture * hidden + hidden * scores)
-    assert step.backward == 2 * 10 * (picture * hidden + 2 * hidden * scores)
-    kept = 4 * 10 * (picture + hidden + scores)  # what ReLU gives is what the head is given
+    image, hidden, scores = 3 * 16 * 16, 5, 10
+    assert step.forward == 2 * 10 * (image * hidden + hidden * scores)
+    assert step.backward == 2 * 10 * (image * hidden + 2 * hidden * scores)
+    kept = 4 * 10 * (image + hidden + scores)  # what ReLU gives is what the head is given
     targets_and_weights_of_the_loss = 8 * 10 + 4
     assert kept <= step.memory.activations <= kept + targets_and_weights_of_the_loss
 

@@ -99,7 +99,7 @@ def test_a_run_is_the_same_after_it_was_looked_at():
     assert run.fit().history["loss"].tolist() == twin.fit().history["loss"].tolist()
 
 
-def test_data_that_are_no_pictures_have_no_scale_and_no_twins():
+def test_data_that_are_no_images_have_no_scale_and_no_twins():
     run = small_run().fit()
     assert probes.scales(run) is None
     assert probes.twins(run) is None

@@ -153,7 +153,7 @@ def test_without_validation_a_diary_tells_of_the_old_task_alone(glyphs, digits):
 
 
 @pytest.mark.slow
-def test_the_picture_of_a_diary_says_both_tasks_with_their_intervals(trained):
+def test_the_figure_of_a_diary_says_both_tasks_with_their_intervals(trained):
     run, _ = trained
     draw = forgotten.ForgettingSoFar()
     first, again = draw(run.branch(step=0)), draw(run)
@@ -228,7 +228,7 @@ def test_an_old_task_of_ones_own_is_asked_too(glyphs, digits):
 
 
 @pytest.mark.slow
-def test_the_picture_says_for_every_run_what_is_left_and_what_was_gained(glyphs, letters, digits):
+def test_the_figure_says_for_every_run_what_is_left_and_what_was_gained(glyphs, letters, digits):
     head, wild = (
         labkit.Run(glyphs, digits, plan, name=name).fit()
         for name, plan in (
@@ -236,11 +236,11 @@ def test_the_picture_says_for_every_run_what_is_left_and_what_was_gained(glyphs,
             ("wild", labkit.full(1e-1, **PLAN)),
         )
     )
-    picture = forgotten.forgetting([head, wild], letters)
+    figure = forgotten.forgetting([head, wild], letters)
     before = f"{insight.remembered(head, letters).accuracy:.0%}"
-    assert f"head $only$: the old task from {before} to {before}" in picture.alt
-    assert set(picture.table["run"]) == {"head $only$", "wild"}
-    assert picture.png().startswith(b"\x89PNG")
+    assert f"head $only$: the old task from {before} to {before}" in figure.alt
+    assert set(figure.table["run"]) == {"head $only$", "wild"}
+    assert figure.png().startswith(b"\x89PNG")
 
 
 @pytest.mark.slow
@@ -267,10 +267,10 @@ def test_the_line_is_asked_on_the_split_of_ones_choice(glyphs, letters, digits):
 
 
 @pytest.mark.slow
-def test_the_picture_of_the_line_says_what_lies_along_it(glyphs, letters, digits):
+def test_the_figure_of_the_line_says_what_lies_along_it(glyphs, letters, digits):
     run = labkit.Run(glyphs, digits, labkit.full(1e-2, **PLAN), name="far $away$").fit()
-    picture = forgotten.between(run, (0, 0.5, 1), letters)
+    figure = forgotten.between(run, (0, 0.5, 1), letters)
     line = insight.between(run, (0, 0.5, 1), letters)
-    assert f"far $away$: at 0 {line['old'][0]:.0%} and {line['new'][0]:.0%}, at 0.5" in picture.alt
-    assert list(picture.table["old"]) == list(line["old"])
-    assert picture.png().startswith(b"\x89PNG")
+    assert f"far $away$: at 0 {line['old'][0]:.0%} and {line['new'][0]:.0%}, at 0.5" in figure.alt
+    assert list(figure.table["old"]) == list(line["old"])
+    assert figure.png().startswith(b"\x89PNG")

@@ -284,7 +284,7 @@ def test_activations_are_what_the_stage_gives(run):
         pixels, _ = run.data.valid.batch([5])
         direct = model[:3](pixels)[0]
     assert torch.allclose(found.maps, direct, atol=1e-5)
-    assert torch.equal(found.picture, pixels[0])
+    assert torch.equal(found.image, pixels[0])
     spread = found.table["spread"]
     assert found.strongest(3) == list(spread.sort_values(ascending=False).index[:3])
 
@@ -293,7 +293,7 @@ def test_tokens_lie_where_their_patches_lay(transformer):
     plain = torch.full((1, 3, 32, 32), 0.5)
     marked = plain.clone()
     marked[..., 8:16, 16:24] = 1.0  # the patch in row 1, column 2
-    one, two = (activations(transformer, picture, "stem").maps for picture in (plain, marked))
+    one, two = (activations(transformer, image, "stem").maps for image in (plain, marked))
     changed = (one - two).abs().sum(0) > 1e-6
     assert changed.nonzero().tolist() == [[1, 2]]
 
@@ -322,8 +322,8 @@ def test_grad_cam_points_at_the_half_that_holds_the_digit(run):
         parts = [digits, torch.zeros_like(digits)]
         wide = torch.cat(parts if side == "left" else parts[::-1], dim=3)
         found = [
-            grad_cam(run, picture, "layer3", target=int(label))
-            for picture, label in zip(wide, labels, strict=True)
+            grad_cam(run, image, "layer3", target=int(label))
+            for image, label in zip(wide, labels, strict=True)
         ]
         sides[side] = torch.tensor([centre(one.heat[0])[0] for one in found if one.heat.any()])
     assert len(sides["left"]) >= 8
@@ -384,21 +384,21 @@ def test_what_is_not_there_is_refused_by_name(run):
         activations(run, 0, split="elsewhere")
     with pytest.raises(StageError, match="one vector"):
         activations(run, 0, "head")
-    with pytest.raises(DataError, match="no pictures"):
+    with pytest.raises(DataError, match="no images"):
         activations(run, torch.rand(1, 1, 8, 8))
 
 
-# ---------------------------------------------------------------- other data than pictures
+# ---------------------------------------------------------------- other data than images
 
 
-def test_probes_that_need_no_picture_take_any_data(clouds):
+def test_probes_that_need_no_image_take_any_data(clouds):
     assert similarity(clouds).table.set_index("stage").loc["body", "cka"] == pytest.approx(1)
     assert feature_map(clouds, "middle", count=50).axes.shape == (2, 8)
     assert gradient_norms(clouds, steps=[2])["norm"].notna().sum() == 2
 
 
-def test_probes_that_need_pictures_say_so(clouds):
-    with pytest.raises(DataError, match="no pictures"):
+def test_probes_that_need_images_say_so(clouds):
+    with pytest.raises(DataError, match="no images"):
         grad_cam(clouds, 0)
     with pytest.raises(BackboneError, match="no convolution"):
         filters(clouds)

@@ -13,7 +13,7 @@ from labkit import insight
 from labkit.course.lesson_02 import claims as lesson_02
 from labkit.errors import BackboneError, DataError, SplitError, StageError
 from labkit.insight.zero_shot import BY_HAND
-from labkit.show.picture import Picture
+from labkit.show.figure import Figure
 from tests.small import Clouds, Small
 
 
@@ -88,7 +88,7 @@ def test_looking_for_neighbours_leaves_no_trace(letters, data):
         assert torch.equal(mine, theirs)
 
 
-def test_samples_that_are_no_pictures_have_neighbours_too():
+def test_samples_that_are_no_figures_have_neighbours_too():
     clouds = labkit.Run(Small(), Clouds(), labkit.partial("middle", lr=1e-2, epochs=1))
     assert insight.neighbours(clouds, count=2).found.shape[1] == 2
 
@@ -107,10 +107,10 @@ def test_what_is_not_there_cannot_be_asked_about(run, data):
 def test_neighbours_and_the_journey_are_drawn_with_words_and_numbers(run, data):
     shown = labkit.neighbours(run, images=[0, 1], count=3)
     way = labkit.journey(run, 0)
-    for picture in (shown, way):
-        assert isinstance(picture, Picture)
-        assert picture.alt.endswith(".")
-        assert picture.png().startswith(b"\x89PNG")
+    for figure in (shown, way):
+        assert isinstance(figure, Figure)
+        assert figure.alt.endswith(".")
+        assert figure.png().startswith(b"\x89PNG")
     assert len(shown.table) == 6
     assert list(way.table["channels"]) == [32, 32, 64, 192, 384]
     assert list(way.table["places down"]) == [16, 16, 8, 4, 2]
@@ -179,7 +179,7 @@ def test_what_is_kept_comes_from_the_source_and_the_rest_from_the_seed(letters):
             assert torch.equal(tensor, other[name]) == below
 
 
-def test_bare_pixels_are_the_picture_itself_and_learn(data):
+def test_bare_pixels_are_the_figure_itself_and_learn(data):
     net = lesson_02.BarePixels(32)(labkit.load_backbone("resnet10-glyphs"))
     plan = labkit.feature_extraction(lr=1e-2, epochs=6, batch_size=6)
     run = labkit.Run(net, data, plan).fit()

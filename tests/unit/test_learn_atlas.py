@@ -1,4 +1,4 @@
-"""The card "what would happen", without a browser: it answers, makes a real run, judges it, and leaves a picture."""
+"""The card "what would happen", without a browser: it answers, makes a real run, judges it, and leaves a figure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from labkit.learn import atlas_panel
 from labkit.learn.atlas_panel import AtlasCard
 from labkit.records import atlas, table
 from labkit.records.atlas.record import Entry
-from labkit.show.atlas import picture
+from labkit.show.atlas import figure
 from tests.small_atlas import SHEET, write_made_up
 from tests.waiting import wait_until
 
@@ -104,7 +104,7 @@ def test_what_keeps_a_run_from_being_made_is_told(card: AtlasCard, monkeypatch: 
 # ---------------------------------------------------------------- where scripts do not run
 
 
-def test_a_picture_a_table_and_a_sentence_stand_in(card: AtlasCard) -> None:
+def test_a_figure_a_table_and_a_sentence_stand_in(card: AtlasCard) -> None:
     data, metadata = card._repr_mimebundle_()
     assert data["image/png"]
     assert "<table" in data["text/html"]
@@ -112,17 +112,17 @@ def test_a_picture_a_table_and_a_sentence_stand_in(card: AtlasCard) -> None:
     assert "The atlas expects" in metadata["image/png"]["alt"]
 
 
-def test_the_picture_shows_the_band_the_run_and_the_map(card: AtlasCard, folder: Path) -> None:
+def test_the_figure_shows_the_band_the_run_and_the_map(card: AtlasCard, folder: Path) -> None:
     run, verdict = card.run_it(lr=1e-2, trainable_from="head", per_class=3)
     expected = card.expect(3e-3, "head", 3)
-    drawn = picture(expected, run, out=folder)
+    drawn = figure(expected, run, out=folder)
     curve, grid = drawn.axes
     numbers = [text.get_text() for text in grid.texts]
     means = 100 * atlas.load(SHEET, folder).mean[:, 0, :, -1]
     assert numbers == [f"{mean:.0f}" for mean in means.ravel()]
     assert any(line.get_label() and len(line.get_xdata()) == 2 for line in curve.lines)
     assert "cannot tell" in drawn.alt  # another rate
-    assert verdict.sentence in picture(card.expect(1e-2, "head", 3), run, out=folder).alt
+    assert verdict.sentence in figure(card.expect(1e-2, "head", 3), run, out=folder).alt
     assert run.name[:10] in " ".join(drawn.table.columns)
     assert drawn.png()
 
@@ -135,7 +135,7 @@ def test_a_cell_whose_runs_diverged_can_be_drawn(tmp_path: Path) -> None:
     table.write(path, [bad(one) for one in table.read(path, Entry)])
     card = AtlasCard(SHEET, tmp_path)
     assert json.loads(json.dumps(card.table))["mean"][0][0][2] == [None, None]
-    drawn = picture(card.expect(1e-1), out=tmp_path)
+    drawn = figure(card.expect(1e-1), out=tmp_path)
     assert [text.get_text() for text in drawn.axes[1].texts].count("–") == 2
     assert "10 of its runs" not in drawn.alt
     assert "5 of its runs diverged" in drawn.alt

@@ -1,4 +1,4 @@
-"""The map says what the progress file holds, in words, as a table and as a picture, and shows nothing as markup."""
+"""The map says what the progress file holds, in words, as a table and as a figure, and shows nothing as markup."""
 
 from __future__ import annotations
 
@@ -194,18 +194,18 @@ def test_a_lesson_is_a_link_only_where_its_notebook_lies(file: Path, tmp_path: P
     assert links == [{"href": "01_why_fine_tune.ipynb"}]
 
 
-def test_the_picture_says_in_words_what_it_shows(file: Path) -> None:
+def test_the_figure_says_in_words_what_it_shows(file: Path) -> None:
     lesson = LESSONS[0]
     begun = guessed((*lesson.predictions, *LESSONS[1].predictions))
     quizzes = answered(lesson)
     write(file, predictions=begun, exercises=solved(lesson.exercises), quizzes=quizzes)
-    picture = course_map().picture()
-    assert "Done: 00; begun: 01; not begun: 02, 03," in picture.alt
-    assert picture.alt.endswith("Go on with 01.")
-    assert list(picture.table["state"])[:3] == ["done", "begun", "not begun"]
-    assert picture.png().startswith(b"\x89PNG")
+    figure = course_map().figure()
+    assert "Done: 00; begun: 01; not begun: 02, 03," in figure.alt
+    assert figure.alt.endswith("Go on with 01.")
+    assert list(figure.table["state"])[:3] == ["done", "begun", "not begun"]
+    assert figure.png().startswith(b"\x89PNG")
     image = Page(course_map()._repr_html_()).each("img")
-    assert [each["alt"] for each in image] == [picture.alt]
+    assert [each["alt"] for each in image] == [figure.alt]
 
 
 # ---------------------------------------------------------------- files that are not as they should be
@@ -244,4 +244,4 @@ def test_a_hostile_entry_stays_text_and_counts_as_nothing(
     assert not page.each("script")
     assert not page.each("b")
     assert HOSTILE not in str(found)
-    found.picture().png()
+    found.figure().png()

@@ -1,4 +1,4 @@
-"""The predict panel's side of the kernel: a picture gets classes and a heat map, everything else a reason."""
+"""The predict panel's side of the kernel: an image gets classes and a heat map, everything else a reason."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def png(image: torch.Tensor, **how: Any) -> bytes:
     return buffer.getvalue()
 
 
-def test_a_picture_of_the_data_gets_the_class_the_run_gives_it(run: Run, tmp_path: Path) -> None:
+def test_an_image_of_the_data_gets_the_class_the_run_gives_it(run: Run, tmp_path: Path) -> None:
     judged = run.evaluate("valid")
     for at in (0, 40, 80):
         path = tmp_path / f"{at}.png"
@@ -46,8 +46,8 @@ def test_a_picture_of_the_data_gets_the_class_the_run_gives_it(run: Run, tmp_pat
             run.data.classes[n] for n in shares.argsort(descending=True)[:3]
         ]
         assert seen.table["probability"][0] == pytest.approx(float(shares.max()), abs=2e-3)
-        assert seen.picture is not None
-        assert f"{at}.png: {seen.table['class'][0]} at" in seen.picture.alt
+        assert seen.figure is not None
+        assert f"{at}.png: {seen.table['class'][0]} at" in seen.figure.alt
         assert seen.remarks == ()
 
 
@@ -66,7 +66,7 @@ def test_a_photograph_of_another_size_and_kind_is_read_like_any_file(
     ("name", "content", "said"),
     [
         ("a.png", b"", "empty file"),
-        ("a.jpg", b"<svg onload='x'>", "not a picture"),
+        ("a.jpg", b"<svg onload='x'>", "not an image"),
         ("a.png", png(torch.zeros(3, 8, 8, dtype=torch.uint8))[:45], "cannot be decoded"),
         ("a.svg", b"<svg/>", "ends in none of"),
         ("a", b"GIF89a", "ends in none of"),
@@ -74,7 +74,7 @@ def test_a_photograph_of_another_size_and_kind_is_read_like_any_file(
         ("a.gif", b"GIF89a\x01\x00\x01\x00\x00\x00\x00;", "cannot be"),
     ],
 )
-def test_what_is_no_picture_is_refused_with_the_reason(
+def test_what_is_no_image_is_refused_with_the_reason(
     run: Run, tmp_path: Path, name: str, content: bytes, said: str
 ) -> None:
     reply = learn.predict_panel(run).answer({"client": "c", "n": 1, "name": name}, [content])
@@ -86,7 +86,7 @@ def test_what_is_no_picture_is_refused_with_the_reason(
         learn.classify(run, path)
 
 
-def test_the_panel_answers_with_plain_values_and_a_picture_with_words(run: Run) -> None:
+def test_the_panel_answers_with_plain_values_and_an_image_with_words(run: Run) -> None:
     panel = learn.predict_panel(run)
     content = memoryview(png(run.data.valid.images[3]))
     reply = panel.answer({"client": "c", "n": 7, "name": "C:\\fake\\<b>3.png"}, [content])
@@ -125,9 +125,9 @@ def test_looking_changes_nothing_in_the_run(run: Run) -> None:
     assert all(parameter.grad is None for parameter in run.model.parameters())
 
 
-def test_a_run_on_something_else_than_pictures_is_refused() -> None:
+def test_a_run_on_something_else_than_images_is_refused() -> None:
     run = Run(Small(), Clouds(), labkit.full(epochs=1))
-    with pytest.raises(DataError, match="holds no pictures"):
+    with pytest.raises(DataError, match="holds no images"):
         learn.predict_panel(run)
 
 

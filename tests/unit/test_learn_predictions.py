@@ -158,16 +158,16 @@ def test_groups_and_lessons_lose_no_prediction() -> None:
 @pytest.mark.parametrize("count", [0, 1, 3, 50])
 def test_calibration_is_drawn_however_few_predictions_there_are(count: int) -> None:
     found = many(count, 80, count // 2)
-    picture = found.picture()
-    assert str(found) in picture.alt
-    assert picture.png().startswith(b"\x89PNG")
+    figure = found.figure()
+    assert str(found) in figure.alt
+    assert figure.png().startswith(b"\x89PNG")
     if count:
-        assert f"70 to 89 % sure, {count // 2} of {count} right" in picture.alt
-        assert set(picture.table["right"]) == {f"{count // 2} of {count}"}
+        assert f"70 to 89 % sure, {count // 2} of {count} right" in figure.alt
+        assert set(figure.table["right"]) == {f"{count // 2} of {count}"}
 
 
 def test_the_intervals_are_those_of_wilson() -> None:
-    row = many(50, 80, 30).picture().table.iloc[0]
+    row = many(50, 80, 30).figure().table.iloc[0]
     assert (row["low (%)"], row["right (%)"], row["high (%)"]) == (46, 60, 72)
 
 
@@ -212,5 +212,5 @@ def test_entries_that_are_not_whole_do_not_count_and_hostile_ones_stay_text() ->
         kept["outcome"] = "x"
     found = score()
     assert (found.right, found.count) == (1, 1)
-    page = found._repr_html_() + found.picture().html()
+    page = found._repr_html_() + found.figure().html()
     assert not re.search(r"<(script|b|i)\b", page)

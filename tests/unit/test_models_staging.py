@@ -34,7 +34,7 @@ def leave_chance_alone() -> Iterator[None]:
         yield
 
 
-def pictures(size: int, count: int = 2) -> torch.Tensor:
+def images(size: int, count: int = 2) -> torch.Tensor:
     return torch.rand(count, 3, size, size)
 
 
@@ -57,7 +57,7 @@ def make(name: str) -> nn.Module:
 @pytest.mark.slow
 def test_cutting_changes_no_number_of_torchvisions_forward(name: str) -> None:
     stages, size = STAGES[name]
-    net, x = make(name), pictures(size)
+    net, x = make(name), images(size)
     expected = net(normalised(x))
     parameters = sum(p.numel() for p in net.parameters())
     staged = cut(net).eval()
@@ -69,7 +69,7 @@ def test_cutting_changes_no_number_of_torchvisions_forward(name: str) -> None:
 
 @torch.no_grad()
 def test_running_the_stages_one_by_one_is_the_forward() -> None:
-    staged, x = cut(ResNet10(5)).eval(), pictures(64)
+    staged, x = cut(ResNet10(5)).eval(), images(64)
     step = x
     for _, stage in staged.named_children():
         step = stage(step)
@@ -85,10 +85,10 @@ def test_the_head_is_one_linear_layer_and_all_else_is_body(name: str) -> None:
 
 @pytest.mark.parametrize("size", [64, 96])
 @torch.no_grad()
-def test_a_transformer_takes_small_pictures_by_fitting_its_positions(size: int) -> None:
+def test_a_transformer_takes_small_images_by_fitting_its_positions(size: int) -> None:
     staged = cut(make("vit_b_16")).eval()
-    assert staged.stem(pictures(size, 1)).shape == (1, 1 + (size // 16) ** 2, 768)
-    assert staged(pictures(size, 1)).isfinite().all()
+    assert staged.stem(images(size, 1)).shape == (1, 1 + (size // 16) ** 2, 768)
+    assert staged(images(size, 1)).isfinite().all()
 
 
 @pytest.mark.parametrize(("name", "smallest"), [("vit_b_16", 16), ("convnext_tiny", 32)])
@@ -97,7 +97,7 @@ def test_images_too_small_for_a_network_are_refused_with_the_size_it_needs(
     name: str, smallest: int
 ) -> None:
     stem = cut(make(name)).eval().stem
-    assert stem(pictures(smallest, 1)).isfinite().all()
+    assert stem(images(smallest, 1)).isfinite().all()
     for shape in ((smallest - 1, 64), (64, smallest - 1), (8, 8)):
         with pytest.raises(BackboneError, match=rf"{shape[0]} x {shape[1]}.*{smallest} or more"):
             stem(torch.rand(1, 3, *shape))
@@ -106,7 +106,7 @@ def test_images_too_small_for_a_network_are_refused_with_the_size_it_needs(
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "efficientnet_b0"])
 @torch.no_grad()
 def test_networks_that_pad_take_images_of_any_size(name: str) -> None:
-    assert cut(make(name)).eval()(pictures(3, 1)).isfinite().all()
+    assert cut(make(name)).eval()(images(3, 1)).isfinite().all()
 
 
 def test_normalisation_is_no_weight_and_travels_with_the_module() -> None:
@@ -124,4 +124,4 @@ def test_resnet10_is_torchvisions_resnet_made_small() -> None:
     net = ResNet10(200)
     assert sum(p.numel() for p in net.parameters()) < 2.8e6
     assert isinstance(cut(net), Staged)
-    assert cut(ResNet10(3)).stem(pictures(64)).shape == (2, 32, 32, 32)
+    assert cut(ResNet10(3)).stem(images(64)).shape == (2, 32, 32, 32)

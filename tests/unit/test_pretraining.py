@@ -161,7 +161,7 @@ def test_a_recipe_that_only_warms_up_is_refused() -> None:
         Recipe(epochs=2, warmup_epochs=2)
 
 
-def test_augmentation_draws_for_each_picture_and_keeps_its_range() -> None:
+def test_augmentation_draws_for_each_image_and_keeps_its_range() -> None:
     images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8).expand(8, -1, -1, -1)
     crops = augment(images, 48, torch.Generator().manual_seed(0))
     assert crops.shape == (8, 3, 48, 48)

@@ -248,9 +248,9 @@ def test_only_a_run_like_those_on_record_is_judged(built: Path) -> None:
         "schedule is cosine, on record constant": made(plan={"schedule": "cosine"}),
         "the learning rate is 0.003, on record 0.01": made(lr=3e-3),
         "the number of examples a class is 4, on record 3": made(labels=4),
-        "the size of the pictures is 8, on record 16": made(size=8),
+        "the size of the images is 8, on record 16": made(size=8),
         "optimizer is sgd, on record adamw": made(plan={"optimizer": "sgd"}),
-        "the shift of the pictures is negative, on record none": made(shift="negative"),
+        "the shift of the images is negative, on record none": made(shift="negative"),
         "hold is 30, on record 0": made(plan={"hold": 30.0}),
     }
     for told, run in others.items():

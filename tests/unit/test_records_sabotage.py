@@ -47,7 +47,7 @@ def test_a_pool_or_kind_that_does_not_exist_is_an_error_that_names_those_there_a
         sabotage.find("bad luck")
 
 
-def test_leaked_pictures_are_validation_pictures_but_for_the_noise(data):
+def test_leaked_images_are_validation_images_but_for_the_noise(data):
     leaked = slips.leak(data, share=0.5, noise=3, seed=0)
     copies = leaked.train.images[len(data.train) :].int()
     assert len(copies) == round(0.5 * len(data.valid))
@@ -57,7 +57,7 @@ def test_leaked_pictures_are_validation_pictures_but_for_the_noise(data):
     assert leaked.train.batch([0])[0].equal(data.train.batch([0])[0])
 
 
-def test_other_scales_and_spoilt_pictures_never_share_the_cache_of_the_right_ones(data):
+def test_other_scales_and_spoilt_images_never_share_the_cache_of_the_right_ones(data):
     splits = (
         data.train,
         slips.rescale(data.train, 0.5, 0.5),
@@ -66,7 +66,7 @@ def test_other_scales_and_spoilt_pictures_never_share_the_cache_of_the_right_one
     assert len({split.fingerprint for split in splits}) == 3
 
 
-def test_a_spoilt_picture_spoils_no_other(data):
+def test_a_spoilt_image_spoils_no_other(data):
     images, _ = slips.spoil(data.train, 3).batch([2, 3, 4])
     assert images[1].isnan().all()
     assert not images[[0, 2]].isnan().any()

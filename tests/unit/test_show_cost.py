@@ -33,31 +33,31 @@ def costs(run):
 
 
 @pytest.fixture(scope="module")
-def pictures(run, costs):
+def drawn(run, costs):
     steps = insight.step_costs(run, ["stem", "layer4", "head"])
     return [figures.step_bars(steps), figures.cost_bars(costs, insight.machines()["laptop"])]
 
 
-def test_they_have_words_units_and_a_table(pictures):
-    for picture in pictures:
-        assert len(picture.alt.split()) >= 10
-        assert picture.alt.endswith(".")
-        assert "<table" in picture.html()
-        labels = [axes.get_xlabel() for axes in picture.axes if axes.axison]
+def test_they_have_words_units_and_a_table(drawn):
+    for figure in drawn:
+        assert len(figure.alt.split()) >= 10
+        assert figure.alt.endswith(".")
+        assert "<table" in figure.html()
+        labels = [axes.get_xlabel() for axes in figure.axes if axes.axison]
         assert all("(" in label for label in labels)
 
 
-def test_they_are_legible_on_any_page(pictures):
-    for picture in pictures:
-        image = np.asarray(Image.open(io.BytesIO(picture.png())).convert("RGBA"))
+def test_they_are_legible_on_any_page(drawn):
+    for figure in drawn:
+        image = np.asarray(Image.open(io.BytesIO(figure.png())).convert("RGBA"))
         assert (image[..., 3] == 255).all()
         assert image.shape[1] <= 1000
-        for text in (text for text in picture.findobj(Text) if text.get_text().strip()):
-            assert contrast(text.get_color(), picture.get_facecolor()) >= 4.5
+        for text in (text for text in figure.findobj(Text) if text.get_text().strip()):
+            assert contrast(text.get_color(), figure.get_facecolor()) >= 4.5
 
 
-def test_the_parts_of_a_bar_differ_by_more_than_colour(pictures):
-    for axes in pictures[0].axes:
+def test_the_parts_of_a_bar_differ_by_more_than_colour(drawn):
+    for axes in drawn[0].axes:
         looks = [
             (bars.patches[0].get_facecolor(), bars.patches[0].get_hatch())
             for bars in axes.containers
@@ -65,29 +65,29 @@ def test_the_parts_of_a_bar_differ_by_more_than_colour(pictures):
         assert all(one[1] != other[1] for one, other in pairwise(looks))
 
 
-def test_a_bar_is_as_long_as_its_number(run, pictures):
+def test_a_bar_is_as_long_as_its_number(run, drawn):
     steps = insight.step_costs(run, ["stem", "layer4", "head"])
     for place, step in enumerate(steps):
-        parts = [bars.patches[place] for bars in pictures[0].axes[0].containers]
+        parts = [bars.patches[place] for bars in drawn[0].axes[0].containers]
         assert sum(part.get_width() for part in parts) == pytest.approx(step.again / 1e9)
         assert parts[-1].get_x() + parts[-1].get_width() == pytest.approx(step.again / 1e9)
 
 
 def test_the_depth_of_now_is_marked_and_what_was_timed_is_told(run):
     steps = insight.step_costs(run, ["stem", "layer4", "head"])
-    picture = figures.step_bars(steps, now="layer4", seconds={"layer4": (0.0125, 7)})
-    names = [label.get_text() for label in picture.axes[0].get_yticklabels()]
+    figure = figures.step_bars(steps, now="layer4", seconds={"layer4": (0.0125, 7)})
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert names == ["stem", "layer4 (now)", "head"]
-    assert picture.axes[2].get_xlabel() == "measured time of a step (ms)"
-    assert [text.get_text() for text in picture.axes[2].texts] == [
+    assert figure.axes[2].get_xlabel() == "measured time of a step (ms)"
+    assert [text.get_text() for text in figure.axes[2].texts] == [
         figures.NEED_TIME,
         "12",
         figures.NEED_TIME,
     ]
-    assert "from layer4, as now: " in picture.alt
-    assert picture.alt.count("as now") == 1
-    assert "12 ms (median of 7 steps)" in picture.alt
-    assert list(picture.table["time (ms)"].dropna()) == [12.5]
+    assert "from layer4, as now: " in figure.alt
+    assert figure.alt.count("as now") == 1
+    assert "12 ms (median of 7 steps)" in figure.alt
+    assert list(figure.table["time (ms)"].dropna()) == [12.5]
 
 
 def test_what_a_step_costs_now_is_counted_once_and_follows_the_depth(run, monkeypatch):
@@ -101,13 +101,13 @@ def test_what_a_step_costs_now_is_counted_once_and_follows_the_depth(run, monkey
     assert "over 5 samples" in draw(twin).alt
 
 
-def test_a_plan_that_was_not_trained_says_so(pictures):
-    words = [text.get_text() for text in pictures[1].findobj(Text)]
+def test_a_plan_that_was_not_trained_says_so(drawn):
+    words = [text.get_text() for text in drawn[1].findobj(Text)]
     assert figures.NEED_TIME in words
 
 
 def test_names_are_never_markup_nor_mathematics(costs):
     hostile = [replace(costs[0], name=name) for name in HOSTILE]
-    picture = figures.cost_bars(hostile)
-    assert "<script>" not in picture.html()
-    assert picture.png()
+    figure = figures.cost_bars(hostile)
+    assert "<script>" not in figure.html()
+    assert figure.png()

@@ -15,8 +15,8 @@ from PIL import Image
 import labkit
 from labkit.insight import worst
 from labkit.runtime import Precision
-from labkit.show import figures, picture
-from labkit.show.picture import Picture
+from labkit.show import figure, figures
+from labkit.show.figure import Figure
 
 HOSTILE = (
     "<b>zero</b>",
@@ -61,7 +61,7 @@ def recorded():
 
 
 @pytest.fixture(scope="module")
-def pictures(run, guesses, recorded):
+def gallery(run, guesses, recorded):
     other = run.branch(2, lr=1e-2).fit()
     return {
         "history": figures.history(run),
@@ -87,17 +87,17 @@ NAMES = ("history", "several", "drift", "audit", "images", "evidence")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_figure_has_words_and_numbers(pictures, name):
-    shown = pictures[name]
-    assert isinstance(shown, Picture)
+def test_every_figure_has_words_and_numbers(gallery, name):
+    shown = gallery[name]
+    assert isinstance(shown, Figure)
     assert len(shown.alt) > 40
     assert shown.alt.endswith(".")
     assert len(shown.table)
 
 
 @pytest.mark.parametrize("name", ["history", "several", "drift", "evidence"])
-def test_every_axis_with_numbers_names_what_it_measures_and_its_unit(pictures, name):
-    for axes in pictures[name].axes:
+def test_every_axis_with_numbers_names_what_it_measures_and_its_unit(gallery, name):
+    for axes in gallery[name].axes:
         assert "(" in axes.get_xlabel()
         if name in ("history", "several"):
             assert "(" in axes.get_ylabel()
@@ -105,14 +105,14 @@ def test_every_axis_with_numbers_names_what_it_measures_and_its_unit(pictures, n
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.slow
-def test_the_page_behind_a_figure_does_not_show_through(pictures, name):
-    image = np.asarray(Image.open(io.BytesIO(pictures[name].png())).convert("RGBA"))
+def test_the_page_behind_a_figure_does_not_show_through(gallery, name):
+    image = np.asarray(Image.open(io.BytesIO(gallery[name].png())).convert("RGBA"))
     assert (image[..., 3] == 255).all()
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_letter_contrasts_with_the_card(pictures, name):
-    shown = pictures[name]
+def test_every_letter_contrasts_with_the_card(gallery, name):
+    shown = gallery[name]
     letters = [text for text in shown.findobj(Text) if text.get_text().strip()]
     assert letters
     needed = 3.0 if name == "audit" else 4.5  # the audit's coloured words are bold as well
@@ -120,27 +120,27 @@ def test_every_letter_contrasts_with_the_card(pictures, name):
         assert contrast(text.get_color(), shown.get_facecolor()) >= needed, text.get_text()
 
 
-def test_every_line_contrasts_with_the_card_and_differs_by_more_than_colour(pictures):
-    for colour in picture.COLOURS:
-        assert contrast(colour, picture.CARD) >= 3.0
-    seen = [(look.marker, str(look.style)) for look in map(picture.look, range(15))]
+def test_every_line_contrasts_with_the_card_and_differs_by_more_than_colour(gallery):
+    for colour in figure.COLOURS:
+        assert contrast(colour, figure.CARD) >= 3.0
+    seen = [(look.marker, str(look.style)) for look in map(figure.look, range(15))]
     assert len(set(seen)) == len(seen)
-    styles = {line.get_linestyle() for line in pictures["history"].axes[0].lines}
+    styles = {line.get_linestyle() for line in gallery["history"].axes[0].lines}
     assert len(styles) >= 2
 
 
-def test_markers_stand_where_a_command_took_effect_and_say_what_it_was(pictures, run):
-    for axes in pictures["history"].axes:
+def test_markers_stand_where_a_command_took_effect_and_say_what_it_was(gallery, run):
+    for axes in gallery["history"].axes:
         marks = [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"]
         assert marks == [command.step for command in run.log]
-    labels = [text.get_text() for text in pictures["history"].legends[0].get_texts()]
+    labels = [text.get_text() for text in gallery["history"].legends[0].get_texts()]
     assert "step 1: learning rate 0.0003" in labels
     assert "step 2: trainable from layer4" in labels
 
 
-def test_accuracy_is_drawn_from_exact_counts(pictures, run):
+def test_accuracy_is_drawn_from_exact_counts(gallery, run):
     valid = run.history[run.history["split"] == "valid"]
-    drawn = [line for line in pictures["history"].axes[1].lines if line.get_marker() == "s"]
+    drawn = [line for line in gallery["history"].axes[1].lines if line.get_marker() == "s"]
     assert list(drawn[0].get_ydata()) == pytest.approx(
         list(100 * valid["correct"] / valid["count"])
     )
@@ -162,10 +162,10 @@ def test_a_run_that_has_not_started_can_be_drawn(run):
     assert shown.png()
 
 
-def test_a_notebook_gets_an_image_with_its_words_a_table_and_plain_text(pictures):
-    bundle, metadata = pictures["drift"]._repr_mimebundle_()
+def test_a_notebook_gets_an_image_with_its_words_a_table_and_plain_text(gallery):
+    bundle, metadata = gallery["drift"]._repr_mimebundle_()
     assert base64.b64decode(bundle["image/png"]).startswith(b"\x89PNG")
-    assert metadata["image/png"]["alt"] == pictures["drift"].alt == bundle["text/plain"]
+    assert metadata["image/png"]["alt"] == gallery["drift"].alt == bundle["text/plain"]
     assert 'alt="Distance of each stage' in bundle["text/html"]
     assert "<table" in bundle["text/html"]
 
@@ -200,8 +200,8 @@ def test_right_and_wrong_differ_by_sign_as_well_as_colour(run):
     assert "truly" in titles[3]
 
 
-def test_drift_tells_frozen_stages_in_words(pictures):
-    said = pictures["drift"].alt
+def test_drift_tells_frozen_stages_in_words(gallery):
+    said = gallery["drift"].alt
     assert "stem" in said
     assert "(frozen)" in said
 
@@ -222,10 +222,10 @@ def test_the_sprung_trap_is_named_in_the_audit(run):
     )
 
 
-def test_evidence_shows_every_seed_and_the_interval(pictures, recorded):
-    first = pictures["evidence"].axes[0]
+def test_evidence_shows_every_seed_and_the_interval(gallery, recorded):
+    first = gallery["evidence"].axes[0]
     dots = [line for line in first.lines if line.get_marker() == "o"]
     assert [len(line.get_xdata()) for line in dots] == [5, 5, 5]
-    summary = pictures["evidence"].table
+    summary = gallery["evidence"].table
     assert len(summary) == 6
     assert (summary["low"] < summary["mean"]).all()

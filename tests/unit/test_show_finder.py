@@ -11,8 +11,8 @@ from PIL import Image
 
 import labkit
 from labkit.runtime import Precision
+from labkit.show.figure import CARD
 from labkit.show.finder import RangeTest, learning_rates
-from labkit.show.picture import CARD
 from labkit.tuning.finder import number
 from tests.unit.test_show_figures import contrast
 from tests.unit.test_tuning_finder import flat, seen, typical

@@ -14,8 +14,8 @@ from matplotlib.colors import to_rgb
 import labkit
 from labkit.runtime import Precision
 from labkit.show import heatmap
+from labkit.show.figure import SHADES, ink_on
 from labkit.show.heatmap import heat_map
-from labkit.show.picture import SHADES, ink_on
 from labkit.sweeps import Job, Row, Sweep, jobs_of
 from labkit.sweeps.rows_on_disk import RowsOnDisk
 from tests.small import Clouds, Small
@@ -54,37 +54,37 @@ def swept(folder: Path, most: int = 1000, **axes: Any) -> Sweep:
 AXES: dict[str, Any] = {"trainable_from": ["head", "body"], "lr": [1e-3, 1e-2, 1.0]}
 
 
-def texts(picture: Any) -> list[str]:
-    return [text.get_text() for axes in picture.axes for text in axes.texts]
+def texts(figure: Any) -> list[str]:
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
 
 
 def test_every_cell_says_its_mean_and_of_how_many_seeds(tmp_path: Path) -> None:
-    picture = heat_map(swept(tmp_path, **AXES, seed=range(3)))
-    assert sorted(texts(picture)) == sorted(
+    figure = heat_map(swept(tmp_path, **AXES, seed=range(3)))
+    assert sorted(texts(figure)) == sorted(
         ["45.0\nn = 3", "81.0\nn = 3", "3 diverged"] * 2,
     )
-    (axes,) = picture.axes
+    (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0.001", "0.01", "1"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["body", "head"]
 
 
 def test_what_is_not_finished_is_said_to_come(tmp_path: Path) -> None:
-    picture = heat_map(swept(tmp_path, most=2, **AXES, seed=range(3)))
-    assert texts(picture).count("to come") == 4
-    assert "2 of 18 runs" in picture.get_suptitle()
-    assert "2 of 18 runs" in picture.alt
+    figure = heat_map(swept(tmp_path, most=2, **AXES, seed=range(3)))
+    assert texts(figure).count("to come") == 4
+    assert "2 of 18 runs" in figure.get_suptitle()
+    assert "2 of 18 runs" in figure.alt
     nothing = heat_map(swept(tmp_path / "empty", most=0, **AXES))
     assert "nothing is finished yet." in nothing.alt
     assert nothing.png()
 
 
-def test_the_words_and_the_table_hold_what_the_picture_shows(tmp_path: Path) -> None:
-    picture = heat_map(swept(tmp_path, **AXES, seed=range(3)))
-    assert "best 81.0 % (trainable_from head, lr 0.01, 3 seeds)" in picture.alt
-    assert "worst 45.0 %" in picture.alt
-    assert picture.alt.endswith(".")
-    assert list(picture.table["mean (%)"].round(6))[:2] == [45, 81]
-    assert list(picture.table.diverged) == [0, 0, 3] * 2
+def test_the_words_and_the_table_hold_what_the_figure_shows(tmp_path: Path) -> None:
+    figure = heat_map(swept(tmp_path, **AXES, seed=range(3)))
+    assert "best 81.0 % (trainable_from head, lr 0.01, 3 seeds)" in figure.alt
+    assert "worst 45.0 %" in figure.alt
+    assert figure.alt.endswith(".")
+    assert list(figure.table["mean (%)"].round(6))[:2] == [45, 81]
+    assert list(figure.table.diverged) == [0, 0, 3] * 2
 
 
 def light(colour: Any) -> float:
@@ -112,30 +112,30 @@ def test_letters_stand_out_on_every_colour_and_more_is_lighter() -> None:
 )
 def test_any_axes_can_be_drawn(tmp_path: Path, axes: dict[str, Any], panels: int) -> None:
     made = swept(tmp_path, **axes)
-    picture = heat_map(made)
-    assert picture.png()
-    assert len([a for a in picture.axes if a.axison]) == panels
-    assert len(texts(picture)) == len(made.summary())
+    figure = heat_map(made)
+    assert figure.png()
+    assert len([a for a in figure.axes if a.axison]) == panels
+    assert len(texts(figure)) == len(made.summary())
 
 
 def test_a_live_heat_map_ends_with_every_row(tmp_path: Path) -> None:
     shown: list[Any] = []
 
     class Handle:
-        def update(self, picture: Any) -> None:
-            shown.append(picture)
+        def update(self, figure: Any) -> None:
+            shown.append(figure)
 
     heatmap._follow(swept(tmp_path, **AXES), Handle())
     assert "6 of 6 runs" in shown[-1].alt
 
 
-def test_a_run_ends_after_its_last_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_ends_after_its_last_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[Any] = []
 
     class Handle:
-        def update(self, picture: Any) -> None:
+        def update(self, figure: Any) -> None:
             time.sleep(0.3)  # a page far away
-            shown.append(picture)
+            shown.append(figure)
 
     monkeypatch.setattr("IPython.display.display", lambda *_, **__: Handle())
     made = prepared(tmp_path, **AXES)

@@ -1,4 +1,4 @@
-"""The figure of suspect labels: words, numbers, both labels under each picture, legible on any page."""
+"""The figure of suspect labels: words, numbers, both labels under each image, legible on any page."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def found(run):
     return insight.suspect_labels(run)
 
 
-def test_each_picture_bears_both_labels_and_where_it_lies(run, found):
+def test_each_figure_bears_both_labels_and_where_it_lies(run, found):
     shown = labkit.suspect_labels(run, count=5, seen=found)
     titles = [axes.get_title() for axes in shown.axes if axes.get_title()]
     assert len(titles) == len(shown.table) == 5

@@ -15,7 +15,7 @@ from matplotlib import font_manager
 from PIL import Image
 
 from labkit.show import letters
-from labkit.show.picture import Picture
+from labkit.show.figure import Figure
 
 CAT, DOG, BEE = "猫", "犬", "🐝"
 
@@ -42,13 +42,13 @@ def no_fonts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def drawn(*names: str) -> tuple[np.ndarray, list[str]]:
     """A figure with these names, as pixels, and what was warned of while it was drawn."""
-    picture = Picture(4, 2)
-    axes = picture.subplots()
+    figure = Figure(4, 2)
+    axes = figure.subplots()
     axes.set_xticks(range(len(names)), names, parse_math=False)
     axes.set_title(names[0], parse_math=False)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        content = picture.png()
+        content = figure.png()
     assert [label.get_text() for label in axes.get_xticklabels()] == list(names)
     # An old matplotlib calls its parser by names that a new one has given up.
     told = [str(one.message) for one in said if not issubclass(one.category, DeprecationWarning)]
@@ -119,5 +119,5 @@ def test_a_font_of_the_machine_lends_its_letters(
     letters._installed.cache_clear()
     monkeypatch.setattr(letters, "FAMILIES", ())
     boxes, _ = drawn(CAT, "ant")
-    dark = [int((picture < 60).sum()) for picture in (with_font, boxes)]
+    dark = [int((figure < 60).sum()) for figure in (with_font, boxes)]
     assert dark[0] > dark[1] + 150  # two filled squares have more ink than two empty boxes

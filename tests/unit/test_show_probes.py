@@ -15,7 +15,7 @@ import labkit
 from labkit import insight
 from labkit.insight import Confusion
 from labkit.runtime import Precision
-from labkit.show.picture import Picture, ink_on
+from labkit.show.figure import Figure, ink_on
 from tests.small import Clouds, Small
 from tests.unit.test_show_figures import HOSTILE, contrast
 
@@ -29,7 +29,7 @@ def run():
 
 
 @pytest.fixture(scope="module")
-def pictures(run):
+def figures(run):
     return {
         "confusion": labkit.confusion(run),
         "calibration": labkit.calibration(run, temperature=insight.fit_temperature(run)),
@@ -51,15 +51,15 @@ NAMES = (
 
 
 @pytest.mark.slow
-def test_activations_are_told_in_a_sentence(pictures):
-    assert "and what layer2 makes of it: 11 of " in pictures["activations"].alt
+def test_activations_are_told_in_a_sentence(figures):
+    assert "and what layer2 makes of it: 11 of " in figures["activations"].alt
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.slow
-def test_every_figure_of_a_probe_has_words_and_numbers(pictures, name):
-    shown = pictures[name]
-    assert isinstance(shown, Picture)
+def test_every_figure_of_a_probe_has_words_and_numbers(figures, name):
+    shown = figures[name]
+    assert isinstance(shown, Figure)
     assert len(shown.alt) > 40
     assert shown.alt.endswith(".")
     assert len(shown.table)
@@ -68,8 +68,8 @@ def test_every_figure_of_a_probe_has_words_and_numbers(pictures, name):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.slow
-def test_every_figure_of_a_probe_is_legible_on_any_page(pictures, name):
-    shown = pictures[name]
+def test_every_figure_of_a_probe_is_legible_on_any_page(figures, name):
+    shown = figures[name]
     image = np.asarray(Image.open(io.BytesIO(shown.png())).convert("RGBA"))
     assert (image[..., 3] == 255).all()
     assert image.shape[1] <= 1000
@@ -89,8 +89,8 @@ def ground_of(text, shown):
 
 
 @pytest.mark.parametrize("name", ["calibration", "similarity", "gradient_norms", "feature_map"])
-def test_axes_with_numbers_name_their_unit(pictures, name):
-    labelled = [axes for axes in pictures[name].axes if axes.get_xlabel()]
+def test_axes_with_numbers_name_their_unit(figures, name):
+    labelled = [axes for axes in figures[name].axes if axes.get_xlabel()]
     assert labelled
     assert "(" in labelled[0].get_xlabel()
 
@@ -119,15 +119,15 @@ def test_many_classes_are_drawn_as_colours_alone():
     assert shown.png()
 
 
-def test_the_words_of_a_feature_map_say_what_moved(pictures, run):
-    assert f"fitted at step {run.step_number}" in pictures["feature_map"].alt
-    drawn = [axes for axes in pictures["feature_map"].axes if axes.collections]
+def test_the_words_of_a_feature_map_say_what_moved(figures, run):
+    assert f"fitted at step {run.step_number}" in figures["feature_map"].alt
+    drawn = [axes for axes in figures["feature_map"].axes if axes.collections]
     assert len({axes.get_xlim() for axes in drawn}) == 1
     assert len({axes.get_ylim() for axes in drawn}) == 1
 
 
-def test_on_a_page_the_frames_of_a_feature_map_can_be_gone_through_without_a_script(pictures):
-    shown = pictures["feature_map"]
+def test_on_a_page_the_frames_of_a_feature_map_can_be_gone_through_without_a_script(figures):
+    shown = figures["feature_map"]
     page = shown.html()
     assert len(shown.frames) == len(shown.table) == 3
     assert page.count('type="radio"') == page.count("<label for=") == 3
@@ -139,9 +139,9 @@ def test_on_a_page_the_frames_of_a_feature_map_can_be_gone_through_without_a_scr
         assert frame.axes[0].get_xlim() == shown.axes[0].get_xlim()
 
 
-def test_frozen_stages_are_said_to_be_frozen_in_the_gradients(pictures):
-    assert "stem frozen" in pictures["gradient_norms"].alt
-    labels = [text.get_text() for text in pictures["gradient_norms"].legends[0].get_texts()]
+def test_frozen_stages_are_said_to_be_frozen_in_the_gradients(figures):
+    assert "stem frozen" in figures["gradient_norms"].alt
+    labels = [text.get_text() for text in figures["gradient_norms"].legends[0].get_texts()]
     assert labels[0] == "stem (frozen)"
 
 
@@ -153,7 +153,7 @@ def test_a_heat_map_without_heat_is_told(run):
     assert shown.png()
 
 
-def test_data_without_pictures_has_figures_too():
+def test_data_without_figures_has_figures_too():
     clouds = labkit.Run(Small(), Clouds(), labkit.full(lr=1e-2, epochs=1)).fit()
     assert labkit.feature_map(clouds, stage="middle", count=40).png()
     assert labkit.similarity(clouds).png()

@@ -170,7 +170,7 @@ def test_a_title_that_is_no_text_does_not_end_a_report(run: Run, tmp_path: Path)
     assert "ant?" in written(run, tmp_path / "report.html", title="ant\udcff")[0]
 
 
-def test_a_report_of_something_else_than_pictures_leaves_out_what_is_not_there(
+def test_a_report_of_something_else_than_figures_leaves_out_what_is_not_there(
     tmp_path: Path,
 ) -> None:
     run = Run(Small(), Clouds(), labkit.full(epochs=1))

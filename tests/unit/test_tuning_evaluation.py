@@ -33,7 +33,7 @@ def test_more_samples_make_it_narrower() -> None:
 
 
 @pytest.mark.parametrize(("size", "at_most"), [(16, 256), (64, 64), (224, 32)])
-def test_fewer_large_pictures_are_judged_together_and_none_is_left_out(
+def test_fewer_large_images_are_judged_together_and_none_is_left_out(
     size: int, at_most: int
 ) -> None:
     split = labkit.load_data("digits", size=size).subset(per_class=3).valid

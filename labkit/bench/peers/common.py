@@ -1,4 +1,4 @@
-"""What peers have in common: torchvision's network with the shared weights, and the tutorial's way to pictures."""
+"""What peers have in common: torchvision's network with the shared weights, and the tutorial's way to images."""
 
 from __future__ import annotations
 
@@ -55,16 +55,16 @@ def sgd(parameters: list[nn.Parameter], work: Work) -> torch.optim.SGD:
     return torch.optim.SGD(parameters, lr=work.lr, momentum=MOMENTUM, nesterov=True)
 
 
-# ---------------------------------------------------------------- pictures
+# ---------------------------------------------------------------- images
 
 
 def centre_square(image: Image.Image) -> Image.Image:
-    """The middle of a picture: all peers see this square, and nothing is resized yet."""
+    """The middle of an image: all peers see this square, and nothing is resized yet."""
     return functional.center_crop(image, [min(image.size)])
 
 
 def datasets(work: Work) -> dict[str, ImageFolder]:
-    """The two folders as the tutorial reads them: each picture decoded and transformed whenever it is asked for."""
+    """The two folders as the tutorial reads them: each image decoded and transformed whenever it is asked for."""
     plain = [transforms.Resize(work.size), transforms.CenterCrop(work.size)]
     # Shares of the area: the sides of the crop are 0.8 to 1 of the square's.
     crop = transforms.RandomResizedCrop(work.size, (SMALLEST_SIDE**2, 1), ratio=(1, 1))

@@ -47,7 +47,7 @@ def train(work: Work) -> Outcome:
 
 
 def _batches(work: Work) -> Any:
-    """Pictures squared by item; augmentation by batch, the way fastai does it."""
+    """Images squared by item; augmentation by batch, the way fastai does it."""
     zoom = aug_transforms(
         max_rotate=0, max_zoom=1 / SMALLEST_SIDE, max_lighting=0, max_warp=0, p_affine=1
     )
@@ -56,7 +56,7 @@ def _batches(work: Work) -> Any:
         train="train",
         valid="val",
         bs=work.batch_size,
-        drop_last=False,  # its default leaves pictures out; the others do not
+        drop_last=False,  # its default leaves images out; the others do not
         item_tfms=_Square(work.size),
         batch_tfms=[*(zoom if work.augment else ()), Normalize.from_stats(MEAN, STD)],
         num_workers=work.workers,
@@ -64,7 +64,7 @@ def _batches(work: Work) -> Any:
 
 
 class _Square(Transform):
-    """The centre square of a picture at the working size, in training as in validation."""
+    """The centre square of an image at the working size, in training as in validation."""
 
     def __init__(self, size: int) -> None:
         super().__init__()

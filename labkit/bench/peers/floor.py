@@ -27,34 +27,34 @@ def train(work: Work) -> Outcome:
     """Three timed loops; `parts` has the seconds of each."""
     clock = Clock()
     frozen, trainable = split(network(work), work)
-    pictures = {part: _decode(Path(work.folder) / part, work) for part in ("train", "val")}
+    images = {part: _decode(Path(work.folder) / part, work) for part in ("train", "val")}
     decoded = clock.lap()
-    precision = _fastest(work, frozen.eval(), trainable.train(), pictures["train"])
+    precision = _fastest(work, frozen.eval(), trainable.train(), images["train"])
     clock.lap()  # the choice is made in the rehearsal and remembered; looking it up is not of the work
-    features = {part: _frozen(frozen, x, precision) for part, (x, _) in pictures.items()}
+    features = {part: _frozen(frozen, x, precision) for part, (x, _) in images.items()}
     ahead = clock.lap()
-    seconds, correct = _train(work, trainable, features, pictures, precision)
+    seconds, correct = _train(work, trainable, features, images, precision)
     return Outcome(
         decoded + ahead,
         tuple(seconds),
         tuple(correct),
-        len(pictures["val"][1]),
+        len(images["val"][1]),
         parts={"decode": decoded, "frozen part": ahead, "trainable part": sum(seconds)},
         facts={"precision": str(precision)},
     )
 
 
 def _decode(folder: Path, work: Work) -> tuple[Tensor, Tensor]:
-    """All pictures of a folder, float32 (n, 3, size, size), normalised, and their labels."""
+    """All images of a folder, float32 (n, 3, size, size), normalised, and their labels."""
     samples = ImageFolder(folder).samples
     with ThreadPoolExecutor(work.threads) as pool:
-        pixels = list(pool.map(lambda sample: _picture(sample[0], work.size), samples))
+        pixels = list(pool.map(lambda sample: _image(sample[0], work.size), samples))
     x = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float().div_(255)
     x.sub_(torch.tensor(MEAN).view(3, 1, 1)).div_(torch.tensor(STD).view(3, 1, 1))
     return x, torch.tensor([label for _, label in samples])
 
 
-def _picture(path: str, size: int) -> np.ndarray:
+def _image(path: str, size: int) -> np.ndarray:
     with Image.open(path) as image:
         shrink = 2 * size / min(image.size)
         if shrink < 1:  # JPEG decodes at half or a quarter of its size for less
@@ -76,12 +76,12 @@ def _train(
     work: Work,
     net: nn.Sequential,
     features: dict[str, Tensor],
-    pictures: dict[str, tuple[Tensor, Tensor]],
+    images: dict[str, tuple[Tensor, Tensor]],
     precision: Precision,
 ) -> tuple[list[float], list[int]]:
     """Seconds and correct validation answers of each epoch."""
-    x, y = features["train"], pictures["train"][1]
-    valid_x, valid_y = features["val"], pictures["val"][1]
+    x, y = features["train"], images["train"][1]
+    valid_x, valid_y = features["val"], images["val"][1]
     _lay_out(net, precision)
     optimizer = sgd(list(net.parameters()), work)
     torch.manual_seed(work.seed)

@@ -1,4 +1,4 @@
-"""A loop as PyTorch's transfer-learning tutorial writes it: two phases an epoch, pictures decoded every time."""
+"""A loop as PyTorch's transfer-learning tutorial writes it: two phases an epoch, images decoded every time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""scikit-learn on extracted features: the frozen part once over the tutorial's pictures, then logistic regression."""
+"""scikit-learn on extracted features: the frozen part once over the tutorial's images, then logistic regression."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def train(work: Work) -> Outcome:
 
 @torch.no_grad()
 def _extract(frozen: nn.Sequential, batches: DataLoader) -> tuple[np.ndarray, np.ndarray]:
-    """Features (n, channels) and labels (n,) of all pictures."""
+    """Features (n, channels) and labels (n,) of all images."""
     frozen.eval()
     pairs = [(frozen(inputs).numpy(), labels.numpy()) for inputs, labels in batches]
     return np.concatenate([x for x, _ in pairs]), np.concatenate([y for _, y in pairs])

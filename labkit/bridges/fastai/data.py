@@ -34,9 +34,9 @@ def dataloaders(data: ImageData, batch_size: int = 32, seed: int = 0) -> DataLoa
             f"{data.name} has no validation split, and fastai validates after every epoch."
         )
     items = [
-        [picture, data.classes[label]]  # no tuple: fastai would transform its parts one by one
+        [image, data.classes[label]]  # no tuple: fastai would transform its parts one by one
         for part in parts
-        for picture, label in zip(part.images, part.labels.tolist(), strict=True)
+        for image, label in zip(part.images, part.labels.tolist(), strict=True)
     ]
     ends = accumulate((len(part) for part in parts), initial=0)
     sets = Datasets(
@@ -64,12 +64,10 @@ def from_dataloaders(loaders: DataLoaders, name: str = "from fastai") -> ImageDa
     """
     classes = tuple(map(str, getattr(loaders, "vocab", ())))
     if not classes or "[" in classes[0]:
-        raise DataError(
-            "These DataLoaders have no list of classes (`vocab`), or several a picture."
-        )
+        raise DataError("These DataLoaders have no list of classes (`vocab`), or several an image.")
     sides = [_read(loader) for loader in loaders.loaders[: len(PARTS)]]
-    _check({tuple(pictures.shape[1:]) for pictures, _, _ in sides})
-    store = torch.cat([pictures for pictures, _, _ in sides])
+    _check({tuple(images.shape[1:]) for images, _, _ in sides})
+    store = torch.cat([images for images, _, _ in sides])
     splits, start = {}, 0
     for part in PARTS:
         _, labels, names = sides.pop(0) if sides else (None, torch.empty(0, dtype=torch.int64), ())
@@ -81,17 +79,17 @@ def from_dataloaders(loaders: DataLoaders, name: str = "from fastai") -> ImageDa
 
 
 def _read(loader: Any) -> tuple[Tensor, Tensor, list[str]]:
-    """All pictures of a loader as uint8 (N, 3, h, w), their labels (N,) and their names, in the order of its items."""
+    """All images of a loader as uint8 (N, 3, h, w), their labels (N,) and their names, in the order of its items."""
     plain = loader.new(shuffle=False, drop_last=False, num_workers=0)
     calm = getattr(
         plain.dataset, "set_split_idx", None
     )  # 1: as validation is treated, nothing random
-    pictures, labels = [], []
+    images, labels = [], []
     with calm(1) if calm else nullcontext():
         for batch, targets, *_ in plain:
-            pictures.append(_as_bytes(batch, plain))
+            images.append(_as_bytes(batch, plain))
             labels.append(targets.cpu().as_subclass(Tensor).long())
-    return torch.cat(pictures), torch.cat(labels), _names(plain.dataset)
+    return torch.cat(images), torch.cat(labels), _names(plain.dataset)
 
 
 def _as_bytes(batch: Tensor, loader: Any) -> Tensor:
@@ -104,7 +102,7 @@ def _as_bytes(batch: Tensor, loader: Any) -> Tensor:
 
 
 def _names(dataset: Any) -> list[str]:
-    """The paths of pictures that have one, else their numbers."""
+    """The paths of images that have one, else their numbers."""
     items = getattr(dataset, "items", range(len(dataset)))
     paths = [str(item) for item in items if hasattr(item, "__fspath__")]
     return paths if len(paths) == len(dataset) else [f"{number}" for number in range(len(dataset))]

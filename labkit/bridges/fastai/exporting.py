@@ -41,7 +41,7 @@ OLD_NAMES = {"__builtin__", "copy_reg"}  # which pickle gives to modules of Pyth
 
 
 def to_fastai(
-    model: nn.Module, classes: Sequence[str], pictures: Tensor, white: int | None = None
+    model: nn.Module, classes: Sequence[str], images: Tensor, white: int | None = None
 ) -> bytes:
     """The model as `load_learner` opens it; it takes files, arrays and images, and gives a probability a class.
 
@@ -51,14 +51,14 @@ def to_fastai(
     Args:
         model: on the CPU, in evaluation mode.
         classes: their names, in the order of the scores.
-        pictures: float32 (n, 3, H, W) in [0, 1]; their size is what pictures are brought to. None is kept.
+        images: float32 (n, 3, H, W) in [0, 1]; their size is what images are brought to. None is kept.
         white: of the deep grey files that it learned from, the value that was white; None where there were none.
 
     Raises:
         ExportError: a part of the network has no name by which it could be found again.
     """
     net, normalize = _in_common_terms(model)
-    loaders = _loaders(list(classes), pictures, normalize, white)
+    loaders = _loaders(list(classes), images, normalize, white)
     learn = Learner(
         loaders.new_empty(), net, loss_func=CrossEntropyLossFlat(), metrics=accuracy, path="."
     )
@@ -84,13 +84,13 @@ def probabilities(file: bytes, images: Sequence[Any]) -> Tensor:
     return said.as_subclass(Tensor)
 
 
-def as_files(pictures: Tensor, folder: Path) -> list[Path]:
-    """Pictures (n, 3, H, W) as files, and after them a few of the kinds that programs open each their own way."""
-    images = [Image.fromarray(array) for array in as_arrays(pictures)]
-    files = [folder / f"{number}.png" for number in range(len(images))]
-    for file, image in zip(files, images, strict=True):
+def as_files(images: Tensor, folder: Path) -> list[Path]:
+    """Images (n, 3, H, W) as files, and after them a few of the kinds that programs open each their own way."""
+    opened = [Image.fromarray(array) for array in as_arrays(images)]
+    files = [folder / f"{number}.png" for number in range(len(opened))]
+    for file, image in zip(files, opened, strict=True):
         image.save(file)
-    first, side = images[0], images[0].width
+    first, side = opened[0], opened[0].width
     glass = first.copy()
     glass.putalpha(first.convert("L"))
     glass.save(folder / "transparent.png")
@@ -167,17 +167,17 @@ def _block(ours: Any) -> nn.Module:
 
 
 def _loaders(
-    classes: list[str], pictures: Tensor, normalize: Normalize | None, white: int | None
+    classes: list[str], images: Tensor, normalize: Normalize | None, white: int | None
 ) -> DataLoaders:
-    """fastai's loaders for pictures of that size, set up on two of them."""
-    height, width = pictures.shape[-2:]
+    """fastai's loaders for images of that size, set up on two of them."""
+    height, width = images.shape[-2:]
     open_it = [PILImage.create, ImageOps.exif_transpose]
     if height == width:  # as all that labkit decodes
         open_it = [opening(height, white).open]
     open_it.append(PILImage.create)  # Pillow forgets whose it was
     name_it = [Categorize(classes, sort=False)]
     both = {"splits": [[0], [1]]}
-    arrays = as_arrays(pictures[:1]) * 2
+    arrays = as_arrays(images[:1]) * 2
     sets = Datasets(
         tls=[TfmdLists(arrays, open_it, **both), TfmdLists(classes[:1] * 2, name_it, **both)]
     )
@@ -191,9 +191,9 @@ def _loaders(
     )
 
 
-def as_arrays(pictures: Tensor) -> list[Any]:
-    """Pictures (n, 3, H, W) in [0, 1] as arrays of 256 levels, channels last."""
-    return list((pictures * 255).round().byte().permute(0, 2, 3, 1).numpy())
+def as_arrays(images: Tensor) -> list[Any]:
+    """Images (n, 3, H, W) in [0, 1] as arrays of 256 levels, channels last."""
+    return list((images * 255).round().byte().permute(0, 2, 3, 1).numpy())
 
 
 class _Pickler(pickle.Pickler):

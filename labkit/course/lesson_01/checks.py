@@ -115,7 +115,7 @@ def _is_number(value: Any) -> bool:
 OURS = {10: 0.90, 11: 0.84, 12: 0.93, 13: 0.88, 14: 0.95}
 THEIRS = {12: 0.88, 14: 0.89, 10: 0.86, 13: 0.86, 11: 0.82}  # in another order, as records may be
 OTHERS = {10: 0.50, 11: 0.60, 12: 0.70, 13: 0.40, 14: 0.30}
-PICTURES = 100
+IMAGES = 100
 T4 = 2.7764451  # Student's t, 97.5 %, for four degrees of freedom
 
 
@@ -192,7 +192,7 @@ def _why_not_so_wide(given: float, half: float) -> str:
     by_row = [a - b for a, b in zip(OURS.values(), THEIRS.values(), strict=True)]
     n, sides = len(paired), [list(OURS.values()), list(THEIRS.values())]
     both = sqrt(sum(stdev(side) ** 2 for side in sides) / n)  # standard error without pairs
-    pooled = sqrt(sum(fmean(side) * (1 - fmean(side)) for side in sides) / (n * PICTURES))
+    pooled = sqrt(sum(fmean(side) * (1 - fmean(side)) for side in sides) / (n * IMAGES))
     each = [T4 * stdev(side) / sqrt(n) for side in sides]
     unpaired = "That interval knows nothing of pairs: it holds the luck of the seeds, which both sides share."
     unordered = "Rows were paired by their order. Pair them by their seed."
@@ -259,4 +259,4 @@ def _rows(**tables: Mapping[int, float]) -> pd.DataFrame:
         for seed, accuracy in table.items()
     ]
     table = pd.DataFrame(rows)
-    return table.assign(correct=(PICTURES * table["accuracy"]).round().astype(int), count=PICTURES)
+    return table.assign(correct=(IMAGES * table["accuracy"]).round().astype(int), count=IMAGES)

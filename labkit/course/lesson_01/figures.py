@@ -1,4 +1,4 @@
-"""The pictures of lesson 01: from pre-trained weights and from random ones, side by side, in four currencies.
+"""The figures of lesson 01: from pre-trained weights and from random ones, side by side, in four currencies.
 
 They draw recorded runs and train nothing. `head-start` holds accuracy, steps and seconds, `fewer-labels` the labels.
 """
@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from labkit.course import evidence
 from labkit.insight import mean_interval
 from labkit.show import figures
-from labkit.show.picture import CARD, FAINT, INK, Look, Marked, Picture, dress, legend, look
+from labkit.show.figure import CARD, FAINT, INK, Figure, Look, Marked, dress, legend, look
 
 WAYS = ("fine-tuned", "from scratch")
 LONGER = "from scratch, longer"
@@ -32,26 +32,26 @@ ON = {"digits": ("digits", 3), "ants-bees": ("ants and bees", 30)}  # and the fe
 # ---------------------------------------------------------------- the four currencies
 
 
-def accuracy() -> Picture:
+def accuracy() -> Figure:
     """Accuracy after the same epochs, both ways: a panel a place, a dot a seed, mean and 95 % interval."""
     table = _recorded(WAYS).rename(columns={"plan": "start"})
-    picture = figures.evidence(
+    figure = figures.evidence(
         table, "accuracy", "start", title="Accuracy at the end", panel="place"
     )
-    for axes in picture.axes:  # one scale, so that the gaps can be compared
+    for axes in figure.axes:  # one scale, so that the gaps can be compared
         axes.set_xlim(100 * table["accuracy"].min() - 3, 101)
-    return picture
+    return figure
 
 
-def labels() -> Picture:
+def labels() -> Figure:
     """Accuracy by labels a class, both ways, mean and 95 % band over seeds, on digits and on photographs.
 
     An arrow leads from the fewest labels, fine-tuned, to where from scratch is as accurate.
     """
-    picture = Picture(9, 4)
+    figure = Figure(9, 4)
     tables, said = [], []
     entries: list[Marked] = []
-    for axes, (name, (words, fewest)) in zip(picture.subplots(1, len(ON)), ON.items(), strict=True):
+    for axes, (name, (words, fewest)) in zip(figure.subplots(1, len(ON)), ON.items(), strict=True):
         dress(axes, "labels a class (logarithmic)", "accuracy (%)", words)
         axes.set_xscale("log")
         curves = {way: _by_labels(name, way) for way in WAYS}
@@ -65,8 +65,8 @@ def labels() -> Picture:
         for way, curve in curves.items():
             tables.append(curve.reset_index(names="labels a class").assign(on=words, start=way))
             said.append(f"{words}, {way}: {_listed(curve['mean'])}")
-    legend(picture, entries)
-    return picture.told(
+    legend(figure, entries)
+    return figure.told(
         f"Recorded accuracy by labels a class, mean and 95 % interval over seeds. {'; '.join(said)}.",
         pd.concat(tables, ignore_index=True),
     )
@@ -88,7 +88,7 @@ def labels_to_match(count: int, name: str = "digits") -> float:
     return inf
 
 
-def steps(longer: bool = False) -> Picture:
+def steps(longer: bool = False) -> Figure:
     """Validation accuracy step by step, mean and 95 % band over seeds, on digits and on photographs.
 
     The dotted line is what training from scratch ends with, and a diamond on it the step at which a start first had
@@ -96,10 +96,10 @@ def steps(longer: bool = False) -> Picture:
     """
     plans = (*WAYS, LONGER) if longer else WAYS
     recorded = _recorded(plans)
-    picture = Picture(9, 4)
+    figure = Figure(9, 4)
     tables, said = [], []
     entries: list[Marked] = []
-    for axes, place in zip(picture.subplots(1, len(RACES)), RACES, strict=True):
+    for axes, place in zip(figure.subplots(1, len(RACES)), RACES, strict=True):
         dress(axes, "step (optimiser updates)", "validation accuracy (%)", PLACES[place])
         runs = recorded[recorded["group"] == place]
         curves = {plan: _by_step(runs[runs["plan"] == plan]) for plan in plans}
@@ -112,19 +112,19 @@ def steps(longer: bool = False) -> Picture:
             tables.append(curve.reset_index(names="step").assign(on=PLACES[place], start=plan))
             ends = curve["mean"].iloc[-1]
             said.append(f"{PLACES[place]}, {plan}: {ends:.0f} % after {curve.index[-1]:.0f} steps")
-    legend(picture, entries)
-    return picture.told(
+    legend(figure, entries)
+    return figure.told(
         f"Recorded validation accuracy by step, mean and 95 % interval over seeds. {'; '.join(said)}.",
         pd.concat(tables, ignore_index=True),
     )
 
 
-def seconds() -> Picture:
+def seconds() -> Figure:
     """Processor seconds until the validation accuracy that training from scratch ends with: a dot a seed."""
     recorded = _recorded(WAYS)
-    picture = Picture(9, 2.6)
+    figure = Figure(9, 2.6)
     rows = []
-    for axes, place in zip(picture.subplots(1, len(RACES), sharey=True), RACES, strict=True):
+    for axes, place in zip(figure.subplots(1, len(RACES), sharey=True), RACES, strict=True):
         dress(axes, "processor time (s)", "", PLACES[place])
         runs = recorded[recorded["group"] == place]
         goals = runs[runs["plan"] == WAYS[1]].set_index("seed")["valid_correct"]
@@ -139,7 +139,7 @@ def seconds() -> Picture:
     axes.set_yticks(range(len(WAYS)), WAYS)
     axes.set_ylim(len(WAYS) - 0.4, -0.6)
     said = "; ".join(f"{r['on']}, {r['start']}: {r['mean']:.1f} s" for r in rows)
-    return picture.told(
+    return figure.told(
         f"Processor time until the accuracy that from scratch ends with, mean over seeds. {said}.",
         pd.DataFrame(rows),
     )

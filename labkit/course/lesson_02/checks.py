@@ -1,4 +1,4 @@
-"""Checks of lesson 02: the nearest neighbours of a picture, old classes in new words, and class prototypes."""
+"""Checks of lesson 02: the nearest neighbours of an image, old classes in new words, and class prototypes."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def translate(answer: Translate) -> Iterator[str]:
     scores = shares.log()
     given = answer(scores.clone(), [[*some] for some in GROUPS])
     if not isinstance(given, Tensor) or given.shape != (len(shares), len(GROUPS)):
-        yield f"Return a tensor of shape {(len(shares), len(GROUPS))}: a row a picture, a column a new class."
+        yield f"Return a tensor of shape {(len(shares), len(GROUPS))}: a row an image, a column a new class."
         return
     summed = torch.stack([shares[:, some].sum(1) for some in GROUPS], dim=1)
     wanted = summed / summed.sum(1, keepdim=True)

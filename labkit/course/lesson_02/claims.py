@@ -38,7 +38,7 @@ SHAPE = {"schedule": "cosine", "warmup": 0.1}
 
 @dataclass(frozen=True)
 class BarePixels:
-    """A start without a network: the pixels of a square picture in a row, and a head on them."""
+    """A start without a network: the pixels of a square image in a row, and a head on them."""
 
     size: int
 

@@ -38,11 +38,11 @@ KNOWN = {0, 2, 4}
 
 @exercise(
     "03-patients",
-    title="pictures of patients that training knows",
+    title="images of patients that training knows",
     difficulty=1,
     minutes=6,
     hints=(
-        "No file is twice here. What is twice is the person behind the pictures.",
+        "No file is twice here. What is twice is the person behind the images.",
         "A set of the training patients answers at once whether somebody is in it.",
         "Go through enumerate(valid), and keep each position whose patient is in set(train).",
     ),
@@ -51,10 +51,10 @@ def patients(answer: Patients) -> Iterator[str]:
     """The answer maps the patients of two splits to the positions in the second whose patient is in the first."""
     given = _positions(answer(list(TRAIN), list(VALID)))
     if given is None:
-        yield "Return positions, whole numbers: which pictures of `valid` show a patient of `train`?"
+        yield "Return positions, whole numbers: which images of `valid` show a patient of `train`?"
         return
     if len(set(given)) < len(given):
-        yield "A position is named more than once: a patient may have several pictures in `train`."
+        yield "A position is named more than once: a patient may have several images in `train`."
     if set(given) != KNOWN:
         yield _why_not_these(set(given))
     elif _positions(answer(list(TRAIN), list(VALID[3:4]))):
@@ -68,14 +68,14 @@ def _why_not_these(given: set[int]) -> str:
             {1, 3, 5, 6},
             "These are the patients that training does not know: the question is turned.",
         ),
-        ({0, 2}, "Only the first picture of each patient is named. Every one of them must go."),
+        ({0, 2}, "Only the first image of each patient is named. Every one of them must go."),
         (KNOWN | {6}, "Patient p1 is not p12: compare whole names."),
         (
             set(),
             "Training knows p12 and p31, in other places. Look for each one in the whole of `train`.",
         ),
     )
-    said = f"The pictures are at {sorted(KNOWN)}. Your function names {sorted(given)}."
+    said = f"The images are at {sorted(KNOWN)}. Your function names {sorted(given)}."
     return next((words for positions, words in known if positions == given), said)
 
 

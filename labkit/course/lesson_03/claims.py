@@ -36,7 +36,7 @@ class WrongLabels:
 
 @dataclass(frozen=True)
 class LookedThrough:
-    """As `WrongLabels`, but someone has looked at the least believable `looked` of them and knows each picture."""
+    """As `WrongLabels`, but someone has looked at the least believable `looked` of them and knows each image."""
 
     share: float
     looked: float

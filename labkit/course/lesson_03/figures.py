@@ -1,4 +1,4 @@
-"""Recorded accuracy against the number of labels, for several shares of wrong ones: the picture of lesson 03."""
+"""Recorded accuracy against the number of labels, for several shares of wrong ones: the figure of lesson 03."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from matplotlib.axes import Axes
 from labkit.course import evidence
 from labkit.course.lesson_03.claims import FEW, MORE, SHARES, WAYS
 from labkit.insight.metrics import Estimate
-from labkit.show.picture import FAINT, INK, Marked, Picture, dress, legend, look
+from labkit.show.figure import FAINT, INK, Figure, Marked, dress, legend, look
 
 WORDS = {0.0: "all right", 0.2: "a fifth wrong", 0.4: "two fifths wrong"}
 
 
-def label_noise(group: str) -> Picture:
+def label_noise(group: str) -> Figure:
     """Accuracy on `digits` or `ants-bees` as labels grow: a line a share of wrong ones, a panel for what trains.
 
     A dot is one run, the line goes through the means, whiskers are 95 % intervals over seeds. A dashed line marks what
@@ -31,8 +31,8 @@ def label_noise(group: str) -> Picture:
         [_row(way, share, labels, evidence.estimate(key)) for way, share, labels, key in points]
     )
     recorded = evidence.rows("label-noise").groupby("key").accuracy.apply(list)
-    picture = Picture(9, 4.0)
-    panels = picture.subplots(1, len(WAYS), sharey=True)
+    figure = Figure(9, 4.0)
+    panels = figure.subplots(1, len(WAYS), sharey=True)
     for way, axes in zip(WAYS, panels, strict=True):
         dress(axes, "labels a class (logarithmic)", "", f"{way} trains")
         for name, _, labels, key in points:
@@ -41,12 +41,12 @@ def label_noise(group: str) -> Picture:
                 axes.plot([labels] * len(runs), runs, ".", color=FAINT, alpha=0.5)
         entries = _lines(axes, table[table["trains"] == way], few)
     panels[0].set_ylabel("accuracy (%)", color=INK)
-    legend(picture, entries, columns=4)
+    legend(figure, entries, columns=4)
     said = "; ".join(
         f"{row[0]}, {row[2]} labels a class, {row[1]}: {row[3]:.0f} % ({row[4]:.0f} to {row[5]:.0f})"
         for row in table.itertuples(index=False)
     )
-    return picture.told(f"Recorded accuracy on {group} by labels and wrong labels. {said}.", table)
+    return figure.told(f"Recorded accuracy on {group} by labels and wrong labels. {said}.", table)
 
 
 def _key(group: str, way: str, labels: int, share: float) -> str:

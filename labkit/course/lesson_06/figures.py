@@ -1,4 +1,4 @@
-"""The picture that only lesson 06 draws: accuracy as the labels grow."""
+"""The figure that only lesson 06 draws: accuracy as the labels grow."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from labkit.show.picture import (
+from labkit.show.figure import (
+    Figure,
     Marked,
-    Picture,
     dress,
     legend,
     look,
@@ -16,7 +16,7 @@ from labkit.show.picture import (
 from labkit.tuning import Evaluation
 
 
-def growth(tried: Sequence[tuple[int, str, Evaluation]]) -> Picture:
+def growth(tried: Sequence[tuple[int, str, Evaluation]]) -> Figure:
     """Accuracy as the labels grow: a line a plan, with the interval that the counted images allow.
 
     `tried` holds (labels a class, what trains, evaluation), one run each. The whiskers are 95 %
@@ -29,8 +29,8 @@ def growth(tried: Sequence[tuple[int, str, Evaluation]]) -> Picture:
         ],
         columns=["labels a class", "trains", "accuracy", "low", "high", "right"],
     )
-    picture = Picture(7, 3.8)
-    axes = dress(picture.subplots(), "labels a class (logarithmic)", "validation accuracy (%)")
+    figure = Figure(7, 3.8)
+    axes = dress(figure.subplots(), "labels a class (logarithmic)", "validation accuracy (%)")
     axes.set_xscale("log")
     entries = []
     for number, (name, rows) in enumerate(table.groupby("trains", sort=False)):
@@ -49,8 +49,8 @@ def growth(tried: Sequence[tuple[int, str, Evaluation]]) -> Picture:
     ticks = sorted(set(table["labels a class"]))
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
-    legend(picture, entries)
+    legend(figure, entries)
     said = "; ".join(
         f"{row.trains} with {row[1]} labels {row.accuracy:.0%}" for row in table.itertuples()
     )
-    return picture.told(f"Validation accuracy by labels a class. {said}.", table)
+    return figure.told(f"Validation accuracy by labels a class. {said}.", table)

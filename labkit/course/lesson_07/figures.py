@@ -1,4 +1,4 @@
-"""The pictures that only lesson 07 draws: schedules of the learning rate, and what three settings do to accuracy."""
+"""The figures that only lesson 07 draws: schedules of the learning rate, and what three settings do to accuracy."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from matplotlib.axes import Axes
 
 from labkit.course import evidence
 from labkit.insight import mean_interval
-from labkit.show.picture import (
+from labkit.show.figure import (
     FAINT,
     INK,
+    Figure,
     Look,
     Marked,
-    Picture,
     dress,
     legend,
     look,
@@ -22,7 +22,7 @@ from labkit.show.picture import (
 from labkit.tuning import Plan
 
 
-def schedules(curves: Mapping[str, Callable[[float], float]], lr: float) -> Picture:
+def schedules(curves: Mapping[str, Callable[[float], float]], lr: float) -> Figure:
     """The learning rate over a phase, a line a schedule.
 
     Each of `curves` maps how much of the phase is done (0 to 1) to a factor of `lr`.
@@ -31,24 +31,24 @@ def schedules(curves: Mapping[str, Callable[[float], float]], lr: float) -> Pict
     table = pd.DataFrame({"done": done}).assign(
         **{name: [lr * curve(share) for share in done] for name, curve in curves.items()}
     )
-    picture = Picture(7, 3.4)
-    axes = dress(picture.subplots(), "share of the phase that is done", "learning rate")
+    figure = Figure(7, 3.4)
+    axes = dress(figure.subplots(), "share of the phase that is done", "learning rate")
     entries = []
     for number, name in enumerate(curves):
         shade = look(number)
         line = axes.plot(done, table[name], color=shade.colour, linestyle=shade.style, linewidth=2)
         entries.append(Marked(line[0], name))
     axes.set_ylim(bottom=0)
-    legend(picture, entries)
+    legend(figure, entries)
     said = "; ".join(
         f"{name}: {table[name].iloc[0]:.2g} at the start, at most {table[name].max():.2g}, "
         f"{table[name].iloc[-1]:.2g} at the end"
         for name in curves
     )
-    return picture.told(f"Learning rate over a phase. {said}.", table.iloc[::20])
+    return figure.told(f"Learning rate over a phase. {said}.", table.iloc[::20])
 
 
-def knobs(group: str, experiment: str = "step-size") -> Picture:
+def knobs(group: str, experiment: str = "step-size") -> Figure:
     """Recorded accuracy as one knob moves and the others stay: a panel a knob, a dot a seed.
 
     The knobs are those whose spread over a group of the experiment is on record; the line goes
@@ -57,8 +57,8 @@ def knobs(group: str, experiment: str = "step-size") -> Picture:
     recorded = evidence.rows(experiment)
     plans = {setting.key: setting.plan for setting in evidence.find(experiment).settings}
     spreads = evidence.find(experiment).spreads
-    picture = Picture(9, 3.6)
-    panels = picture.subplots(1, len(KNOBS), sharey=True)
+    figure = Figure(9, 3.6)
+    panels = figure.subplots(1, len(KNOBS), sharey=True)
     tables = []
     for place, (axes, (knob, (words, value))) in enumerate(zip(panels, KNOBS.items(), strict=True)):
         keys = spreads[f"{group}/{knob}-far"]
@@ -72,7 +72,7 @@ def knobs(group: str, experiment: str = "step-size") -> Picture:
         f"{row.knob} {row.value:g}: {row.mean:.0f} % ({row.low:.0f} to {row.high:.0f})"
         for row in table.itertuples()
     )
-    return picture.told(
+    return figure.told(
         f"Recorded accuracy as one knob moves, mean and 95 % interval. {said}.", table
     )
 

@@ -1,4 +1,4 @@
-"""The picture that only lesson 08 draws: what trains in which epoch."""
+"""The figure that only lesson 08 draws: what trains in which epoch."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 
-from labkit.show.picture import (
+from labkit.show.figure import (
     CARD,
-    Picture,
+    Figure,
     cell,
     dress,
     headline,
@@ -19,12 +19,12 @@ from labkit.tuning import Plan
 from labkit.tuning.plans import resolve_depth
 
 
-def phases(plans: Mapping[str, Plan], stages: Sequence[str]) -> Picture:
+def phases(plans: Mapping[str, Plan], stages: Sequence[str]) -> Figure:
     """What trains in which epoch: a panel a plan, a row a stage (input at the bottom), a square an epoch."""
     longest = max(plan.epochs for plan in plans.values())
-    picture = Picture(9, (0.8 + 0.28 * len(stages)) * len(plans))
-    headline(picture, "Filled: the stage trains in that epoch")
-    panels = picture.subplots(len(plans), 1, squeeze=False)[:, 0]
+    figure = Figure(9, (0.8 + 0.28 * len(stages)) * len(plans))
+    headline(figure, "Filled: the stage trains in that epoch")
+    panels = figure.subplots(len(plans), 1, squeeze=False)[:, 0]
     tables = []
     for axes, (name, plan) in zip(panels, plans.items(), strict=True):
         dress(axes, "epoch" if axes is panels[-1] else "", "stage", name)
@@ -36,7 +36,7 @@ def phases(plans: Mapping[str, Plan], stages: Sequence[str]) -> Picture:
         f"{name}: first {rows['trains'].iloc[0]}, at last {rows['trains'].iloc[-1]}"
         for name, rows in table.groupby("plan", sort=False)
     )
-    return picture.told(f"What trains in each epoch, filled squares. {said}.", table)
+    return figure.told(f"What trains in each epoch, filled squares. {said}.", table)
 
 
 def _thawing(axes: Axes, plan: Plan, stages: Sequence[str]) -> pd.DataFrame:

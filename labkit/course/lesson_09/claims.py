@@ -70,7 +70,7 @@ def _epochs_with_patience(run: Run) -> float:
 
 
 def _right_in_training(run: Run) -> float:
-    """Accuracy on the training pictures as they are: not augmented, in evaluation mode."""
+    """Accuracy on the training images as they are: not augmented, in evaluation mode."""
     return run.evaluate("train").accuracy
 
 
@@ -114,7 +114,7 @@ STOP = {
 
 @dataclass(frozen=True)
 class Disturbed:
-    """A share of the training labels is drawn at random, and so many validation pictures are left; None is all."""
+    """A share of the training labels is drawn at random, and so many validation images are left; None is all."""
 
     share: float
     watched: int | None = None
@@ -147,7 +147,7 @@ def _ways(
 
 
 def _few_to_watch() -> Setting:
-    """Wrong labels and a constant rate again, but a handful of validation pictures to choose by."""
+    """Wrong labels and a constant rate again, but a handful of validation images to choose by."""
     place = {**digits(10), "group": "digits-10-few-to-watch", "change": Disturbed(0.3, 20)}
     plan = full(1e-3, 20, warmup=0.1, batch_size=20, name="constant rate")
     return Setting(**place, plan=plan, readings=STOP)

@@ -1,4 +1,4 @@
-"""The pictures of lesson 09: what augmentation does to an image, to the curves, and what stopping early gains.
+"""The figures of lesson 09: what augmentation does to an image, to the curves, and what stopping early gains.
 
 `views` draws images. The others draw the recorded runs of `when-to-stop` and train nothing.
 """
@@ -15,13 +15,13 @@ from labkit import runtime
 from labkit.course import evidence
 from labkit.data import Split
 from labkit.insight import mean_interval
-from labkit.show.picture import (
+from labkit.show.figure import (
     COLOURS,
     FAINT,
     INK,
+    Figure,
     Look,
     Marked,
-    Picture,
     dress,
     legend,
     look,
@@ -45,11 +45,11 @@ FEW = {"digits-10-few-to-watch": "wrong labels, 20 images to watch"}
 
 def views(
     split: Split, images: Sequence[int], classes: Sequence[str], count: int = 5, seed: int = 0
-) -> Picture:
+) -> Figure:
     """Images of a split as they are, and `count` views of each as training sees them: a row a level."""
     rows = [(image, level) for image in images for level in LEVELS[1:]]
-    picture = Picture(1.5 + 1.2 * (count + 1), 0.4 + 1.22 * len(rows))
-    grid = picture.subplots(len(rows), count + 1, squeeze=False)
+    figure = Figure(1.5 + 1.2 * (count + 1), 0.4 + 1.22 * len(rows))
+    grid = figure.subplots(len(rows), count + 1, squeeze=False)
     for across, (image, level) in zip(grid, rows, strict=True):
         name = shorten(classes[int(split.labels[image])], 14)
         drawn = [split.batch([image])[0][0]]
@@ -69,7 +69,7 @@ def views(
         columns=["level", "what it does", "mirrors"],
     )
     said = "; ".join(f"{row.level}: {row[2]}" for row in table.itertuples())
-    return picture.told(
+    return figure.told(
         f"{len(images)} images ({names}), each as it is and in {count} views of each level. {said}.",
         table,
     )
@@ -85,10 +85,10 @@ DONE = {
 # ---------------------------------------------------------------- curves over seeds
 
 
-def courses(place: str, plans: Sequence[str] = LEVELS) -> Picture:
+def courses(place: str, plans: Sequence[str] = LEVELS) -> Figure:
     """Recorded loss by epoch, training and validation: a line a plan through the means, a band for 95 % over seeds."""
-    picture = Picture(9, 4)
-    panels = picture.subplots(1, 2, sharex=True, sharey=True)
+    figure = Figure(9, 4)
+    panels = figure.subplots(1, 2, sharex=True, sharey=True)
     tables, entries, said = [], [], []
     for axes, split in zip(panels, ("training", "validation"), strict=True):
         dress(axes, "epoch", "", f"{split.capitalize()} loss")
@@ -104,8 +104,8 @@ def courses(place: str, plans: Sequence[str] = LEVELS) -> Picture:
             )
     panels[0].set_ylabel("loss (cross-entropy, nats)", color=INK)
     panels[0].set_ylim(bottom=0)
-    legend(picture, entries)
-    return picture.told(
+    legend(figure, entries)
+    return figure.told(
         f"Recorded loss by epoch on {PLACES[place]}, means over seeds. {'; '.join(said)}.",
         pd.concat(tables, ignore_index=True),
     )
@@ -138,12 +138,12 @@ def _band(axes: Axes, course: pd.DataFrame, shade: Look, label: str) -> Marked:
 # ---------------------------------------------------------------- what stopping gains
 
 
-def picked() -> Picture:
+def picked() -> Figure:
     """What the epoch with the lowest validation loss gains on the test split over the last one: a dot a seed."""
     table = _gains()
     names = list(dict.fromkeys(table["where"]))
-    picture = Picture(9, 0.9 + 0.52 * len(names))
-    axes = dress(picture.subplots(), "test accuracy, best epoch less last (points)", "")
+    figure = Figure(9, 0.9 + 0.52 * len(names))
+    axes = dress(figure.subplots(), "test accuracy, best epoch less last (points)", "")
     axes.axvline(0, color=FAINT, linestyle=":", linewidth=1.4)
     said = []
     for place, name in enumerate(names):
@@ -165,7 +165,7 @@ def picked() -> Picture:
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.grid(False, axis="y")
-    return picture.told(
+    return figure.told(
         "What the epoch with the lowest validation loss gains over the last one in test accuracy, in points, a dot a "
         f"seed, mean and 95 % interval. {'; '.join(said)}.",
         table,

@@ -1,4 +1,4 @@
-"""Is it better: what each of many near-equal runs answers, picture by picture, so that any choice can be replayed."""
+"""Is it better: what each of many near-equal runs answers, image by image, so that any choice can be replayed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _unlearned(run: Run) -> tuple[Evaluation, ...]:
 
 
 def _answers(run: Run) -> list[float]:
-    """1 for each picture that was named right, 0 for the others, in the order of the splits."""
+    """1 for each image that was named right, 0 for the others, in the order of the splits."""
     return [
         float(right)
         for part in _unlearned(run)

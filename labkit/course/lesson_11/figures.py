@@ -1,8 +1,8 @@
-"""The pictures of lesson 11: seeds in pairs, how often a comparison names the better one, and the luck of the best.
+"""The figures of lesson 11: seeds in pairs, how often a comparison names the better one, and the luck of the best.
 
 `pairs` draws what it is given. The others draw from the recorded runs of `is-it-better`, whose answers are on record
-picture by picture: so any choice by fewer pictures, seeds or candidates can be replayed, and nothing is trained. The
-recorded pictures stand for all there are. So the pictures of a choice are drawn with putting back, and what a run is
+image by image: so any choice by fewer images, seeds or candidates can be replayed, and nothing is trained. The
+recorded images stand for all there are. So the images of a choice are drawn with putting back, and what a run is
 worth is its accuracy on all of them.
 """
 
@@ -23,7 +23,7 @@ from labkit import runtime
 from labkit.course import evidence
 from labkit.course.lesson_11.claims import IS_IT_BETTER, PAIRS
 from labkit.insight import Estimate, mean_interval, paired_difference
-from labkit.show.picture import CARD, COLOURS, FAINT, INK, Marked, Picture, dress, legend, look
+from labkit.show.figure import CARD, COLOURS, FAINT, INK, Figure, Marked, dress, legend, look
 
 WORDS = {"digits-10": "digits, 10 labels a class", "ants-bees": "ants and bees"}
 WAYS = {"layer4": "layer4 and head", "head": "head alone"}
@@ -51,15 +51,15 @@ def unpaired_difference(ours: Mapping[int, float], theirs: Mapping[int, float]) 
     return Estimate(gap, gap - half, gap + half, len(sides[0]))
 
 
-def pairs(ours: Mapping[int, float], theirs: Mapping[int, float], names: Sequence[str]) -> Picture:
+def pairs(ours: Mapping[int, float], theirs: Mapping[int, float], names: Sequence[str]) -> Figure:
     """Accuracies of two ways, a line a seed, and the two intervals of their difference.
 
     Both map the same seeds to accuracies; `names` says what ours and theirs are.
     """
     both = [paired_difference(ours, theirs), unpaired_difference(ours, theirs)]
     ways = ["in pairs", "not in pairs"]
-    picture = Picture(9, 3.6)
-    left, right = picture.subplots(1, 2, width_ratios=(1, 1.3))
+    figure = Figure(9, 3.6)
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1.3))
     dress(left, "", "accuracy (%)", "A line a seed")
     for number, seed in enumerate(sorted(ours)):
         shade = look(number)
@@ -86,7 +86,7 @@ def pairs(ours: Mapping[int, float], theirs: Mapping[int, float], names: Sequenc
         columns=["interval", "difference (points)", "low", "high"],
     )  # fmt: skip
     said = "; ".join(f"{way} {e.points()}" for way, e in zip(ways, both, strict=True))
-    return picture.told(
+    return figure.told(
         f"Accuracy of {names[0]}, less that of {names[1]}, seed by seed: {said}.", table
     )
 
@@ -96,7 +96,7 @@ def pairs(ours: Mapping[int, float], theirs: Mapping[int, float], names: Sequenc
 
 @lru_cache(maxsize=2)
 def answers(place: str) -> Mapping[str, Answers]:
-    """By setting, who named which picture right: bool (seeds, pictures), the same pictures for all."""
+    """By setting, who named which image right: bool (seeds, images), the same images for all."""
     keys = [setting.key for setting in IS_IT_BETTER.settings if setting.group == place]
     return {
         key.partition("/")[2]: evidence.curves(f"{IS_IT_BETTER.name}/{key}/answers").to_numpy() == 1
@@ -110,33 +110,33 @@ def _chance(*stream: str | int) -> np.random.Generator:
 
 # ---------------------------------------------------------------- how often the better one is named
 
-LOOKS = ((20, 1), (50, 1), (200, 1), (50, 5), (200, 5), (800, 5))  # pictures, seeds
+LOOKS = ((20, 1), (50, 1), (200, 1), (50, 5), (200, 5), (800, 5))  # images, seeds
 
 
 def comparisons(place: str, looks: Sequence[tuple[int, int]] = LOOKS) -> pd.DataFrame:
-    """Replays a comparison of two ways by some of the pictures and seeds; a row each, shares from 0 to 1.
+    """Replays a comparison of two ways by some of the images and seeds; a row each, shares from 0 to 1.
 
     With one seed whoever has more right answers is named, and nobody where both have as many. With several seeds
-    someone is named where the 95 % interval of the paired difference does not hold zero. Columns: pictures, seeds, and
+    someone is named where the 95 % interval of the paired difference does not hold zero. Columns: images, seeds, and
     the shares `first`, `nobody`, `second` of the draws, in the order of `PAIRS`.
     """
     first, second = (answers(place)[name] for name in PAIRS[place])
     rows = []
-    for pictures, seeds in looks:
-        chance = _chance(place, pictures, seeds)
-        named = [_named(first, second, pictures, seeds, chance) for _ in range(DRAWS)]
+    for images, seeds in looks:
+        chance = _chance(place, images, seeds)
+        named = [_named(first, second, images, seeds, chance) for _ in range(DRAWS)]
         shares = [named.count(who) / DRAWS for who in (1, 0, -1)]
-        rows.append((pictures, seeds, *shares))
+        rows.append((images, seeds, *shares))
     return pd.DataFrame(rows, columns=["pictures", "seeds", "first", "nobody", "second"])
 
 
 def _named(
-    first: Answers, second: Answers, pictures: int, seeds: int, chance: np.random.Generator
+    first: Answers, second: Answers, images: int, seeds: int, chance: np.random.Generator
 ) -> int:
-    """1 for the first, -1 for the second, 0 for nobody, by pictures drawn with putting back and seeds without."""
-    shown = chance.integers(first.shape[1], size=pictures)
+    """1 for the first, -1 for the second, 0 for nobody, by images drawn with putting back and seeds without."""
+    shown = chance.integers(first.shape[1], size=images)
     drawn = chance.permutation(first.shape[0])[:seeds]
-    gaps = (first[drawn][:, shown].sum(1) - second[drawn][:, shown].sum(1)) / pictures
+    gaps = (first[drawn][:, shown].sum(1) - second[drawn][:, shown].sum(1)) / images
     reach = 0.0
     if seeds > 1:
         reach = float(stdtrit(seeds - 1, 0.975)) * gaps.std(ddof=1) / sqrt(seeds)
@@ -144,13 +144,13 @@ def _named(
     return int(mean > reach) - int(mean < -reach)
 
 
-def named(place: str) -> Picture:
-    """How often a comparison on few pictures, with one seed or five, names the better way, nobody, or the worse."""
+def named(place: str) -> Figure:
+    """How often a comparison on few images, with one seed or five, names the better way, nobody, or the worse."""
     table = comparisons(place)
     gap = paired_difference(*_sides(place))
     who = [WAYS[name.partition("-")[0]] for name in PAIRS[place]]
-    picture = Picture(9, 0.46 * len(table) + 1.6)
-    axes = dress(picture.subplots(), "share of the draws (%)", "")
+    figure = Figure(9, 0.46 * len(table) + 1.6)
+    axes = dress(figure.subplots(), "share of the draws (%)", "")
     parts = {"first": f"names {who[0]}", "nobody": "names nobody", "second": f"names {who[1]}"}
     looks = zip(parts.items(), (COLOURS[0], CARD, COLOURS[1]), ("", "...", "//"), strict=True)
     entries, start = [], np.zeros(len(table))
@@ -173,29 +173,29 @@ def named(place: str) -> Picture:
     axes.set_ylim(len(table) - 0.5, -0.5)
     axes.set_xlim(0, 100)
     axes.grid(False, axis="y")
-    legend(picture, entries)
+    legend(figure, entries)
     said = "; ".join(
         f"{name}: {100 * row.first:.0f} %, {100 * row.nobody:.0f} %, {100 * row.second:.0f} %"
         for name, row in zip(names, table.itertuples(), strict=True)
     )
-    return picture.told(
+    return figure.told(
         f"{WORDS[place]}. On all images and seeds the difference, {who[0]} less {who[1]}, is {gap.points()}. How often "
         f"a comparison names {who[0]}, nobody, {who[1]}: {said}.",
         table,
     )
 
 
-def _look_in_words(pictures: int, seeds: int) -> str:
-    return f"{pictures} images, {seeds} seed{'s' if seeds > 1 else ''}"
+def _look_in_words(images: int, seeds: int) -> str:
+    return f"{images} images, {seeds} seed{'s' if seeds > 1 else ''}"
 
 
 def _sides(place: str) -> list[dict[int, float]]:
-    """The accuracy of the two ways on all pictures that there are, seed by seed."""
+    """The accuracy of the two ways on all images that there are, seed by seed."""
     return [dict(enumerate(answers(place)[name].mean(1).tolist())) for name in PAIRS[place]]
 
 
 def pairing() -> pd.DataFrame:
-    """A row a data set: what the two ways reach on all pictures and seeds, and their difference, in pairs and not.
+    """A row a data set: what the two ways reach on all images and seeds, and their difference, in pairs and not.
 
     The last column says how far the two rise and fall together from seed to seed, from -1 to 1.
     """
@@ -213,59 +213,59 @@ def pairing() -> pd.DataFrame:
 # ---------------------------------------------------------------- the luck of the best
 
 MANY = (1, 2, 5, 10, 20, 40)  # candidates
-WATCHED = (20, 50, 100)  # pictures that choose
+WATCHED = (20, 50, 100)  # images that choose
 
 
-def choices(place: str, pictures: int, many: Sequence[int] = MANY) -> pd.DataFrame:
-    """Replays the choice of the best of so many candidates by so many pictures: a row a number of candidates.
+def choices(place: str, images: int, many: Sequence[int] = MANY) -> pd.DataFrame:
+    """Replays the choice of the best of so many candidates by so many images: a row a number of candidates.
 
     Candidates are recorded runs, drawn without putting back. `looked` is the mean accuracy of the chosen one on the
-    pictures that chose it, `was` on all there are.
+    images that chose it, `was` on all there are.
     """
     runs = np.concatenate(list(answers(place).values()))
     rows = []
     for count in many:
-        chance = _chance(place, "choices", pictures, count)
-        found = np.array([_chosen(runs, count, pictures, chance) for _ in range(DRAWS)])
+        chance = _chance(place, "choices", images, count)
+        found = np.array([_chosen(runs, count, images, chance) for _ in range(DRAWS)])
         rows.append((count, *found.mean(axis=0)))
     return pd.DataFrame(rows, columns=["candidates", "looked", "was"])
 
 
 def _chosen(
-    runs: Answers, count: int, pictures: int, chance: np.random.Generator
+    runs: Answers, count: int, images: int, chance: np.random.Generator
 ) -> tuple[float, float]:
-    """What the best of `count` runs got on the pictures that chose it, and on all. The first of equals wins."""
+    """What the best of `count` runs got on the images that chose it, and on all. The first of equals wins."""
     some = runs[chance.permutation(len(runs))[:count]]
-    seen = some[:, chance.integers(runs.shape[1], size=pictures)].mean(1)
+    seen = some[:, chance.integers(runs.shape[1], size=images)].mean(1)
     best = int(seen.argmax())
     return float(seen[best]), float(some[best].mean())
 
 
-def luck(place: str) -> Picture:
+def luck(place: str) -> Figure:
     """How good the best of many candidates looks on the images that chose it, and how good it is."""
-    picture = Picture(9, 3.8)
-    panels = picture.subplots(1, len(WATCHED), sharey=True)
+    figure = Figure(9, 3.8)
+    panels = figure.subplots(1, len(WATCHED), sharey=True)
     tables, said = [], []
-    for axes, pictures in zip(panels, WATCHED, strict=True):
-        table = choices(place, pictures)
-        entries = _lines(axes, table, pictures)
+    for axes, images in zip(panels, WATCHED, strict=True):
+        table = choices(place, images)
+        entries = _lines(axes, table, images)
         last = table.iloc[-1]
         said.append(
-            f"chosen from {last.candidates:.0f} by {pictures} images it looks {100 * last.looked:.1f} % right and is "
+            f"chosen from {last.candidates:.0f} by {images} images it looks {100 * last.looked:.1f} % right and is "
             f"{100 * last.was:.1f} % right"
         )
-        tables.append(table.assign(images=pictures))
+        tables.append(table.assign(images=images))
     panels[0].set_ylabel("accuracy (%)", color=INK)
-    legend(picture, entries)
+    legend(figure, entries)
     whole = pd.concat(tables, ignore_index=True)
     shares = {name: [round(100 * one, 1) for one in whole[name]] for name in ("looked", "was")}
-    return picture.told(
+    return figure.told(
         f"The best of many candidates on {WORDS[place]}: {'; '.join(said)}.", whole.assign(**shares)
     )
 
 
-def _lines(axes: Axes, table: pd.DataFrame, pictures: int) -> list[Marked]:
-    dress(axes, "candidates (logarithmic)", "", f"{pictures} images choose")
+def _lines(axes: Axes, table: pd.DataFrame, images: int) -> list[Marked]:
+    dress(axes, "candidates (logarithmic)", "", f"{images} images choose")
     axes.set_xscale("log")
     entries = []
     words = {"looked": "looked, on the images that chose it", "was": "was, on all images there are"}

@@ -1,4 +1,4 @@
-"""The pictures of lesson 12: what a shift does to an image, what it costs, and what comes back.
+"""The figures of lesson 12: what a shift does to an image, what it costs, and what comes back.
 
 `gallery` draws images. The others draw the recorded runs of `domain-shift` and train nothing.
 """
@@ -17,7 +17,7 @@ from labkit.course.lesson_12.claims import AMOUNTS, PRIOR, STRENGTHS
 from labkit.data import KINDS, Split
 from labkit.data.images.shift import DONE, shifted
 from labkit.insight import Estimate, mean_interval
-from labkit.show.picture import FAINT, INK, Look, Marked, Picture, dress, legend, look, shorten
+from labkit.show.figure import FAINT, INK, Figure, Look, Marked, dress, legend, look, shorten
 
 RECORD = "domain-shift"
 PLACES = {"digits-10": "digits", "ants-bees": "ants and bees"}
@@ -42,11 +42,11 @@ def gallery(
     classes: Sequence[str],
     strengths: Sequence[float] = (0, 0.25, 0.5, 0.75, 1),
     kinds: Sequence[str] = KINDS,
-) -> Picture:
+) -> Figure:
     """One image of a split under every shift: a row a kind, a column a strength."""
     pixels = split.take(torch.tensor([image])).images
-    picture = Picture(1.2 + 1.22 * len(strengths), 0.5 + 1.24 * len(kinds))
-    grid = picture.subplots(len(kinds), len(strengths), squeeze=False)
+    figure = Figure(1.2 + 1.22 * len(strengths), 0.5 + 1.24 * len(kinds))
+    grid = figure.subplots(len(kinds), len(strengths), squeeze=False)
     for across, kind in zip(grid, kinds, strict=True):
         for axes, strength in zip(across, strengths, strict=True):
             shown = shifted(pixels, kind, strength)[0].permute(1, 2, 0).numpy()
@@ -58,7 +58,7 @@ def gallery(
     name = shorten(classes[int(split.labels[image])], 20)
     table = pd.DataFrame([(kind, DONE[kind]) for kind in kinds], columns=["kind", "what it does"])
     said = "; ".join(f"{kind}: {what}" for kind, what in table.itertuples(index=False))
-    return picture.told(
+    return figure.told(
         f"One image ({name}) under {len(kinds)} shifts, from strength {strengths[0]:g} to {strengths[-1]:g}. {said}.",
         table,
     )
@@ -67,14 +67,14 @@ def gallery(
 # ---------------------------------------------------------------- accuracy against strength
 
 
-def by_strength(place: str) -> Picture:
+def by_strength(place: str) -> Figure:
     """Recorded accuracy against the strength of each shift, as the network is and with other statistics.
 
     A panel a kind; lines through the means, bands for 95 % over seeds; the dotted line is the accuracy on images as
     they are.
     """
-    key, picture = home(place), Picture(9, 5.6)
-    panels = picture.subplots(2, 3, sharex=True, sharey=True)
+    key, figure = home(place), Figure(9, 5.6)
+    panels = figure.subplots(2, 3, sharex=True, sharey=True)
     entries: list[Marked] = []
     rows = []
     for axes, kind in zip(panels.flat, KINDS, strict=True):
@@ -96,7 +96,7 @@ def by_strength(place: str) -> Picture:
     for axes in panels[:, 0]:
         axes.set_ylabel("accuracy (%)", color=INK)
     panels[0, 0].set_ylim(0, 102)
-    legend(picture, entries)
+    legend(figure, entries)
     table = pd.DataFrame(
         rows, columns=["kind", "network", "strength", "mean (%)", "low (%)", "high (%)"]
     )
@@ -104,7 +104,7 @@ def by_strength(place: str) -> Picture:
         f"{row.kind}, {row.network}: {row[4]:.0f} %"
         for row in table[table["strength"] == 1].itertuples()
     )
-    return picture.told(
+    return figure.told(
         f"Recorded accuracy on {PLACES[place]} against the strength of six shifts. At full strength: {said}.",
         table,
     )
@@ -139,10 +139,10 @@ def _band(axes: Axes, places: Sequence[float], course: Sequence[Estimate], shade
 # ---------------------------------------------------------------- before and after
 
 
-def recovered() -> Picture:
+def recovered() -> Figure:
     """Recorded accuracy at full strength, before and after adapting in two ways: a row a shift, a panel a data set."""
-    picture = Picture(9, 4.6)
-    panels = picture.subplots(1, len(PLACES), sharey=True)
+    figure = Figure(9, 4.6)
+    panels = figure.subplots(1, len(PLACES), sharey=True)
     entries: list[Marked] = []
     rows = []
     for axes, (place, words) in zip(panels, PLACES.items(), strict=True):
@@ -161,12 +161,12 @@ def recovered() -> Picture:
         axes.set_xlim(0, 102)
     panels[0].set_yticks(range(len(KINDS)), KINDS)
     panels[0].set_ylim(len(KINDS) - 0.5, -0.5)
-    legend(picture, entries, columns=4)
+    legend(figure, entries, columns=4)
     table = pd.DataFrame(
         rows, columns=["data", "shift", "network", "mean (%)", "low (%)", "high (%)"]
     )
     said = "; ".join(f"{r.data}, {r.shift}, {r.network}: {r[4]:.0f} %" for r in table.itertuples())
-    return picture.told(
+    return figure.told(
         f"Recorded accuracy on images shifted at full strength, means with 95 % intervals over seeds. {said}.",
         table,
     )
@@ -195,10 +195,10 @@ def _whiskers(axes: Axes, found: Sequence[Estimate], number: int) -> Artist:
 # ---------------------------------------------------------------- how many images are enough
 
 
-def amounts() -> Picture:
+def amounts() -> Figure:
     """Recorded accuracy on washed out images, against how many unlabelled ones the statistics were taken from."""
-    picture = Picture(9, 4.0)
-    panels = picture.subplots(1, len(PLACES), sharey=True)
+    figure = Figure(9, 4.0)
+    panels = figure.subplots(1, len(PLACES), sharey=True)
     entries: list[Marked] = []
     rows = []
     for axes, (place, words) in zip(panels, PLACES.items(), strict=True):
@@ -218,14 +218,14 @@ def amounts() -> Picture:
         axes.set_xticks(AMOUNTS, [str(amount) for amount in AMOUNTS])
         axes.minorticks_off()
     panels[0].set_ylabel("accuracy (%)", color=INK)
-    legend(picture, entries)
+    legend(figure, entries)
     table = pd.DataFrame(
         rows, columns=["data", "statistics", "images", "mean (%)", "low (%)", "high (%)"]
     )
     said = "; ".join(
         f"{r.data}, {r.statistics}, {r.images}: {r[4]:.0f} %" for r in table.itertuples()
     )
-    return picture.told(
+    return figure.told(
         f"Recorded accuracy on washed out images by how many unlabelled ones were looked at. {said}.",
         table,
     )

@@ -1,4 +1,4 @@
-"""The pictures of lesson 13 that draw recorded runs: a step by frozen depth, and strategies as price and result.
+"""The figures of lesson 13 that draw recorded runs: a step by frozen depth, and strategies as price and result.
 
 They train nothing; the record is `cost`.
 """
@@ -11,7 +11,7 @@ import pandas as pd
 
 from labkit.course import evidence
 from labkit.insight import Estimate
-from labkit.show.picture import INK, Marked, Picture, dress, legend, look
+from labkit.show.figure import INK, Figure, Marked, dress, legend, look
 
 RECORD = "cost"
 PLACES = {"digits-10": "digits, 10 labels a class", "ants-bees": "ants and bees"}
@@ -29,10 +29,10 @@ WAYS = {
 }
 
 
-def steps() -> Picture:
+def steps() -> Figure:
     """A recorded step by frozen depth, as a share of a step in which everything trains: mean and 95 % interval."""
-    picture = Picture(9, 4.3)
-    panels = picture.subplots(1, len(PLACES), sharey=True)
+    figure = Figure(9, 4.3)
+    panels = figure.subplots(1, len(PLACES), sharey=True)
     entries: list[Marked] = []
     rows, said = [], []
     for axes, (place, words) in zip(panels, PLACES.items(), strict=True):
@@ -55,9 +55,9 @@ def steps() -> Picture:
     panels[0].set_yticks(range(len(DEPTHS)), DEPTHS)
     panels[0].set_ylim(len(DEPTHS) - 0.5, -0.5)
     panels[0].set_ylabel("trains from", color=INK)
-    legend(picture, entries)
+    legend(figure, entries)
     columns = ["on", "trains from", "what", "mean (%)", "low (%)", "high (%)"]
-    return picture.told(
+    return figure.told(
         "A recorded step by the first stage that trains, as a share of a step in which everything trains. "
         f"{'; '.join(said)}.",
         pd.DataFrame(rows, columns=columns),
@@ -82,12 +82,12 @@ def strategies(place: str) -> dict[str, Strategy]:
     }
 
 
-def bargain() -> Picture:
+def bargain() -> Figure:
     """Accuracy against processor seconds of whole recorded runs: a point a strategy, with 95 % intervals both ways."""
-    picture = Picture(9, 4)
+    figure = Figure(9, 4)
     rows, said = [], []
     entries: list[Marked] = []
-    for axes, (place, words) in zip(picture.subplots(1, len(PLACES)), PLACES.items(), strict=True):
+    for axes, (place, words) in zip(figure.subplots(1, len(PLACES)), PLACES.items(), strict=True):
         dress(axes, "processor time of the whole run (s, logarithmic)", "accuracy (%)", words)
         axes.set_xscale("log")
         for number, (name, found) in enumerate(strategies(place).items()):
@@ -107,8 +107,8 @@ def bargain() -> Picture:
         ticks = [tick for tick in TICKS if _within(tick, axes.get_xlim())]
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
-    legend(picture, entries, columns=4)
-    return picture.told(
+    legend(figure, entries, columns=4)
+    return figure.told(
         f"Accuracy against processor time of whole recorded runs, means over seeds. {'; '.join(said)}.",
         pd.DataFrame(rows, columns=["on", "strategy", "processor time (s)", "accuracy (%)"]),
     )

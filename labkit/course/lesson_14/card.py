@@ -160,13 +160,13 @@ def _said(note: Note) -> dict[str, Any]:
 
 
 def _shown(sheet: Sheet) -> dict[str, Any]:
-    """A sheet as plain values: the picture as PNG in base 64 with its words, the table cell by cell as text."""
-    picture = sheet.picture
+    """A sheet as plain values: the figure as PNG in base 64 with its words, the table cell by cell as text."""
+    figure = sheet.figure
     return {
         "question": sheet.question,
         "remark": sheet.remark,
-        "image": base64.b64encode(picture.png()).decode() if picture is not None else "",
-        "alt": picture.alt if picture is not None else "",
+        "image": base64.b64encode(figure.png()).decode() if figure is not None else "",
+        "alt": figure.alt if figure is not None else "",
         "columns": [str(name).replace("_", " ") for name in sheet.table.columns],
         "rows": [[_cell(value) for value in row] for row in sheet.table.itertuples(index=False)],
     }

@@ -1,4 +1,4 @@
-"""Checks of lesson 14: who moved though frozen, an accuracy that is a count, pictures on both sides."""
+"""Checks of lesson 14: who moved though frozen, an accuracy that is a count, images on both sides."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _why_not_these(names: list[str], wanted: Collection[str], said: str) -> str:
     difficulty=1,
     minutes=6,
     hints=(
-        "How much should one picture in a batch of two weigh, and how much one in a batch of eight?",
+        "How much should one image in a batch of two weigh, and how much one in a batch of eight?",
         "Keep two counts while you go through the batches: how many were right, and how many there were.",
         "Add (scores.argmax(1) == labels).sum() and len(labels) for each batch. Divide once, at the end.",
     ),
@@ -132,7 +132,7 @@ def accuracy(answer: Accuracy) -> Iterator[str]:
     batches = _batches((8, 8, 2), right=(4, 2, 2))
     given = answer(batches)
     if not isinstance(given, int | float | Tensor) or torch.as_tensor(given).numel() != 1:
-        yield "Return one number: the share of pictures that were right."
+        yield "Return one number: the share of images that were right."
         return
     right, count = 8, 18
     if abs(float(given) - right / count) > 1e-6:
@@ -140,7 +140,7 @@ def accuracy(answer: Accuracy) -> Iterator[str]:
         return
     whole = [(torch.cat([s for s, _ in batches]), torch.cat([y for _, y in batches]))]
     if abs(float(answer(whole)) - right / count) > 1e-6:
-        yield "The same pictures as one batch get another accuracy."
+        yield "The same images as one batch get another accuracy."
     elif abs(float(answer(_batches((3, 4), right=(3, 0)))) - 3 / 7) > 1e-6:
         yield "With batches of 3 and 4 the answer is off: a batch may have any size."
 
@@ -165,33 +165,33 @@ def _why_not_that_share(given: float) -> str:
         (800 / 18, "That is in percent. The answer should lie between 0 and 1."),
         (8 / 24, "The last batch is shorter than the first: count its labels too."),
         (6 / 16, "The last, shorter batch was left out."),
-        (8 / 3, "That is right answers a batch. Divide by pictures, not by batches."),
+        (8 / 3, "That is right answers a batch. Divide by images, not by batches."),
         (10 / 18, "That is the share that was wrong."),
         (2 / 2, "That is the accuracy of the last batch alone."),
     ]
-    said = f"8 of 18 pictures are right, and your function returned {given:.3g}."
+    said = f"8 of 18 images are right, and your function returned {given:.3g}."
     return small.reason(given, known, said)
 
 
-# ---------------------------------------------------------------- pictures on both sides
+# ---------------------------------------------------------------- images on both sides
 
 TOLERANCE = 0.03
 
 
 @exercise(
     "14-copies",
-    title="pictures on both sides",
+    title="images on both sides",
     difficulty=2,
     minutes=12,
     hints=(
-        "Every validation picture has to be compared with every training picture, not with one of them.",
-        "Two pictures are the same if the largest difference of any value, up or down, is within the tolerance.",
+        "Every validation image has to be compared with every training image, not with one of them.",
+        "Two images are the same if the largest difference of any value, up or down, is within the tolerance.",
         "For each valid[i]: (train - valid[i]).abs().flatten(1).max(dim=1).values gives one number a training "
-        "picture. Keep i if the smallest of them is at most the tolerance.",
+        "image. Keep i if the smallest of them is at most the tolerance.",
     ),
 )
 def copies(answer: Copies) -> Iterator[str]:
-    """The answer maps training and validation pictures and a tolerance to positions of copies in validation."""
+    """The answer maps training and validation images and a tolerance to positions of copies in validation."""
     train, valid = _two_sides()
     given = answer(train.clone(), valid.clone(), TOLERANCE)
     positions = _as_positions(given)
@@ -203,15 +203,15 @@ def copies(answer: Copies) -> Iterator[str]:
         return
     clean = [0, 2, 4, 5, 6]
     if len(_numbers(answer(train, valid[clean], TOLERANCE))):
-        yield "Where no picture is on both sides, the answer should be empty."
+        yield "Where no image is on both sides, the answer should be empty."
     elif sorted(_numbers(answer(train, valid, 1e-6))) != [1]:
         yield "With a tolerance of nearly nothing, a noisy copy is no copy: use the tolerance that is given."
 
 
 def _two_sides() -> tuple[Tensor, Tensor]:
-    """Seven training and seven validation pictures (n, 3, 8, 8) in [0, 1]: positions 1 and 3 of the latter are copies.
+    """Seven training and seven validation images (n, 3, 8, 8) in [0, 1]: positions 1 and 3 of the latter are copies.
 
-    Position 1 equals two training pictures, 3 is one with noise. 0 differs from a training picture in one corner alone,
+    Position 1 equals two training images, 3 is one with noise. 0 differs from a training image in one corner alone,
     2 is another made brighter everywhere and 5 one made darker, 4 is new. 6 has one value beyond the tolerance, but
     not far.
     """
@@ -235,17 +235,15 @@ def _two_sides() -> tuple[Tensor, Tensor]:
 def _as_positions(given: object) -> list[int] | str:
     """The positions that were given, or what keeps them from being positions."""
     if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
-        return (
-            "Return positions, as a list: the numbers of the validation pictures that are copies."
-        )
+        return "Return positions, as a list: the numbers of the validation images that are copies."
     listed = [one.tolist() if isinstance(one, Tensor) else one for one in given]
     if any(isinstance(one, bool | float) for one in listed):
-        return "That is one value a picture. Return the positions alone, as whole numbers."
+        return "That is one value an image. Return the positions alone, as whole numbers."
     if any(isinstance(one, tuple | list) for one in listed):
-        return "These are pairs or pictures. Return the positions in valid alone."
+        return "These are pairs or images. Return the positions in valid alone."
     numbers = _numbers(listed)
     if len(set(numbers)) < len(numbers):
-        return "A validation picture was named twice: it is a copy or it is not, however often it occurs."
+        return "A validation image was named twice: it is a copy or it is not, however often it occurs."
     return numbers
 
 
@@ -257,17 +255,19 @@ def _why_not_there(positions: list[int]) -> str:
     if positions == [1]:
         return "An exact copy was found, one with a little noise was not: allow for the tolerance."
     if set(positions) in ({0, 4}, {0, 5}, {0, 4, 5}):  # where the originals are
-        return "Those are positions among the training pictures. Name those in valid."
+        return "Those are positions among the training images. Name those in valid."
     if not positions:
-        return "No copy was found: compare each validation picture with all training pictures."
+        return "No copy was found: compare each validation image with all training images."
     for position, way in ((2, "brighter"), (5, "darker")):
         if position in positions:
-            return f"A picture that is {way} everywhere is no copy: take the size of a difference, not its sign."
+            return f"An image that is {way} everywhere is no copy: take the size of a difference, not its sign."
     if 0 in positions:
-        return "A picture that differs in one corner alone was taken for a copy: an average hides that."
+        return (
+            "An image that differs in one corner alone was taken for a copy: an average hides that."
+        )
     if 6 in positions:
         return (
-            "A picture of which one value differs by more, beyond the tolerance, was taken for a copy. Compare each "
+            "An image of which one value differs by more, beyond the tolerance, was taken for a copy. Compare each "
             "value with the tolerance as it is given; an average hides a single one."
         )
     return f"The copies are at positions 1 and 3 of valid. You named {positions}."

@@ -1,4 +1,4 @@
-"""The pictures of lesson 14: the order of the questions, copies beside their originals, and what curves alone show.
+"""The figures of lesson 14: the order of the questions, copies beside their originals, and what curves alone show.
 
 They draw what they are given, or what is on record, and train nothing.
 """
@@ -18,7 +18,7 @@ from matplotlib.patches import FancyBboxPatch
 from torch import Tensor
 
 from labkit.records import exam
-from labkit.show.picture import CARD, COLOURS, EDGE, FAINT, INK, Marked, Picture, dress, legend
+from labkit.show.figure import CARD, COLOURS, EDGE, FAINT, INK, Figure, Marked, dress, legend
 
 if TYPE_CHECKING:
     from labkit.data import ImageData
@@ -51,13 +51,13 @@ METHOD = (
     ),
     Question("Is a stage that trains in evaluation mode?", "modes", "yes", "eval-mode"),
     Question(
-        "Was a whole number of pictures right, each time?",
+        "Was a whole number of images right, each time?",
         "recount, curves",
         "no",
         "averaged-averages",
     ),
     Question("Does the count repeat?", "recount", "no", "eval-mode"),
-    Question("Are pictures on both sides?", "twins", "yes", "leakage"),
+    Question("Are images on both sides?", "twins", "yes", "leakage"),
     Question(
         "Do both splits come on the scale that the network learned?",
         "scales",
@@ -71,13 +71,13 @@ METHOD = (
         "rate-too-large",
     ),
 )
-REST = "Its machinery is sound. Now judge the curves: overfitting, underfitting, too few pictures, or nothing at all."
+REST = "Its machinery is sound. Now judge the curves: overfitting, underfitting, too few images, or nothing at all."
 
 
-def method() -> Picture:
+def method() -> Figure:
     """The questions to a run in their order, as a flow chart: one answer leads on, the other ends the search."""
-    picture = Picture(8, 9.2)
-    axes = picture.subplots()
+    figure = Figure(8, 9.2)
+    axes = figure.subplots()
     axes.set_axis_off()
     axes.set_xlim(0, 10)
     axes.set_ylim(-0.62 - len(METHOD), 0.95)
@@ -94,7 +94,7 @@ def method() -> Picture:
         f"{n}. {q.ask} ({q.where}) If {q.alarm}: {q.kind}." for n, q in enumerate(METHOD, start=1)
     )
     alt = f"A flow chart. Look at the curves first, and suspect. Then ask in this order. {said} Else: {REST}"
-    return picture.told(alt, table)
+    return figure.told(alt, table)
 
 
 def _asked(axes: Axes, question: Question, y: float) -> None:
@@ -143,35 +143,35 @@ def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> 
     )
 
 
-# ---------------------------------------------------------------- pictures on both sides
+# ---------------------------------------------------------------- images on both sides
 
 
-def pairs(data: ImageData, copies: Sequence[int], most: int = 8) -> Picture:
-    """Validation pictures above, and below each the training picture that is nearest to it, at most so many.
+def pairs(data: ImageData, copies: Sequence[int], most: int = 8) -> Figure:
+    """Validation images above, and below each the training image that is nearest to it, at most so many.
 
     `copies` holds positions in the validation split, as `probes.twins(run).copies` gives them.
     """
     shown = list(copies)[:most]
     valid, train = data.valid.batch(shown)[0], data.train.batch(range(len(data.train)))[0]
     originals = torch.cdist(valid.flatten(1), train.flatten(1)).argmin(dim=1).tolist()
-    picture = Picture(1.1 * max(4, len(shown)), 2.9)
-    grid = picture.subplots(2, max(4, len(shown)), squeeze=False)
+    figure = Figure(1.1 * max(4, len(shown)), 2.9)
+    grid = figure.subplots(2, max(4, len(shown)), squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
     for place, (copy, original) in enumerate(zip(shown, originals, strict=True)):
         _thumbnail(grid[0, place], valid[place], f"validation\n{copy}")
         _thumbnail(grid[1, place], train[original], f"training\n{original}")
     table = pd.DataFrame(
-        list(zip(shown, originals, strict=True)), columns=["validation picture", "training picture"]
+        list(zip(shown, originals, strict=True)), columns=["validation image", "training image"]
     )
-    said = ", ".join(f"{row[1]} is training picture {row[2]}" for row in table.itertuples())
-    return picture.told(
-        f"Validation pictures above the training pictures that they are copies of: {said}.", table
+    said = ", ".join(f"{row[1]} is training image {row[2]}" for row in table.itertuples())
+    return figure.told(
+        f"Validation images above the training images that they are copies of: {said}.", table
     )
 
 
 def _thumbnail(axes: Axes, pixels: Tensor, title: str) -> None:
-    """A picture (3, H, W) of whatever scale, from its darkest to its brightest value."""
+    """An image (3, H, W) of whatever scale, from its darkest to its brightest value."""
     low, high = pixels.min(), pixels.max()
     axes.imshow(((pixels - low) / (high - low).clamp_min(1e-9)).permute(1, 2, 0))
     axes.set_title(title, fontsize=8, color=INK)
@@ -180,12 +180,12 @@ def _thumbnail(axes: Axes, pixels: Tensor, title: str) -> None:
 # ---------------------------------------------------------------- what the coach sees
 
 
-def coach() -> Picture:
+def coach() -> Figure:
     """For each kind of fault, the recorded share that the coach names first: from the curves alone, and from all."""
     table = exam.by_kind()
     shares = 100 * table[["from the curves alone", "right first"]].div(table["runs"], axis=0)
-    picture = Picture(8, 0.9 + 0.34 * len(table))
-    axes = dress(picture.subplots(), "named rightly first (% of the runs of a kind)", "")
+    figure = Figure(8, 0.9 + 0.34 * len(table))
+    axes = dress(figure.subplots(), "named rightly first (% of the runs of a kind)", "")
     for place, (alone, everything) in enumerate(shares.itertuples(index=False)):
         axes.plot([alone, everything], [place, place], color=EDGE, linewidth=3, zorder=1)
         axes.plot(alone, place, marker="o", color=COLOURS[1], markersize=8, fillstyle="none")
@@ -200,9 +200,9 @@ def coach() -> Picture:
         Marked(alone_key, "from the curves alone"),
         Marked(all_key, "with audit and probes"),
     ]
-    legend(picture, entries)
+    legend(figure, entries)
     said = "; ".join(
         f"{row.kind} {row[4]} and {row[3]} of {row.runs}" for row in table.itertuples()
     )
     alt = f"Sabotaged runs named rightly first, from the curves alone and with audit and probes. {said}."
-    return picture.told(alt, table)
+    return figure.told(alt, table)

@@ -18,7 +18,7 @@ from labkit.records.sabotage import slips
 if TYPE_CHECKING:
     import pandas as pd
 
-    from labkit.show.picture import Picture
+    from labkit.show.figure import Figure
     from labkit.tuning import Audit, Run
 
 DISEASES = sabotage.CLINIC
@@ -30,13 +30,13 @@ MOST_ROWS = 12  # of a table that a sheet shows; the probe itself has them all
 
 @dataclass(frozen=True)
 class Sheet:
-    """What one examination of a patient shows: the question it answers, a table, and a picture where there is one."""
+    """What one examination of a patient shows: the question it answers, a table, and a figure where there is one."""
 
     patient: int
     name: str
     question: str
     table: pd.DataFrame
-    picture: Picture | None = None
+    figure: Figure | None = None
     remark: str = ""
 
     def __str__(self) -> str:
@@ -47,14 +47,14 @@ class Sheet:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        from labkit.show.picture import table_html
+        from labkit.show.figure import table_html
 
         head = (
             f"<p>Patient {self.patient}, {self.name}: <strong>{escape(self.question)}</strong></p>"
         )
         remark = f"<p>{escape(self.remark)}</p>" if self.remark else ""
-        if self.picture is not None:
-            return head + remark + self.picture.html()
+        if self.figure is not None:
+            return head + remark + self.figure.html()
         return head + remark + (table_html(self.table) if len(self.table) else "")
 
 
@@ -62,7 +62,7 @@ class Sheet:
 class Examination:
     """One way to look at a patient: what it is called and the question it answers.
 
-    `look` gives a picture, or something with a `table()`, or None where there is nothing to look at.
+    `look` gives a figure, or something with a `table()`, or None where there is nothing to look at.
     """
 
     title: str
@@ -94,7 +94,7 @@ class Patient:
         return Note(
             f"Patient {self.number}: {run.net.name} on {run.data.name}.",
             (
-                f"{len(run.data.train)} training and {len(run.data.valid)} validation pictures, "
+                f"{len(run.data.train)} training and {len(run.data.valid)} validation images, "
                 f"{len(run.data.classes)} classes.",
                 f"Trained {trained}, batches of {plan.batch_size}, augmentation: {plan.augment}.",
                 f"The rate was {_rates(run)}; the run {run.status} at step {run.step_number}.",
@@ -102,15 +102,15 @@ class Patient:
         )
 
     @cached_property
-    def curves(self) -> Picture:
+    def curves(self) -> Figure:
         """Loss and accuracy by step."""
         from labkit.show.figures import history
 
         return history(self.run)
 
     @cached_property
-    def audited(self) -> Picture:
-        """The audit as a picture."""
+    def audited(self) -> Figure:
+        """The audit as a figure."""
         from labkit.show.figures import audit
 
         return audit(self.run)
@@ -143,15 +143,15 @@ class Patient:
         return self._evidence.recount
 
     def twins(self) -> probes.Twins | None:
-        """Which validation pictures are among the training ones."""
+        """Which validation images are among the training ones."""
         return self._evidence.twins
 
     def scales(self) -> probes.Scales | None:
-        """On which scale the pictures come."""
+        """On which scale the images come."""
         return self._evidence.scales
 
     def examine(self, name: str) -> Sheet:
-        """One examination as a sheet to read: question, table, picture. `EXAMINATIONS` names them, in their order."""
+        """One examination as a sheet to read: question, table, figure. `EXAMINATIONS` names them, in their order."""
         if name not in EXAMINATIONS:
             raise LabkitError(
                 f"There is no examination {name!r}. There are {', '.join(EXAMINATIONS)}."
@@ -212,12 +212,12 @@ EXAMINATIONS: dict[str, Examination] = {
     ),
     "twins": Examination(
         "Copies",
-        "Which validation pictures are among the training ones?",
+        "Which validation images are among the training ones?",
         lambda patient: patient.twins(),
     ),
     "scales": Examination(
         "Scale",
-        "On which scale do the pictures of both splits come?",
+        "On which scale do the images of both splits come?",
         lambda patient: patient.scales(),
     ),
 }
@@ -233,12 +233,12 @@ def _sheet(patient: Patient, name: str) -> Sheet:
     if name in ("curves", "audit"):
         return Sheet(patient.number, name, examination.question, shown.table, shown, remark)
     table = shown.table()
-    picture: Picture | None = None
+    figure: Figure | None = None
     if not isinstance(shown, probes.Twins):
         table = table.reset_index()
     elif shown.copies:
-        picture = clinic_charts.pairs(images_of(patient.run), shown.copies)
-    return Sheet(patient.number, name, examination.question, table.head(MOST_ROWS), picture, remark)
+        figure = clinic_charts.pairs(images_of(patient.run), shown.copies)
+    return Sheet(patient.number, name, examination.question, table.head(MOST_ROWS), figure, remark)
 
 
 def _remark(shown: Any) -> str:
@@ -246,13 +246,13 @@ def _remark(shown: Any) -> str:
     if shown is None:
         return "There is nothing to look at: the run ended before its last validation."
     if isinstance(shown, probes.Twins):
-        said = f"{len(shown.copies)} of {shown.looked_at} pictures looked at have a copy."
+        said = f"{len(shown.copies)} of {shown.looked_at} images looked at have a copy."
         return f"{said} The first are shown." if len(shown.copies) > MOST_ROWS else said
     if isinstance(shown, probes.Recount):
-        return f"{shown.count} pictures. A count of right answers is a whole number."
+        return f"{shown.count} images. A count of right answers is a whole number."
     if isinstance(shown, probes.Scales):
         return (
-            "The network takes pictures from 0 to 1. Spread: how wide the values are that its first BatchNorm is "
+            "The network takes images from 0 to 1. Spread: how wide the values are that its first BatchNorm is "
             "given, where 1 is what it learned."
         )
     return ""

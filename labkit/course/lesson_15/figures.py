@@ -1,4 +1,4 @@
-"""The pictures of lesson 15: the rate of every step, and what each choice of a recipe is worth on record."""
+"""The figures of lesson 15: the rate of every step, and what each choice of a recipe is worth on record."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from math import isfinite
 import pandas as pd
 
 from labkit.course import evidence
-from labkit.show.picture import COLOURS, FAINT, Marked, Picture, dress, legend, look
+from labkit.show.figure import COLOURS, FAINT, Figure, Marked, dress, legend, look
 
 RECORD = "fine-tune"
 PLACE = "digits-10"
@@ -21,13 +21,13 @@ OTHERS = {
 }
 
 
-def rates(courses: Mapping[str, Sequence[float]], turn: int) -> Picture:
+def rates(courses: Mapping[str, Sequence[float]], turn: int) -> Figure:
     """The learning rate of every step, a line a course, on a logarithmic axis; a dotted line after step `turn`.
 
     A rate that is not a number is one that nothing trains at: the line has a gap there.
     """
-    picture = Picture(8, 4)
-    axes = dress(picture.subplots(), "step (optimiser updates)", "learning rate (log scale)")
+    figure = Figure(8, 4)
+    axes = dress(figure.subplots(), "step (optimiser updates)", "learning rate (log scale)")
     axes.set_yscale("log")
     axes.axvline(turn + 0.5, color=FAINT, linestyle=":", linewidth=1.4)
     entries, said = [], []
@@ -38,18 +38,18 @@ def rates(courses: Mapping[str, Sequence[float]], turn: int) -> Picture:
         known = [rate for rate in course if isfinite(rate)]
         said.append(f"{name}: at most {max(known):.2g}, at the end {known[-1]:.1g}")
     axes.set_ylim(bottom=1e-8)
-    legend(picture, entries, columns=2)
+    legend(figure, entries, columns=2)
     table = pd.DataFrame(courses).rename_axis("step").reset_index()
     table["step"] += 1
-    return picture.told(
+    return figure.told(
         f"Learning rate by step; everything thaws after step {turn}. {'; '.join(said)}.", table
     )
 
 
-def choices() -> Picture:
+def choices() -> Figure:
     """What recorded plans make against ours on digits, in points of accuracy: a row a plan, a dot a seed."""
-    picture = Picture(8, 3.4)
-    axes = dress(picture.subplots(), "test accuracy, less that of our plan (points)", "")
+    figure = Figure(8, 3.4)
+    axes = dress(figure.subplots(), "test accuracy, less that of our plan (points)", "")
     axes.axvline(0, color=FAINT, linestyle=":", linewidth=1.4)
     recorded = evidence.rows(RECORD).pivot(index="seed", columns="key", values="accuracy")
     tables, said = [], []
@@ -71,7 +71,7 @@ def choices() -> Picture:
     axes.set_yticks(range(len(OTHERS)), list(OTHERS.values()))
     axes.set_ylim(len(OTHERS) - 0.5, -0.5)
     axes.grid(False, axis="y")
-    return picture.told(
+    return figure.told(
         "Accuracy of recorded plans on digits less that of our plan, in points, a dot a seed, mean and 95 % interval. "
         f"{'; '.join(said)}.",
         pd.concat(tables, ignore_index=True)[["plan", "seed", "points"]],

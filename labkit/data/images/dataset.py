@@ -1,4 +1,4 @@
-"""Decoded pictures ready to learn from: a `Split` gives batches, an `ImageData` holds three of them."""
+"""Decoded images ready to learn from: a `Split` gives batches, an `ImageData` holds three of them."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from labkit.data.splits import check_count, check_seed
 from labkit.data.splits import per_class as choose
 from labkit.errors import DataError, SplitError, shown
 
-# Pictures. The frozen part of a network is given 32 rows at the least (`tuning.prefix`): fewer would cost as much.
+# Images. The frozen part of a network is given 32 rows at the least (`tuning.prefix`): fewer would cost as much.
 FEWEST_AT_ONCE, MOST_AT_ONCE = 32, 256
 PIXELS_AT_ONCE = MOST_AT_ONCE * 32 * 32  # what the first stages make of more fills a small machine
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """One side of a data set: some rows of the decoded pictures, with their labels and names.
+    """One side of a data set: some rows of the decoded images, with their labels and names.
 
-    `store` uint8 (M, 3, H, W) holds the pictures of all splits, in memory or mapped from disk; `rows` int64 (N,)
+    `store` uint8 (M, 3, H, W) holds the images of all splits, in memory or mapped from disk; `rows` int64 (N,)
     are this split's. `labels` int64 (N,) and `names` go with `rows`.
     """
 
@@ -43,11 +43,11 @@ class Split:
         return len(self.rows)
 
     def __repr__(self) -> str:
-        return f"Split({len(self)} pictures of {self.store.shape[-1]} px)"
+        return f"Split({len(self)} images of {self.store.shape[-1]} px)"
 
     @property
     def images(self) -> Tensor:
-        """All pictures, uint8 (N, 3, H, W): a view where they lie together, else a copy in memory.
+        """All images, uint8 (N, 3, H, W): a view where they lie together, else a copy in memory.
 
         Where a few are enough, `take(positions).images` reads no others.
         """
@@ -57,13 +57,13 @@ class Split:
 
     @property
     def at_once(self) -> int:
-        """How many pictures may go through a network together when it is judged: fewer of large ones."""
+        """How many images may go through a network together when it is judged: fewer of large ones."""
         pixels = self.store.shape[-2] * self.store.shape[-1]
         return max(FEWEST_AT_ONCE, min(MOST_AT_ONCE, PIXELS_AT_ONCE // pixels))
 
     @cached_property
     def fingerprint(self) -> str:
-        """A short text that tells these pictures from any others: a digest of the pixels, in order."""
+        """A short text that tells these images from any others: a digest of the pixels, in order."""
         digest = blake2b(repr((tuple(self.store.shape[1:]), self.flip)).encode(), digest_size=16)
         for rows in self.rows.split(256):
             digest.update(self.store[rows].numpy().data)
@@ -75,10 +75,10 @@ class Split:
         augment: str = "none",
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """The pictures at `indices` (n,) as float32 (n, 3, H, W) in [0, 1], and their labels int64 (n,).
+        """The images at `indices` (n,) as float32 (n, 3, H, W) in [0, 1], and their labels int64 (n,).
 
         `augment` is "none", "light" or "strong"; the last two draw from `generator`, for the whole split at once, and
-        from nothing else: how a picture is changed does not depend on the company it comes in.
+        from nothing else: how an image is changed does not depend on the other samples in the batch.
         """
         check_level(augment)
         if augment != "none" and generator is None:
@@ -94,14 +94,14 @@ class Split:
         return images, self.labels[indices]
 
     def take(self, positions: Tensor) -> Split:
-        """The same split with only the pictures at `positions` (n,), sorted."""
+        """The same split with only the images at `positions` (n,), sorted."""
         names = tuple(self.names[position] for position in positions.tolist())
         return replace(self, rows=self.rows[positions], labels=self.labels[positions], names=names)
 
 
 @dataclass(frozen=True, eq=False)
 class ImageData:
-    """A data set of pictures, decoded and split. `test` is empty where the set has none and none was asked for."""
+    """A data set of images, decoded and split. `test` is empty where the set has none and none was asked for."""
 
     name: str
     size: int
@@ -121,7 +121,7 @@ class ImageData:
         return dict(self.recipe)
 
     def subset(self, per_class: int, seed: int = 0) -> ImageData:
-        """The same data with `per_class` training pictures of every class; valid and test stay whole.
+        """The same data with `per_class` training images of every class; valid and test stay whole.
 
         Raises `SplitError` when a class has fewer, or when labels were made wrong: what is wrong then depends on how
         many there are.
@@ -154,16 +154,16 @@ class ImageData:
         """The same data as another camera or another clinic would have seen them; labels and splits stay.
 
         kind: one of `labkit.data.KINDS`: noise, blur, contrast, dark, negative, stain.
-        strength: from 0, the pictures as they are, to 1.
+        strength: from 0, the images as they are, to 1.
         seed: of the noise.
 
-        The changed pictures lie in memory. Raises `DataError` for a kind or a strength that is none, and for pictures
+        The changed images lie in memory. Raises `DataError` for a kind or a strength that is none, and for images
         that are shifted already.
         """
         (kind, strength), seed = check_shift(kind, strength), check_seed(seed)
         if "shifted" in self.recipe:
             raise DataError(
-                f"These pictures are shifted already ({self.recipe['shifted']}). Begin again from the data as they "
+                f"These images are shifted already ({self.recipe['shifted']}). Begin again from the data as they "
                 "were loaded."
             )
         store = shifted(self.train.store, kind, strength, seed)
@@ -200,6 +200,8 @@ class ImageData:
             f"{len(getattr(self, part))} {part}" for part in ("train", "valid", "test")
         )
         names = ", ".join(self.classes[:4]) + (" …" if len(self.classes) > 4 else "")
-        text = f"{self.name}: {sizes} pictures at {self.size} px; {len(self.classes)} classes ({names})"
+        text = (
+            f"{self.name}: {sizes} images at {self.size} px; {len(self.classes)} classes ({names})"
+        )
         out = self.report.left_out()
         return f"{text}; {out} file(s) left out, see data.report" if out else text

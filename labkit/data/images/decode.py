@@ -1,4 +1,4 @@
-"""From a file of unknown origin to pixels: one picture at a time, judged before it is trusted.
+"""From a file of unknown origin to pixels: one image at a time, judged before it is trusted.
 
 Nothing a file contains may stop a lesson. What cannot be read is left out, what is unusual is converted, and both are
 said in words, so that the learner finds the file and not a stack trace.
@@ -49,7 +49,7 @@ MAX_PIXELS = 52_000_000  # decoded at a time, 156 MB; phones write up to 8192 ×
 # progressive one is held whole before that, 2 bytes a value.
 MAX_JPEG, MAX_PROGRESSIVE = 210_000_000, 120_000_000
 DEEP = re.compile(r"(?P<bits>\d+) bits a channel(, of which (?P<used>\d+) are used)?, brought to 8")
-DARK = 16  # of 255: a picture without a brighter value cannot be told from black
+DARK = 16  # of 255: an image without a brighter value cannot be told from black
 TURNED = range(2, 9)  # the values of the EXIF tag that ask for a turn or a mirror
 
 Source = Path | Callable[[], Image.Image]
@@ -71,10 +71,10 @@ class UnusableError(Exception):
 
 
 def read(source: Source, size: int, white: int | None = None) -> Reading:
-    """Decode one picture to `size` pixels square: the middle of it, shrunk with antialiasing.
+    """Decode one image to `size` pixels square: the middle of it, shrunk with antialiasing.
 
-    `white` is the value that becomes 255 in grey pictures with more than 8 bits, see `full_scale`; by default it is
-    the picture's own. Never raises for what the file contains: a file that cannot be used gives no pixels and the
+    `white` is the value that becomes 255 in grey images with more than 8 bits, see `full_scale`; by default it is
+    the image's own. Never raises for what the file contains: a file that cannot be used gives no pixels and the
     reason.
     """
     problems: list[Problem] = []
@@ -98,7 +98,7 @@ def read(source: Source, size: int, white: int | None = None) -> Reading:
 
 
 def largest(source: Source) -> int:
-    """The largest value of a grey picture with more than 8 bits; 0 for any other and for what cannot be read."""
+    """The largest value of a grey image with more than 8 bits; 0 for any other and for what cannot be read."""
     try:
         if isinstance(source, Path) and source.is_file() and may_be_deep(source):
             with _open(source) as image:
@@ -112,14 +112,14 @@ def largest(source: Source) -> int:
 def full_scale(value: int) -> int:
     """What counts as white where `value` is the largest of all: the top of the fewest bits, 8 or more, that hold it.
 
-    Cameras store 10, 12 or 14 bits in 16. Asking the whole folder, not each picture, keeps a dark picture darker than
+    Cameras store 10, 12 or 14 bits in 16. Asking the whole folder, not each image, keeps a dark image darker than
     its neighbours.
     """
     return (1 << max(8, value.bit_length())) - 1
 
 
 def _values(image: Image.Image) -> np.ndarray:
-    """The grey values of a picture of mode I or I;16."""
+    """The grey values of an image of mode I or I;16."""
     values = np.asarray(image)
     if _tag(image, 339) == 1 and values.dtype == np.int32:  # unsigned, which Pillow does not tell
         return values.view(np.uint32)
@@ -127,7 +127,7 @@ def _values(image: Image.Image) -> np.ndarray:
 
 
 def _eight_bits(image: Image.Image, white: int | None, problems: list[Problem]) -> Image.Image:
-    """A grey picture of more than 8 bits in RGB, with `white` as 255, and what is transparent as well."""
+    """A grey image of more than 8 bits in RGB, with `white` as 255, and what is transparent as well."""
     values = _values(image)
     white = full_scale(max(0, int(values.max()))) if white is None else white
     problems.append((_told_depth(image, values, white), "converted"))
@@ -151,7 +151,7 @@ def _told_depth(image: Image.Image, values: np.ndarray, white: int) -> str:
 
 
 def _told_dark(brightest: int, deep_colour: bool, deep_grey: bool, white: int | None) -> str:
-    """That a picture came out almost black, and why, where that is because it has more than 8 bits."""
+    """That an image came out almost black, and why, where that is because it has more than 8 bits."""
     told = f"almost black: no value above {brightest} of 255"
     if deep_colour:
         return f"{told}; of 16-bit colours only the upper 8 bits are read, so save it with 8"
@@ -249,7 +249,7 @@ def _is_deep_colour(image: Image.Image) -> bool:
 
 
 def _raw_modes(image: Image.Image) -> list[str]:
-    """How the values lie in the file, in Pillow's words; nothing once the picture was decoded."""
+    """How the values lie in the file, in Pillow's words; nothing once the image was decoded."""
     tiles: Any = getattr(image, "tile", ())
     return [str(tile[3]) for tile in tiles]
 

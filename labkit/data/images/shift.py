@@ -1,6 +1,6 @@
-"""The same things seen otherwise, on purpose: what another light, another lens or another clinic does to a picture.
+"""The same things seen otherwise, on purpose: what another light, another lens or another clinic does to an image.
 
-Every kind goes from 0, the picture as it is, to 1, at which a person still tells what most pictures show. The kinds
+Every kind goes from 0, the image as it is, to 1, at which a person still tells what most images show. The kinds
 follow Hendrycks and Dietterich, "Benchmarking neural network robustness to common corruptions and perturbations",
 2019; the last two borrow the looks of medicine. None of them says anything about real X-rays or real tissue.
 """
@@ -26,11 +26,11 @@ DONE = {
     "blur": "out of focus",
     "contrast": "washed out, towards the grey of its mean",
     "dark": "too little light",
-    "negative": "turned grey and inverted, as an X-ray picture looks",
+    "negative": "turned grey and inverted, as an X-ray image looks",
     "stain": "grey turned into the violet and pink of stained tissue",
 }
 
-CHUNK = 256  # pictures that are changed together; their noise has one stream
+CHUNK = 256  # images that are changed together; their noise has one stream
 GRAIN = 0.25  # standard deviation of the noise at full strength, where white is 1
 FOCUS = 0.04  # standard deviation of the blur at full strength, as a share of the side
 CONTRAST, LIGHT = 0.2, 0.3  # what is left of them at full strength
@@ -40,7 +40,7 @@ HAEMATOXYLIN, EOSIN = (0.65, 0.70, 0.29), (0.07, 0.99, 0.11)
 
 
 def check_shift(kind: Any, strength: Any) -> tuple[str, float]:
-    """Kind and strength, if pictures can be shifted by them; else raise `DataError`."""
+    """Kind and strength, if images can be shifted by them; else raise `DataError`."""
     if not isinstance(kind, str) or kind not in KINDS:
         raise DataError(f"kind={shown(kind)} is no shift; choose {', '.join(KINDS)}")
     number = real_number(strength)
@@ -52,9 +52,9 @@ def check_shift(kind: Any, strength: Any) -> tuple[str, float]:
 
 
 def shifted(images: Tensor, kind: str, strength: float, seed: int = 0) -> Tensor:
-    """A changed copy, in memory, of uint8 pictures (M, 3, H, W); the same arguments give the same pixels.
+    """A changed copy, in memory, of uint8 images (M, 3, H, W); the same arguments give the same pixels.
 
-    What happens to a picture depends on its place among the M and on nothing else that is random.
+    What happens to an image depends on its place among the M and on nothing else that is random.
     """
     import torch
 
@@ -95,7 +95,7 @@ def _dark(images: Tensor, strength: float, _: torch.Generator) -> Tensor:
 
 
 def _negative(images: Tensor, strength: float, _: torch.Generator) -> Tensor:
-    # Half-way bright and dark parts look alike: a mixture of a picture and its negative would be flat grey there.
+    # Half-way bright and dark parts look alike: a mixture of an image and its negative would be flat grey there.
     return images.lerp(_grey(images), strength).sub(strength).abs() / max(strength, 1 - strength)
 
 

@@ -23,8 +23,8 @@ STARTS = {
     JPEG: "a JPEG that is damaged; fetch or save it again",
     b"RIFF": "a WebP that is damaged, or another RIFF file; fetch or save it again",
     b"BM": "a BMP that is damaged or of an unusual kind; save it as PNG",
-    b"%PDF": "not a picture but a PDF",
-    b"PK\3\4": "not a picture but a ZIP archive; unpack it",
+    b"%PDF": "not an image but a PDF",
+    b"PK\3\4": "not an image but a ZIP archive; unpack it",
 }
 BRANDS = {
     b"avif": "an AVIF",
@@ -65,7 +65,7 @@ def describe(path: Path) -> str:
             return what
     if JPEG in head:
         return BEHIND
-    return "not a picture, whatever its name says"
+    return "not an image, whatever its name says"
 
 
 def _head(path: Path) -> bytes:

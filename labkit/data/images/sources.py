@@ -1,6 +1,6 @@
-"""Where pictures come from: the digits that the package carries, folders, and the sets that torchvision reads.
+"""Where images come from: the digits that the package carries, folders, and the sets that torchvision reads.
 
-Each source lists its pictures with name, class and official part, and decodes nothing yet.
+Each source lists its images with name, class and official part, and decodes nothing yet.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PARTS = {
 SAY_NOTHING = frozenset(
     ("set", "sets", "data", "dataset", "split", "seg", "images", "imgs", "pictures", "photos")
 )
-# What operating systems, file servers and Python put between the pictures; passed over as hidden folders are.
+# What operating systems, file servers and Python put between the images; passed over as hidden folders are.
 NOT_OURS = frozenset(
     (
         "__macosx",
@@ -46,7 +46,7 @@ NOT_OURS = frozenset(
         "system volume information",
     )
 )
-# Beside each other they are a set for finding things in pictures, not for telling pictures apart.
+# Beside each other they are a set for finding things in images, not for telling images apart.
 IMAGES = frozenset(("image", "images", "img", "imgs", "jpegimages", "pictures", "photos"))
 ANSWERS = frozenset(
     ("label", "labels", "mask", "masks", "annotation", "annotations", "segmentation")
@@ -56,8 +56,8 @@ OTHER = frozenset((".svg", ".eps", ".psd", ".xcf", ".tga", ".ico", ".dcm", ".pdf
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One picture before it is decoded; `part` is "train", "valid" or "test"."""
+class ListedImage:
+    """One image before it is decoded; `part` is "train", "valid" or "test"."""
 
     name: str
     label: int
@@ -67,13 +67,13 @@ class Picture:
 
 @dataclass(frozen=True)
 class Listing:
-    """All pictures of a data set, in a stable order. `key` names their contents where they are no files.
+    """All images of a data set, in a stable order. `key` names their contents where they are no files.
 
     `places` says with what the names of a part's files begin, such as "val/", where they lie in folders.
     """
 
     classes: tuple[str, ...]
-    pictures: tuple[Picture, ...]
+    images: tuple[ListedImage, ...]
     findings: tuple[Finding, ...] = ()
     key: str | None = None
     places: Mapping[str, str] = field(default_factory=dict)
@@ -88,11 +88,11 @@ def list_digits(card: Card) -> Listing:
     with np.load(DIGITS) as digits:
         pixels = (digits["images"] * (255 / 16)).round().astype("uint8")
         labels = digits["labels"].tolist()
-    pictures = (
-        Picture(f"digit-{index:04d}", label, "train", partial(Image.fromarray, image))
+    images = (
+        ListedImage(f"digit-{index:04d}", label, "train", partial(Image.fromarray, image))
         for index, (image, label) in enumerate(zip(pixels, labels, strict=True))
     )
-    return Listing(card.classes, tuple(pictures))
+    return Listing(card.classes, tuple(images))
 
 
 def list_torchvision(card: Card, folder: Path) -> Listing:
@@ -104,7 +104,7 @@ def list_torchvision(card: Card, folder: Path) -> Listing:
         "flowers102": lambda part: datasets.Flowers102(folder.parent, split=part),
         "pets": lambda part: datasets.OxfordIIITPet(folder.parent, split=part),
     }
-    pictures: list[Picture] = []
+    images: list[ListedImage] = []
     for part, official in card.splits.items():
         try:
             dataset = makers[card.kind](official)
@@ -113,11 +113,11 @@ def list_torchvision(card: Card, folder: Path) -> Listing:
                 f"torchvision cannot read {card.name!r} from {folder}: {error}"
             ) from error
         labels = _labels(dataset)
-        pictures += [
-            Picture(f"{official}/{index:05d}", label, part, partial(_image, dataset, index))
+        images += [
+            ListedImage(f"{official}/{index:05d}", label, part, partial(_image, dataset, index))
             for index, label in enumerate(labels)
         ]
-    return Listing(card.classes, tuple(pictures), key=_archive_key(card))
+    return Listing(card.classes, tuple(images), key=_archive_key(card))
 
 
 def _image(dataset: Any, index: int) -> Image.Image:
@@ -125,7 +125,7 @@ def _image(dataset: Any, index: int) -> Image.Image:
 
 
 def _labels(dataset: Any) -> list[int]:
-    """The classes without decoding a picture: torchvision keeps them under one of two names."""
+    """The classes without decoding an image: torchvision keeps them under one of two names."""
     labels = getattr(dataset, "targets", None) or dataset._labels
     return [int(label) for label in labels]
 
@@ -149,13 +149,13 @@ def list_folder(root: Path) -> Listing:
         _check_not_splits(root, parts)
         return list_parts({"train": root}, root)
     train = parts["train"]
-    if len(parts) == 1 and any(_holds_pictures(folder) for folder in others):
-        if _loose_pictures(train) or not _subfolders(train):  # a class may be called train
+    if len(parts) == 1 and any(_holds_images(folder) for folder in others):
+        if _loose_images(train) or not _subfolders(train):  # a class may be called train
             return list_parts({"train": root}, root)
         raise DataError(_unclear(root, [train, *others], "only the first is named as a split is"))
     findings = [Finding(_shown_folder(f), "a folder beside the splits", "left out") for f in others]
     if "test" in parts and _is_unlabelled(parts["test"], train):
-        strange = "none of its folders is a class, so nothing says what its pictures show"
+        strange = "none of its folders is a class, so nothing says what its images show"
         findings.append(Finding(_shown_folder(parts.pop("test")), strange, "left out"))
     listing = list_parts(parts, root)
     return replace(listing, findings=(*listing.findings, *findings))
@@ -174,11 +174,11 @@ def list_parts(folders: Mapping[str, Path], root: Path | None) -> Listing:
                 f"{_list(strange)}; both need a subfolder of the same name for each class"
             )
     own = frozenset(path.resolve() for found in classes.values() for path in found.values())
-    pictures: list[Picture] = []
+    images: list[ListedImage] = []
     findings: list[Finding] = []
     places = {part: _place(part, folder, root) for part, folder in folders.items()}
     for part, folder in folders.items():
-        for path in _loose_pictures(folder):
+        for path in _loose_images(folder):
             shown = _shown(path, folder, places[part])
             findings.append(Finding(shown, "lies in no class folder", "left out"))
         for label, name in enumerate(names):
@@ -186,12 +186,12 @@ def list_parts(folders: Mapping[str, Path], root: Path | None) -> Listing:
             for path in walk.files(classes[part][name]):
                 shown = _shown(path, folder, places[part])
                 if path.suffix.lower() in SUFFIXES:
-                    pictures.append(Picture(shown, label, part, path))
+                    images.append(ListedImage(shown, label, part, path))
                 else:
                     findings.append(Finding(shown, _what_else(path), "left out"))
             for path, reason in walk.passed:
                 findings.append(Finding(_shown(path, folder, places[part]), reason, "left out"))
-    return Listing(names, tuple(pictures), tuple(findings), places=places)
+    return Listing(names, tuple(images), tuple(findings), places=places)
 
 
 # ---------------------------------------------------------------- which folders are splits
@@ -245,17 +245,17 @@ def _check_not_nested(folder: Path, classes: Sequence[Path]) -> None:
         if len(same) < 2:
             return
         same &= {_class_name(path) for path in _subfolders(place)}
-    if len(same) > 1 and not any(_loose_pictures(place) for place in classes):
+    if len(same) > 1 and not any(_loose_images(place) for place in classes):
         raise DataError(_unclear(folder, classes, f"each of them holds {_list(sorted(same))}"))
 
 
 def _check_not_answers(folder: Path, classes: Sequence[Path]) -> None:
-    """Raise `DataError` for pictures beside masks or labels of them, which would be learned as two classes."""
+    """Raise `DataError` for images beside masks or labels of them, which would be learned as two classes."""
     names = {path.name.lower() for path in classes}
     if names & IMAGES and names & ANSWERS and names <= IMAGES | ANSWERS:
         raise DataError(
-            f"{str(folder)!r} has {_list([path.name for path in classes])}, which looks like pictures beside what is "
-            "marked in them; labkit learns one class for each picture: put the pictures into one subfolder a class"
+            f"{str(folder)!r} has {_list([path.name for path in classes])}, which looks like images beside what is "
+            "marked in them; labkit learns one class for each image: put the images into one subfolder a class"
         )
 
 
@@ -264,7 +264,7 @@ def _unclear(root: Path, folders: Sequence[Path], why: str) -> str:
     return (
         f"{str(root)!r} has the folders {names}, and {why}, so it is not clear which are splits and which are classes. "
         "Name the splits train and val (and test), each with one subfolder a class; or give the two to use as a pair, "
-        "load_data((train, valid)). Where these are the classes, put their pictures right into them."
+        "load_data((train, valid)). Where these are the classes, put their images right into them."
     )
 
 
@@ -284,7 +284,7 @@ def _check_folder(folder: Path) -> None:
         raise DataError(f"there is no folder {str(folder)!r}; check the spelling of the path")
     unpack = " Unpack it first." if folder.suffix in (".zip", ".gz", ".tgz", ".tar") else ""
     raise DataError(
-        f"{str(folder)!r} is a file; load_data takes a folder with one subfolder of pictures a class.{unpack}"
+        f"{str(folder)!r} is a file; load_data takes a folder with one subfolder of images a class.{unpack}"
     )
 
 
@@ -293,7 +293,7 @@ def _class_folders(folder: Path) -> dict[str, Path]:
     found = _subfolders(folder)
     if len(found) < 2:
         raise DataError(
-            f"{str(folder)!r} {_too_few(folder, found)}; put the pictures into at least two subfolders, one a class, "
+            f"{str(folder)!r} {_too_few(folder, found)}; put the images into at least two subfolders, one a class, "
             "such as cats/ and dogs/"
         )
     _check_not_nested(folder, found)
@@ -304,7 +304,7 @@ def _class_folders(folder: Path) -> dict[str, Path]:
         if name in classes:
             raise DataError(
                 f"{str(folder)!r} has two folders whose names both read {name!r} and are written with other "
-                "characters; put their pictures into one of them"
+                "characters; put their images into one of them"
             )
         classes[name] = path
     return classes
@@ -314,7 +314,7 @@ def _too_few(folder: Path, found: Sequence[Path]) -> str:
     if found:
         return f"has a single class, {_class_name(found[0])!r}"
     if any(folder.iterdir()):
-        return "has no subfolders, so nothing says which picture is of which class"
+        return "has no subfolders, so nothing says which image is of which class"
     return "is empty"
 
 
@@ -332,11 +332,11 @@ def _is_ours(name: str) -> bool:
     return not name.startswith(".") and name.lower() not in NOT_OURS
 
 
-def _holds_pictures(folder: Path) -> bool:
+def _holds_images(folder: Path) -> bool:
     return any(path.suffix.lower() in SUFFIXES for path in Walk(set(), []).files(folder))
 
 
-def _loose_pictures(folder: Path) -> list[Path]:
+def _loose_images(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
@@ -385,7 +385,7 @@ def _what_else(path: Path) -> str:
         return f"{suffix}, a camera's raw file, which labkit does not read; develop it and save it as JPEG"
     if suffix in OTHER:
         return f"{suffix}, which labkit does not read; save it as JPEG or PNG if it is a photograph"
-    return "not a picture by its name"
+    return "not an image by its name"
 
 
 def _place(part: str, folder: Path, root: Path | None) -> str:

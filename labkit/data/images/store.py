@@ -1,4 +1,4 @@
-"""Decoded once: the pixels of a data set in one file of the cache, found again by what the pictures contain.
+"""Decoded once: the pixels of a data set in one file of the cache, found again by what the images contain.
 
 The file is a plain `.npy`, so it can be mapped and read piece by piece where it is larger than the memory allowed.
 Beside it lies a small JSON file with what was found while decoding and the sha256 of the pixels; where the two do not
@@ -27,14 +27,14 @@ from labkit.errors import UNREADABLE, DataError
 from labkit.runtime import cache_dir, memory_limit, threads, write_atomic
 
 VERSION = 2  # raise it when decoding changes, so that old pixels are not taken for new ones
-CHUNK = 256  # pictures in flight at a time
+CHUNK = 256  # images in flight at a time
 
 Done = TypeVar("Done")
 
 
 @dataclass(frozen=True)
 class Note:
-    """What is known of one picture: whether it can be used, what was found, the sha256 of its file and of its pixels.
+    """What is known of one image: whether it can be used, what was found, the sha256 of its file and of its pixels.
 
     The same photograph saved again is another file with the same pixels.
     """
@@ -47,7 +47,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Decoded:
-    """Pixels uint8 (M, 3, S, S), one row per picture in order, and a note on each; unusable rows are black."""
+    """Pixels uint8 (M, 3, S, S), one row per image in order, and a note on each; unusable rows are black."""
 
     store: Tensor
     notes: tuple[Note, ...]
@@ -61,7 +61,7 @@ def memory_budget() -> int:
 def decode(
     sources: Sequence[Source], size: int, key: str | None = None, memory: int | None = None
 ) -> Decoded:
-    """Decode all pictures, or find them decoded.
+    """Decode all images, or find them decoded.
 
     Files are known by their contents. `key` names the contents of sources that are no files; None means that they
     are made so fast that caching is waste. `memory` is how many bytes of pixels may stay in memory (None:
@@ -86,7 +86,7 @@ def decode(
 
 def _no_room(need: int, budget: int, path: Path, error: OSError) -> str:
     return (
-        f"the decoded pictures take {need / 1e6:.0f} MB, more than the {budget / 1e6:.0f} MB they may have in memory, "
+        f"the decoded images take {need / 1e6:.0f} MB, more than the {budget / 1e6:.0f} MB they may have in memory, "
         f"and {path.parent} cannot take them ({error}). Choose a smaller size, free some disk space or set "
         "LABKIT_CACHE to a folder with room."
     )
@@ -96,7 +96,7 @@ def _no_room(need: int, budget: int, path: Path, error: OSError) -> str:
 
 
 def _load(path: Path, budget: int) -> Decoded | None:
-    """The decoded pictures of `path`, or None where there are none or they are damaged."""
+    """The decoded images of `path`, or None where there are none or they are damaged."""
     try:
         described = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         pixels = _map(path)
@@ -153,7 +153,7 @@ def _in_memory(sources: Sequence[Source], size: int, digests: tuple[str, ...]) -
     return Decoded(torch.from_numpy(store), tuple(notes))
 
 
-# ---------------------------------------------------------------- the pictures
+# ---------------------------------------------------------------- the images
 
 
 def _digests(sources: Sequence[Source]) -> tuple[str, ...]:
@@ -176,7 +176,7 @@ def _digest(path: Path) -> str:
 def _rows(
     sources: Sequence[Source], size: int, digests: tuple[str, ...]
 ) -> Iterator[tuple[np.ndarray, Note]]:
-    """The pixels of each picture in order, black where there are none, and the note on it."""
+    """The pixels of each image in order, black where there are none, and the note on it."""
     black = np.zeros((3, size, size), np.uint8)
     for index, reading in enumerate(_readings(sources, size)):
         pixels = black if reading.pixels is None else reading.pixels
@@ -186,8 +186,8 @@ def _rows(
 
 
 def _readings(sources: Sequence[Source], size: int) -> Iterator[Reading]:
-    """Decode on all threads, in order, once it is known what the deepest pictures count as white."""
-    bar = tqdm(total=len(sources), desc="decoding", unit="picture", delay=2, leave=False)
+    """Decode on all threads, in order, once it is known what the deepest images count as white."""
+    bar = tqdm(total=len(sources), desc="decoding", unit="image", delay=2, leave=False)
     with bar, ThreadPoolExecutor(threads()) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd files; the report says it better
         white = full_scale(max(_in_turn(pool, largest, sources), default=0))

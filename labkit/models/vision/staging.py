@@ -1,7 +1,7 @@
 """Networks cut into ordered, named stages, so that "train from here up" means the same for all of them.
 
 A staged network is a sequence: its children are its stages, its forward runs them in order, and nothing hides between
-them. The first, `stem`, takes pictures in [0, 1] and normalises them itself; the last, `head`, is the one stage that
+them. The first, `stem`, takes images in [0, 1] and normalises them itself; the last, `head`, is the one stage that
 is new for a new task. Cutting moves torchvision's own modules, it never rewrites them, so the outcome is the same to
 the bit (tests/unit/test_models_staging.py).
 """
@@ -47,7 +47,7 @@ class Staged(nn.Sequential):
 
 
 class Normalize(nn.Module):
-    """Pictures in [0, 1] to the scale the weights were trained on: (x - mean) / std for each channel.
+    """Images in [0, 1] to the scale the weights were trained on: (x - mean) / std for each channel.
 
     The two constants are buffers that move with the module and stay out of its state: they are never learned.
     """
@@ -118,9 +118,9 @@ def _cut_resnet(model: Any, normalize: Normalize) -> Staged:
 
 
 def _cut_pyramid(model: nn.Module, normalize: Normalize) -> Staged:
-    """ConvNeXt, MobileNet, EfficientNet: a new stage begins wherever the picture is halved.
+    """ConvNeXt, MobileNet, EfficientNet: a new stage begins wherever the resolution halves.
 
-    What lies between the last block and the final linear layer was trained on pictures too, so it belongs to the last
+    What lies between the last block and the final linear layer was trained on images too, so it belongs to the last
     stage; the head is the linear layer alone, with the dropout in front of it.
     """
     features = list(model.get_submodule("features").children())
@@ -158,9 +158,9 @@ def _cut_transformer(model: Any, normalize: Normalize) -> Staged:
 
 
 class Tokens(nn.Module):
-    """A picture to the tokens a transformer reads (Dosovitskiy et al., 2021): patches, a class token, positions.
+    """An image to the tokens a transformer reads (Dosovitskiy et al., 2021): patches, a class token, positions.
 
-    (n, 3, h, w) -> (n, 1 + (h // patch) * (w // patch), channels). For another size of picture than the weights were
+    (n, 3, h, w) -> (n, 1 + (h // patch) * (w // patch), channels). For another size of image than the weights were
     trained on, the learned positions are interpolated, as in section 3.2 of the paper.
     """
 
@@ -191,7 +191,7 @@ class Tokens(nn.Module):
 
 
 class ClassToken(nn.Module):
-    """The first token, which stands for the whole picture: (n, tokens, channels) -> (n, channels)."""
+    """The first token, which stands for the whole image: (n, tokens, channels) -> (n, channels)."""
 
     def forward(self, tokens: Tensor) -> Tensor:
         return tokens[:, 0]

@@ -359,11 +359,11 @@ def _of_parts(expected: Expectation, run: Run) -> list[tuple[str, Any, Any]]:
     pairs: list[tuple[str, Any, Any]] = [
         ("the data", run.data.name, sheet.data),
         ("the network", run.net.name, sheet.net),
-        ("the size of the pictures", getattr(run.data, "size", None), sheet.size),
+        ("the size of the images", getattr(run.data, "size", None), sheet.size),
         ("the seed of the splits", recipe.get("seed", 0), 0),
         ("the share of the test split", recipe.get("test"), None),
         ("the share of wrong labels", recipe.get("mislabelled", 0.0), 0.0),
-        ("the shift of the pictures", recipe.get("shifted"), None),
+        ("the shift of the images", recipe.get("shifted"), None),
         ("the number of examples a class", per_class(run.data), expected.per_class),
     ]
     if expected.weights:

@@ -146,7 +146,7 @@ def _run(setting: Setting, seed: int, trainers: Mapping[str, Trainer]) -> Row:
 
 
 def _written(given: float | Sequence[float]) -> str:
-    """A number, or the numbers of a curve, which only a picture wants, with fewer figures."""
+    """A number, or the numbers of a curve, which only a figure wants, with fewer figures."""
     if isinstance(given, Sequence):
         return ":".join(f"{number:.4g}" for number in given)
     return f"{given:.6g}"

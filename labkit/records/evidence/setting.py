@@ -33,7 +33,7 @@ class Reading:
     """A number that is asked of a finished run, beside its accuracy. It may rewind the run, it is the last to look.
 
     `unit` stands behind the number in a text; None where it is a share, which a text gives in per cent or points.
-    Where `ask` gives several numbers they are a curve, for a picture; a text gets the last of them.
+    Where `ask` gives several numbers they are a curve, for a figure; a text gets the last of them.
     """
 
     ask: Callable[[Run], float | Sequence[float]]

@@ -167,7 +167,7 @@ def _redo(case: Case, then: Answer) -> Recheck:
 
 
 def at_hand(case: Case) -> bool:
-    """Whether the pictures of a case lie on this machine."""
+    """Whether the images of a case lie on this machine."""
     from labkit.data import at_hand as here
     from labkit.data import card
 

@@ -15,8 +15,8 @@ TITLES = {
     "statistics-drift": "BatchNorm statistics of frozen stages drift",
     "head-left-out": "The head is not in the optimiser",
     "eval-mode": "Eval mode and train mode are mixed up",
-    "leakage": "Validation pictures are among the training ones",
-    "normalisation": "The pictures come on the wrong scale",
+    "leakage": "Validation images are among the training ones",
+    "normalisation": "The images come on the wrong scale",
     "rate-too-large": "The learning rate is far too large",
     "averaged-averages": "Accuracy is a mean of batch means",
     "stale-moments": "The optimiser remembers another past",
@@ -25,8 +25,8 @@ TITLES = {
     "overfitting": "Training gets better, validation worse",
     "underfitting": "The training examples are not learned",
     "frozen-moves": "Frozen parameters move",
-    "little-validation": "Too few validation pictures to tell",
-    "augmented": "Training pictures are made harder than validation ones",
+    "little-validation": "Too few validation images to tell",
+    "augmented": "Training images are made harder than validation ones",
 }
 
 

@@ -232,7 +232,7 @@ def _stale_moments(chance: Chance, case: Case) -> Run:
 
 
 def _not_a_number(chance: Chance, case: Case) -> Run:
-    """One training picture was divided by its own deviation, which was 0."""
+    """One training image was divided by its own deviation, which was 0."""
     parts = draw(chance, case)
     hole = chance.whole(0, len(parts.data.train) - 1)
     data = replace(parts.data, train=slips.spoil(parts.data.train, hole))

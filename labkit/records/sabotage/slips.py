@@ -112,7 +112,7 @@ def _batches(count: int, batch: int) -> list[Tensor]:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Rescaled(Split):
-    """A split whose pictures come as (x - mean) / std in place of [0, 1]."""
+    """A split whose images come as (x - mean) / std in place of [0, 1]."""
 
     mean: float = 0.0
     std: float = 1.0
@@ -127,13 +127,13 @@ class Rescaled(Split):
 
 
 def rescale(split: Split, mean: float, std: float) -> Rescaled:
-    """The same pictures on another scale."""
+    """The same images on another scale."""
     return Rescaled(split.store, split.rows, split.labels, split.names, split.flip, mean, std)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Spoilt(Split):
-    """A split in which one picture is no number anywhere."""
+    """A split in which one image is no number anywhere."""
 
     hole: int = 0
 
@@ -148,12 +148,12 @@ class Spoilt(Split):
 
 
 def spoil(split: Split, hole: int) -> Spoilt:
-    """The same pictures, one of them spoilt."""
+    """The same images, one of them spoilt."""
     return Spoilt(split.store, split.rows, split.labels, split.names, split.flip, hole)
 
 
 def leak(data: ImageData, share: float, noise: int, seed: int) -> ImageData:
-    """The data with a share of the validation pictures among the training ones, `noise` grey levels off at most."""
+    """The data with a share of the validation images among the training ones, `noise` grey levels off at most."""
     chance = runtime.generator(seed, "leak")
     count = max(1, round(share * len(data.valid)))
     leaked = data.valid.take(
@@ -172,13 +172,13 @@ def leak(data: ImageData, share: float, noise: int, seed: int) -> ImageData:
 
 
 def fewer_to_validate(data: ImageData, count: int, seed: int = 0) -> ImageData:
-    """The data with `count` validation pictures, drawn from the seed."""
+    """The data with `count` validation images, drawn from the seed."""
     order = torch.randperm(len(data.valid), generator=runtime.generator(seed, "fewer to validate"))
     return replace(data, valid=data.valid.take(order[:count].sort().values))
 
 
 def shuffle_labels(data: ImageData, share: float, seed: int) -> ImageData:
-    """The data with the labels of a share of the training pictures drawn at random."""
+    """The data with the labels of a share of the training images drawn at random."""
     chance = runtime.generator(seed, "shuffle labels")
     hit = torch.rand(len(data.train), generator=chance) < share
     wrong = torch.randint(len(data.classes), (len(data.train),), generator=chance)

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
+import matplotlib.figure
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.artist import Artist
@@ -23,7 +24,6 @@ from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
@@ -59,7 +59,7 @@ def look(number: int) -> Look:
     )
 
 
-class Picture(Figure):
+class Figure(matplotlib.figure.Figure):
     """A matplotlib Figure with a text alternative and the table of what it shows.
 
     Jupyter shows it as an image with that text, a table that unfolds beneath it, and as plain text
@@ -79,7 +79,7 @@ class Picture(Figure):
         self.table = pd.DataFrame()
 
     def told(self, alt: str, table: pd.DataFrame) -> Self:
-        """Give the picture its words and its numbers; returns itself."""
+        """Give the figure its words and its numbers; returns itself."""
         self.alt, self.table = alt, table
         return self
 
@@ -89,7 +89,7 @@ class Picture(Figure):
             super().draw(renderer)
 
     def png(self) -> bytes:
-        """The picture as a PNG file."""
+        """The figure as a PNG file."""
         buffer = io.BytesIO()
         self.savefig(buffer, format="png", dpi=DPI, edgecolor=EDGE)
         return buffer.getvalue()
@@ -146,11 +146,11 @@ class Marked:
     label: str
 
 
-def legend(picture: Picture, entries: Sequence[Marked], columns: int = 3) -> None:
-    """A legend below the picture; labels are text even where they start with `_` or hold a `$`."""
+def legend(figure: Figure, entries: Sequence[Marked], columns: int = 3) -> None:
+    """A legend below the figure; labels are text even where they start with `_` or hold a `$`."""
     if not entries:
         return
-    drawn = picture.legend(
+    drawn = figure.legend(
         [entry.artist for entry in entries],
         [f"entry {number}" for number, _ in enumerate(entries)],
         loc="outside lower center",
@@ -178,9 +178,9 @@ def dress(axes: Axes, xlabel: str, ylabel: str, title: str = "") -> Axes:
     return axes
 
 
-def headline(picture: Picture, text: str, size: float = 10) -> None:
-    """A line over all panels of a picture, at its left edge."""
-    picture.suptitle(text, color=INK, fontsize=size, x=0.01, ha="left", parse_math=False)
+def headline(figure: Figure, text: str, size: float = 10) -> None:
+    """A line over all panels of a figure, at its left edge."""
+    figure.suptitle(text, color=INK, fontsize=size, x=0.01, ha="left", parse_math=False)
 
 
 def cell(
@@ -193,9 +193,9 @@ def cell(
     return square, axes.text(x, y, text, fontsize=size, color=ink_on(colour), **place)
 
 
-def colour_bar(picture: Picture, drawn: ScalarMappable, axes: Any, label: str) -> None:
+def colour_bar(figure: Figure, drawn: ScalarMappable, axes: Any, label: str) -> None:
     """What the colours of one panel or several mean, beside them; `label` with the unit."""
-    bar = picture.colorbar(drawn, ax=axes, shrink=0.75, pad=0.015)
+    bar = figure.colorbar(drawn, ax=axes, shrink=0.75, pad=0.015)
     bar.set_label(label, color=INK, parse_math=False)
     bar.ax.tick_params(colors=FAINT, labelcolor=INK)
     bar.outline.set_edgecolor(EDGE)  # type: ignore[operator]
