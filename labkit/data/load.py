@@ -212,11 +212,11 @@ def _judge(about: Card, listing: Listing, notes: Sequence[Note]) -> tuple[list[i
         findings += [Finding(image.name, problem, action) for problem, action in note.problems]
         if note.usable:
             usable.append(index)
-    twins = _twins(listing.images, notes, usable)
-    return [index for index in usable if index not in twins], [*findings, *twins.values()]
+    duplicates = _duplicates(listing.images, notes, usable)
+    return [index for index in usable if index not in duplicates], [*findings, *duplicates.values()]
 
 
-def _twins(
+def _duplicates(
     images: Sequence[ListedImage], notes: Sequence[Note], usable: Sequence[int]
 ) -> dict[int, Finding]:
     """The images to leave out because another one is the same, and what to say of each."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from labkit.errors import DataError, StageError
 from labkit.insight.inside import check_stage, drawn, features, looking_at, split_of
-from labkit.insight.moments import chosen_steps, epoch_ends, epochs_done, moments, spread_out
+from labkit.insight.revisit import chosen_steps, epoch_ends, epochs_done, revisit, spread_out
 from labkit.tuning.contracts import Split
 from labkit.tuning.given import a_count, a_run, a_seed, takes
 
@@ -79,7 +79,7 @@ def feature_map(
     """Follow the features of a stage through a run, on two axes that are fitted once.
 
     Args:
-        run: what was trained so far is visited again on a twin; the run is not touched.
+        run: what was trained so far is revisited on a clone; the run is not touched.
         stage: whose output to draw; by default the last before the head.
         steps: after which steps; by default up to six ends of epochs, the beginning and now among them.
         fitted_at: the step whose features give the axes; by default the last of `steps`.
@@ -95,8 +95,8 @@ def feature_map(
     chosen = spread_out(epoch_ends(run), FRAMES) if steps is None else chosen_steps(run, steps)
     fitted_at = chosen[-1] if fitted_at is None else chosen_steps(run, [fitted_at])[0]
     seen = {}
-    for step, twin in moments(run, {*chosen, fitted_at}):
-        with looking_at(twin) as model:
+    for step, clone in revisit(run, {*chosen, fitted_at}):
+        with looking_at(clone) as model:
             seen[step] = features(model, run, part, indices, [name])[name]
     centre, axes = _fit(seen[fitted_at], name)
     labels = torch.as_tensor(part.labels)[indices]

@@ -23,7 +23,7 @@ from labkit import runtime
 from labkit.errors import ArgumentError, BackboneError, DataError, shown
 from labkit.insight.inside import as_inputs, given_to, looking_at, outputs, split_of, start_of
 from labkit.insight.kinds import backbone_of
-from labkit.insight.moments import epoch_ends, epochs_done, moments, spread_out
+from labkit.insight.revisit import epoch_ends, epochs_done, revisit, spread_out
 from labkit.models import Backbone
 from labkit.models.vision.origin import TINY_IMAGENET, tiny_imagenet
 from labkit.tuning.contracts import Split
@@ -146,7 +146,7 @@ def forgetting(run: Run, task: OldTask | None = None, moments_at_most: int = 9) 
     steps = spread_out(epoch_ends(run), moments_at_most)
     validated = run.history.query("split == 'valid'").set_index("step")["accuracy"].to_dict()
     rows = []
-    for step, past in moments(run, steps):
+    for step, past in revisit(run, steps):
         old = remembered(past, task)
         new = validated[step] if step in validated else _validated_now(past)
         low, high = old.interval

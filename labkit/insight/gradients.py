@@ -1,4 +1,4 @@
-"""How hard each stage was pulled at: the length of its gradient at steps of a run, taken again on a twin."""
+"""How hard each stage was pulled at: the length of its gradient at steps of a run, taken again on a clone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 from torch import Tensor
 
 from labkit.errors import EvidenceError
-from labkit.insight.moments import chosen_steps, moments, spread_out
+from labkit.insight.revisit import chosen_steps, revisit, spread_out
 from labkit.tuning.given import a_count, a_run, takes
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ COLUMNS = ["step", "epoch", "loss", "stage", "trainable", "norm", "relative"]
 def gradient_norms(run: Run, steps: Sequence[int] | None = None, count: int = 20) -> pd.DataFrame:
     """One row a step and stage: the gradient that this very step of the run had.
 
-    A twin goes back to just before each step and takes it once more, to the bit. `steps` are numbered from 1, by
+    A clone goes back to just before each step and takes it once more, to the bit. `steps` are numbered from 1, by
     default `count` of them, evenly spread.
 
     Columns: step, epoch; loss (of the step's batch, nats); stage; trainable (at that step); norm (the length of the
@@ -39,16 +39,16 @@ def gradient_norms(run: Run, steps: Sequence[int] | None = None, count: int = 20
         else chosen_steps(run, steps, first=1)
     )
     rows: list[dict[str, Any]] = []
-    for _, twin in moments(run, [step - 1 for step in wanted]):
+    for _, clone in revisit(run, [step - 1 for step in wanted]):
         seen: dict[str, dict[str, Any]] = {}
         # torch calls this before the optimiser moves anything, so that weights and gradient belong together.
-        handle = twin.optimizer.register_step_pre_hook(
+        handle = clone.optimizer.register_step_pre_hook(
             lambda optimizer, *_, seen=seen: seen.update(_measured(optimizer))
         )
         try:
-            done = twin.step()
+            done = clone.step()
         finally:
-            handle.remove()  # it would keep the twin alive
+            handle.remove()  # it would keep the clone alive
         told = {"step": done.step, "epoch": done.epoch, "loss": done.loss}
         rows[:0] = [{**told, "stage": stage, **values} for stage, values in seen.items()]
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -14,7 +14,7 @@ from labkit.insight import between as line_of
 from labkit.insight import forgetting as story_of
 from labkit.insight.forgetting import ASKED, asked
 from labkit.insight.kinds import backbone_of
-from labkit.insight.moments import spread_out
+from labkit.insight.revisit import spread_out
 from labkit.show.figure import INK, Figure, Look, Marked, dress, legend, look, shorten
 from labkit.tuning.given import a, as_runs, refuse_no_columns
 

@@ -102,7 +102,7 @@ def gradient_norms(seen: Run | pd.DataFrame, relative: bool = False, count: int 
     """The length of the gradient of every stage over a run, on a log scale; a frozen stage has none.
 
     With `relative`, as a share of the length of the stage's weights. `seen` is a run, of which `count` steps are taken
-    again on a twin, or the table that `insight.gradient_norms` gave.
+    again on a clone, or the table that `insight.gradient_norms` gave.
     """
     table = seen if isinstance(seen, pd.DataFrame) else insight.gradient_norms(seen, count=count)
     refuse_no_columns("gradient_norms", table, *COLUMNS)

@@ -165,10 +165,10 @@ def test_bad_budgets_are_refused_at_the_door(budget: Any, tiny_run: Callable[...
 def test_a_shared_line_ends_where_the_budget_ended_it(digit_run: Callable[..., Run]) -> None:
     run = digit_run(labkit.feature_extraction(epochs=50, batch_size=16), budget=SECONDS).fit()
     assert run.ended_by == "budget"
-    twin = labkit.from_line(labkit.to_line(run)).fit()
-    assert twin.log == run.log
-    assert twin.step_number == run.step_number
-    assert same_weights(run, twin)
+    clone = labkit.from_line(labkit.to_line(run)).fit()
+    assert clone.log == run.log
+    assert clone.step_number == run.step_number
+    assert same_weights(run, clone)
 
 
 def test_a_line_may_hold_no_other_end(digit_run: Callable[..., Run]) -> None:

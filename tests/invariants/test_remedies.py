@@ -140,9 +140,9 @@ def test_each_stage_is_pulled_by_its_own_rate(remembering: Callable[..., Run]) -
     run = steps(remembering(lr_decay=0.5), 1)
     start, before = run.trainer.initial["layer4"], of_stages(run, ("layer4",))
     name = "0.conv1.weight"
-    twin = run.branch()
+    clone = run.branch()
     run.set(hold=100.0)
-    step, pulled = steps(twin, 1).model, steps(run, 1).model
+    step, pulled = steps(clone, 1).model, steps(run, 1).model
     free, held = (m.get_submodule("layer4").state_dict()[name] for m in (step, pulled))
     assert not torch.equal(before[f"layer4.{name}"], free)
     torch.testing.assert_close(held, free.lerp(start[name], 100.0 * 1e-3 * 0.5))

@@ -70,14 +70,14 @@ def test_a_run_that_was_looked_at_goes_on_to_the_bit_as_if_nobody_had(run: Run) 
 @pytest.mark.slow
 def test_what_was_asked_before_is_drawn_again_without_training(run: Run) -> None:
     """The curve of what is left grows with the run, a rewind takes it back, a branch shares it."""
-    looks, twin = Looks(), run.branch()
-    looks.choose("forgetting", twin)
-    looks.refresh(twin, "r0")
-    twin.step()
-    assert "up to step 3, moments asked: 3;" in words(looks, twin, "r0")
-    twin.rewind(2)
-    assert "up to step 2, moments asked: 2;" in words(looks, twin, "r0")
-    assert "up to step 2, moments asked: 2;" in words(looks, twin.branch(), "r1")
+    looks, clone = Looks(), run.branch()
+    looks.choose("forgetting", clone)
+    looks.refresh(clone, "r0")
+    clone.step()
+    assert "up to step 3, moments asked: 3;" in words(looks, clone, "r0")
+    clone.rewind(2)
+    assert "up to step 2, moments asked: 2;" in words(looks, clone, "r0")
+    assert "up to step 2, moments asked: 2;" in words(looks, clone.branch(), "r1")
 
 
 def words(looks: Looks, run: Run, identity: str) -> str:
@@ -105,15 +105,15 @@ def test_a_run_that_stands_still_is_drawn_once(run: Run) -> None:
 def test_a_run_that_trains_is_drawn_again_only_when_it_has_had_its_share(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks, twin = Looks(), run.branch()
-    looks.choose("confusion", twin)
-    looks.refresh(twin, "r0")
-    monkeypatch.setattr(twin.loop, "status", "running")
-    twin.journal.append(twin.journal.since(0)[-1][1])
-    looks.refresh(twin, "r0")
+    looks, clone = Looks(), run.branch()
+    looks.choose("confusion", clone)
+    looks.refresh(clone, "r0")
+    monkeypatch.setattr(clone.loop, "status", "running")
+    clone.journal.append(clone.journal.since(0)[-1][1])
+    looks.refresh(clone, "r0")
     assert looks.figure[0] == 1
     looks._due = 0.0  # its time has come
-    looks.refresh(twin, "r0")
+    looks.refresh(clone, "r0")
     assert looks.figure[0] == 2
 
 

@@ -93,10 +93,10 @@ def test_rewinding_branching_and_thawing_are_no_faults():
 
 
 def test_a_run_is_the_same_after_it_was_looked_at():
-    run, twin = small_run(), small_run()
+    run, clone = small_run(), small_run()
     run.fit(epochs=1)
     diagnose(run)
-    assert run.fit().history["loss"].tolist() == twin.fit().history["loss"].tolist()
+    assert run.fit().history["loss"].tolist() == clone.fit().history["loss"].tolist()
 
 
 def test_data_that_are_no_images_have_no_scale_and_no_twins():

@@ -27,7 +27,7 @@ from labkit.insight import (
 )
 from labkit.insight.inside import as_map, drawn, features, looking_at
 from labkit.insight.looking import centre
-from labkit.insight.moments import moments
+from labkit.insight.revisit import revisit
 from labkit.models import cut
 from labkit.runtime import Precision
 from tests.small import Clouds, Small
@@ -173,10 +173,10 @@ def test_a_moment_is_the_run_as_it_was_to_the_bit(net, data):
         if step == 3:
             run.set(lr=1e-2)
         seen[step] = weights(run)
-    for step, twin in moments(run, [0, 2, 3, 4, 6]):
-        assert twin.step_number == step
-        assert torch.equal(weights(twin), seen[step])
-        assert twin.settings.lr == (1e-2 if step >= 3 else 1e-3)
+    for step, clone in revisit(run, [0, 2, 3, 4, 6]):
+        assert clone.step_number == step
+        assert torch.equal(weights(clone), seen[step])
+        assert clone.settings.lr == (1e-2 if step >= 3 else 1e-3)
 
 
 def weights(run):
@@ -187,9 +187,9 @@ def test_all_frames_are_seen_along_the_same_two_axes(run):
     found = feature_map(run, "layer4", steps=[0, 5, 12], count=60)
     assert torch.allclose(found.axes @ found.axes.T, torch.eye(2, dtype=torch.float64), atol=1e-9)
     for frame in found.frames:
-        twin = run.branch(frame.step)
-        with looking_at(twin) as model:
-            x = features(model, twin, run.data.valid, found.indices, ["layer4"])["layer4"]
+        clone = run.branch(frame.step)
+        with looking_at(clone) as model:
+            x = features(model, clone, run.data.valid, found.indices, ["layer4"])["layer4"]
         assert torch.allclose(frame.points, (x - found.centre) @ found.axes.T, atol=1e-6)
         if frame.step == found.fitted_at:
             shown = torch.linalg.svdvals(x - x.mean(0)).square()

@@ -44,8 +44,8 @@ def test_one_seed_is_called_chance(runs):
 
 
 def test_a_notebook_gets_table_figure_and_note_as_text(runs):
-    twin = runs[0].branch(1, name="<script>alert(1)</script>")
-    bundle, _ = labkit.compare([runs[0], twin])._repr_mimebundle_()
+    clone = runs[0].branch(1, name="<script>alert(1)</script>")
+    bundle, _ = labkit.compare([runs[0], clone])._repr_mimebundle_()
     assert "<script>" not in bundle["text/html"]
     assert "&lt;script&gt;" in bundle["text/html"]
     assert "One seed" in bundle["text/plain"]

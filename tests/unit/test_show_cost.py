@@ -91,14 +91,14 @@ def test_the_depth_of_now_is_marked_and_what_was_timed_is_told(run):
 
 
 def test_what_a_step_costs_now_is_counted_once_and_follows_the_depth(run, monkeypatch):
-    draw, twin = figures.StepsNow(), run.branch()
-    assert "from head, as now" in draw(twin).alt
+    draw, clone = figures.StepsNow(), run.branch()
+    assert "from head, as now" in draw(clone).alt
     monkeypatch.setattr(figures, "step_costs", None)  # nothing has to be counted again
-    twin.set(trainable_from="layer3")
-    assert "from layer3, as now" in draw(twin).alt
+    clone.set(trainable_from="layer3")
+    assert "from layer3, as now" in draw(clone).alt
     monkeypatch.undo()
-    twin.set(batch_size=5)
-    assert "over 5 samples" in draw(twin).alt
+    clone.set(batch_size=5)
+    assert "over 5 samples" in draw(clone).alt
 
 
 def test_a_plan_that_was_not_trained_says_so(drawn):

@@ -184,8 +184,8 @@ def test_names_are_never_markup_nor_mathematics(run, guesses):
 @pytest.mark.slow
 def test_hostile_run_names_are_drawn_as_they_are(run):
     for name in ("$\\frac{$", "_hidden", "<img src=x onerror=alert(1)>"):
-        twin = run.branch(1, name=name)
-        shown = figures.history([twin, run])
+        clone = run.branch(1, name=name)
+        shown = figures.history([clone, run])
         assert "<img src=x" not in shown.html()
         assert any(name[:8] in text.get_text() for text in shown.legends[0].get_texts())
 

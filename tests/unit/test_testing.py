@@ -163,9 +163,9 @@ def test_a_network_that_breaks_the_contract_is_told_how(net: Any, said: str) -> 
 
 def with_batch(split: Any, batch: Callable[..., Any]) -> Any:
     changed = type("Changed", (type(split),), {"batch": batch})
-    twin = object.__new__(changed)
-    twin.__dict__.update(vars(split))
-    return twin
+    clone = object.__new__(changed)
+    clone.__dict__.update(vars(split))
+    return clone
 
 
 @pytest.mark.parametrize(

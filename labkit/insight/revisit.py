@@ -1,4 +1,4 @@
-"""A finished stretch of training, visited again on a twin: the run itself never moves."""
+"""A finished stretch of training, visited again on a clone: the run itself never moves."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from labkit.tuning import Run
 
 
-def moments(run: Run, steps: Iterable[int]) -> Iterator[tuple[int, Run]]:
-    """A twin of the run as it was after each of `steps`, the latest first.
+def revisit(run: Run, steps: Iterable[int]) -> Iterator[tuple[int, Run]]:
+    """A clone of the run as it was after each of `steps`, the latest first.
 
-    The twin is one and the same, taken back from checkpoint to checkpoint, with all commands in force that the run had
-    been given by then. It may be read and trained on: the next moment starts from a checkpoint again.
+    The clone is one and the same, taken back from checkpoint to checkpoint, with all commands in force that the run had
+    been given by then. It may be read and trained on: the next step asked for starts from a checkpoint again.
     Raises CommandError for a step that has not happened.
     """
     wanted = chosen_steps(run, steps)[::-1]
-    log, twin = [c for c in run.log if c.kind == "set"], run.branch()
-    twin.budget = None  # looking is free
+    log, clone = [c for c in run.log if c.kind == "set"], run.branch()
+    clone.budget = None  # looking is free
     for step in wanted:
-        if step < twin.step_number:
-            twin.rewind(step)
+        if step < clone.step_number:
+            clone.rewind(step)
             for command in (command for command in log if command.step == step):
-                twin.set(**command.args)  # a rewind takes back what was said at that very step
-        yield step, twin
+                clone.set(**command.args)  # a rewind takes back what was said at that very step
+        yield step, clone
 
 
 def epochs_done(run: Run) -> dict[int, float]:
