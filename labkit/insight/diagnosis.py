@@ -225,19 +225,19 @@ def _not_statistics_drift(evidence: Evidence) -> str:
     return f"In the audit no buffer of the frozen {listed(frozen)} has changed."
 
 
-def _stale_moments(evidence: Evidence) -> str | None:
+def _stale_optimizer_state(evidence: Evidence) -> str | None:
     old = [row for row in evidence.memory.rows if _is_stale(row)] if evidence.memory else []
     if not old:
         return None
     oldest = max(old, key=lambda row: row.remembers or 0)
     return (
         f"The optimiser remembers {oldest.remembers} steps of {oldest.stage}, but only {oldest.trained} belong to "
-        "this run: its moments come from another past; start them afresh, or restore them with the weights."
+        "this run: its state comes from another past; start it afresh, or restore it with the weights."
     )
 
 
-def _not_stale_moments(evidence: Evidence) -> str:
-    return "The moments of each stage have seen exactly the steps that it has trained for."
+def _not_stale_optimizer_state(evidence: Evidence) -> str:
+    return "The optimiser state of each stage has seen exactly the steps that it has trained for."
 
 
 def _averaged_averages(evidence: Evidence) -> str | None:
@@ -423,7 +423,7 @@ RULES: tuple[Rule, ...] = (
     Rule("head-left-out", _head_left_out, _not_head_left_out),
     Rule("eval-mode", _eval_mode, _not_eval_mode),
     Rule("statistics-drift", _statistics_drift, _not_statistics_drift),
-    Rule("stale-moments", _stale_moments, _not_stale_moments),
+    Rule("stale-moments", _stale_optimizer_state, _not_stale_optimizer_state),
     Rule("averaged-averages", _averaged_averages, _not_averaged_averages),
     Rule("leakage", _leakage, _not_leakage),
     Rule("normalisation", _normalisation, _not_normalisation),

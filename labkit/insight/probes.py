@@ -52,8 +52,8 @@ class _Rows:
 class StageMemory:
     """A stage in the optimiser. `parameters` that could train and how many of them it holds (`held`).
 
-    `remembers` is how many steps its moments (Adam's) have seen, None where it keeps no count; `trained` is for how
-    many steps the stage has been training without a break.
+    `remembers` is how many steps its state (Adam's averages) has seen, None where it keeps no count; `trained` is for
+    how many steps the stage has been training without a break.
     """
 
     stage: str

@@ -21,7 +21,7 @@ def same_weights(one: Run, other: Run) -> bool:
     return ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
-def same_moments(one: Run, other: Run) -> bool:
+def same_optimizer_state(one: Run, other: Run) -> bool:
     """Whether two optimisers remember the same, to the bit."""
     ours, theirs = (run.optimizer.state_dict()["state"] for run in (one, other))
     return ours.keys() == theirs.keys() and all(

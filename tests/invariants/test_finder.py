@@ -14,7 +14,7 @@ import torch
 import labkit
 from labkit.errors import CommandError, LearningRateError
 from labkit.tuning import Finder, Run, StepDone, find_lr
-from tests.invariants.conftest import TinyNet, same_moments, same_weights
+from tests.invariants.conftest import TinyNet, same_optimizer_state, same_weights
 from tests.invariants.test_text import Reviews, TextNet
 from tests.toys import Stages
 
@@ -45,7 +45,7 @@ def test_the_run_is_untouched_to_the_bit_and_goes_on_as_if_nobody_had_asked(
 
     assert torch.equal(torch.rand(3), expected)
     assert same_weights(run, calm)
-    assert same_moments(run, calm)
+    assert same_optimizer_state(run, calm)
     assert run.trainer.at == position
     assert (len(run.journal), run.log, run.status) == (journal, log, status)
     assert list(run._checkpoints._kept) == checkpoints

@@ -71,7 +71,7 @@ def test_the_optimiser_has_one_named_group_a_stage_from_the_start(
     assert counted == sum(p.numel() for p in run.model.parameters())
 
 
-def test_a_stage_thawed_mid_run_trains_from_the_next_step_with_fresh_moments(
+def test_a_stage_thawed_mid_run_trains_from_the_next_step_with_fresh_optimizer_state(
     digit_run: Callable[..., Run],
 ) -> None:
     run = digit_run(labkit.feature_extraction(epochs=5, batch_size=16))

@@ -61,7 +61,7 @@ def everything(run):
         "frozen": [parameter.requires_grad for parameter in run.model.parameters()],
         "modes": [module.training for module in modules],
         "hooks": sum(len(module._forward_hooks) for module in modules),
-        "moments": [
+        "optimizer_state": [
             {name: value.clone() for name, value in state.items()}
             for state in run.optimizer.state.values()
         ],

@@ -15,7 +15,7 @@ from labkit import insight
 from labkit.errors import DataError, LabkitError, PlanError, ShareError
 from labkit.insight import OldTask
 from labkit.tuning import Run
-from tests.invariants.conftest import same_moments, same_weights
+from tests.invariants.conftest import same_optimizer_state, same_weights
 
 BOTH = {"hold": 30.0, "rehearse": 1.0}
 FROM_BEFORE = (  # a line written before plans knew of remedies: two steps, weight decay set after the first
@@ -68,7 +68,7 @@ def test_remedies_that_are_off_change_not_a_bit_even_where_old_examples_are_at_h
     with_old = steps(remembering(), 4)
     without = Run(with_old.net, replace(with_old.data, old=None), with_old.plan, seed=0)
     assert same_weights(with_old, steps(without, 4))
-    assert same_moments(with_old, without)
+    assert same_optimizer_state(with_old, without)
 
 
 @pytest.mark.slow
@@ -81,7 +81,7 @@ def test_replay_rewind_and_branch_are_bitwise_with_both_remedies_set_on_the_way(
     steps(run, 3)
     again, branch = run.replay(), run.branch()
     assert same_weights(run, again)
-    assert same_moments(run, again)
+    assert same_optimizer_state(run, again)
     assert run.log == again.log
     assert run.settings == again.settings
     assert same_weights(steps(run, 2), steps(branch, 2))

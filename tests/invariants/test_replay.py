@@ -13,7 +13,7 @@ import torch
 import labkit
 from labkit.runtime import Precision
 from labkit.tuning import Run, StepDone
-from tests.invariants.conftest import same_moments, same_weights
+from tests.invariants.conftest import same_optimizer_state, same_weights
 
 
 def steered(run: Run) -> Run:
@@ -39,7 +39,7 @@ def both_go_on(run: Run, other: Run, steps: int) -> None:
         run.step()
         other.step()
     assert same_weights(run, other)
-    assert same_moments(run, other)
+    assert same_optimizer_state(run, other)
 
 
 def test_replay_is_bitwise_over_100_steered_steps(digit_run: Callable[..., Run]) -> None:
@@ -47,7 +47,7 @@ def test_replay_is_bitwise_over_100_steered_steps(digit_run: Callable[..., Run])
     again = run.replay()
     assert run.step_number == again.step_number == 100
     assert same_weights(run, again)
-    assert same_moments(run, again)
+    assert same_optimizer_state(run, again)
     assert list(run.history.loss) == list(again.history.loss)
     assert run.log == again.log
     assert run.settings == again.settings
@@ -104,7 +104,7 @@ def test_rewinding_undoes_everything_that_came_later(digit_run: Callable[..., Ru
     for _ in range(7):
         straight.step()
     assert same_weights(run, straight)
-    assert same_moments(run, straight)
+    assert same_optimizer_state(run, straight)
 
 
 @pytest.mark.slow
@@ -127,7 +127,7 @@ def test_the_number_of_steps_between_checkpoints_changes_nothing(
     sparse.fit().rewind(17)
     assert len(dense._checkpoints) > len(sparse._checkpoints) == 1
     assert same_weights(dense, sparse)
-    assert same_moments(dense, sparse)
+    assert same_optimizer_state(dense, sparse)
 
 
 def test_chance_outside_does_not_reach_the_run(tiny_run: Callable[..., Run]) -> None:
@@ -197,7 +197,7 @@ def test_a_run_that_went_back_and_on_another_way_knows_nothing_of_the_first_way(
     run.step()
     run.rewind(7)  # on the first way there was a checkpoint
     assert same_weights(run, straight)
-    assert same_moments(run, straight)
+    assert same_optimizer_state(run, straight)
 
 
 def test_a_branch_goes_back_to_its_own_past_and_not_to_its_parents_future(
@@ -216,4 +216,4 @@ def test_a_branch_goes_back_to_its_own_past_and_not_to_its_parents_future(
         straight.step()
     branch.rewind(7)  # the parent has a checkpoint there
     assert same_weights(branch, straight)
-    assert same_moments(branch, straight)
+    assert same_optimizer_state(branch, straight)

@@ -221,10 +221,10 @@ def _averaged_averages(chance: Chance, case: Case) -> Run:
     return replace(parts, data=data).run(validate=slips.average_averages(batch))
 
 
-def _stale_moments(chance: Chance, case: Case) -> Run:
+def _stale_optimizer_state(chance: Chance, case: Case) -> Run:
     run = draw(chance, case).run()
     lr = min(0.5, run.settings.lr * chance.number(10, 100, logarithmic=True))
-    slips.keep_moments_over_a_rewind(run, chance.whole(4, 25), lr)
+    slips.keep_optimizer_state_over_a_rewind(run, chance.whole(4, 25), lr)
     return run
 
 
@@ -297,7 +297,7 @@ MADE: dict[str, Callable[[Chance, Case], Run]] = {
     "normalisation": _normalisation,
     "rate-too-large": _rate_times_100,
     "averaged-averages": _averaged_averages,
-    "stale-moments": _stale_moments,
+    "stale-moments": _stale_optimizer_state,
     "not-a-number": _not_a_number,
     "rate-too-small": _rate_too_small,
     "overfitting": _overfitting,

@@ -90,7 +90,7 @@ def average_averages(batch: int) -> Validate:
     return validate
 
 
-def keep_moments_over_a_rewind(run: Run, steps: int, lr: float) -> None:
+def keep_optimizer_state_over_a_rewind(run: Run, steps: int, lr: float) -> None:
     """Try another rate for some steps and rewind the weights, but not what the optimizer remembers."""
     run.set(lr=lr)
     for _ in range(steps):
