@@ -154,7 +154,7 @@ def paused(trace: Trace) -> str | None:
 
 
 def depth_moved(trace: Trace) -> str | None:
-    """A stage that was thawed or frozen within the last few steps."""
+    """A stage that was unfrozen or frozen within the last few steps."""
     recent = trace.steps[-FRESH - 1 :]
     now = recent[-1].trainable_from
     before = next((s.trainable_from for s in reversed(recent) if s.trainable_from != now), now)
@@ -163,7 +163,7 @@ def depth_moved(trace: Trace) -> str | None:
         return None
     moved = listed(trace.stages[min(first, second) : max(first, second)])
     if first < second:
-        return f"Just thawed {moved}: those weights move too now, so the loss may jump first."
+        return f"Just unfrozen {moved}: those weights move too now, so the loss may jump first."
     return f"Just froze {moved}: those weights stand still now, and {_what_learns(trace)}."
 
 

@@ -50,7 +50,7 @@ def ruin_below_the_head(recorder: Recorder) -> None:
     recorder.train(60)
 
 
-def thaw_then_ruin(recorder: Recorder) -> None:
+def unfreeze_then_ruin(recorder: Recorder) -> None:
     """The frozen depth moved while it trains; then one rate for every stage and for the head alone."""
     recorder.train(60)
     recorder.set(trainable_from="stem")
@@ -74,8 +74,8 @@ def ruin_and_branch(recorder: Recorder) -> None:
     recorder.train(60)
 
 
-def thaw_step_by_step(recorder: Recorder) -> None:
-    """The frozen depth moved down stage by stage; then everything thawed from the first step on."""
+def unfreeze_step_by_step(recorder: Recorder) -> None:
+    """The frozen depth moved down stage by stage; then everything unfrozen from the first step on."""
     for stage in ("layer4", "layer3"):
         recorder.train(40)
         recorder.set(trainable_from=stage)
@@ -145,9 +145,9 @@ def sound_beside_sick(recorder: Recorder) -> None:
 ACTS: dict[str, Act] = {
     "02": ruin_below_the_head,
     "04": ruin_below_the_head,
-    "05": thaw_then_ruin,
+    "05": unfreeze_then_ruin,
     "06": ruin_and_branch,
-    "08": thaw_step_by_step,
+    "08": unfreeze_step_by_step,
     "09": overfit_then_augment,
     "10": forget_then_hold,
     "11": branch_and_compare,

@@ -196,7 +196,7 @@ class LearningRates:
             return "The rates may be too low: look further up, for example with high=1."
         return (
             "Either the run has learned what it can, or this depth or these few steps cannot learn it: "
-            "check the labels, thaw more stages, or try steps=300."
+            "check the labels, unfreeze more stages, or try steps=300."
         )
 
     # ------------------------------------------------------------ measures of the curve

@@ -160,7 +160,7 @@ def gradual(
         raise PlanError(f"stages={shown(count)} is more than a network has. Use a few, such as 3.")
     depths = list(stages) if count is None else list(range(1, count + 1))  # type: ignore[arg-type]
     if not depths:
-        raise PlanError("gradual() needs at least one stage to thaw, for example stages=3.")
+        raise PlanError("gradual() needs at least one stage to unfreeze, for example stages=3.")
     shape, rest = _split_phase_arguments(plan)
     phases = tuple(Phase(depth, lr, epochs, lr_decay=lr_decay, **shape) for depth in depths)
     return Plan(**{"name": "gradual", "phases": phases, **rest})

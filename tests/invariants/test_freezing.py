@@ -71,7 +71,7 @@ def test_the_optimiser_has_one_named_group_a_stage_from_the_start(
     assert counted == sum(p.numel() for p in run.model.parameters())
 
 
-def test_a_stage_thawed_mid_run_trains_from_the_next_step_with_fresh_optimizer_state(
+def test_a_stage_unfrozen_mid_run_trains_from_the_next_step_with_fresh_optimizer_state(
     digit_run: Callable[..., Run],
 ) -> None:
     run = digit_run(labkit.feature_extraction(epochs=5, batch_size=16))
@@ -91,8 +91,8 @@ def test_a_stage_thawed_mid_run_trains_from_the_next_step_with_fresh_optimizer_s
     assert ages["head"] == {5}
     run.set(trainable_from="head")
     run.step()
-    thawed = next(group for group in run.optimizer.param_groups if group["name"] == "layer4")
-    assert not any(p in run.optimizer.state for p in thawed["params"])
+    unfrozen = next(group for group in run.optimizer.param_groups if group["name"] == "layer4")
+    assert not any(p in run.optimizer.state for p in unfrozen["params"])
 
 
 @pytest.mark.parametrize("decay", [1.0, 0.5])
@@ -149,11 +149,11 @@ def freeze_all(model: nn.Module) -> None:
     model.requires_grad_(False)
 
 
-def thaw_all(model: nn.Module) -> None:
+def unfreeze_all(model: nn.Module) -> None:
     model.requires_grad_(True)
 
 
-@pytest.mark.parametrize("meddle", [nn.Module.eval, nn.Module.train, freeze_all, thaw_all])
+@pytest.mark.parametrize("meddle", [nn.Module.eval, nn.Module.train, freeze_all, unfreeze_all])
 @pytest.mark.parametrize("depth", ["all", "middle"])
 @pytest.mark.slow
 def test_modes_and_gradients_set_by_hand_between_steps_change_no_step(

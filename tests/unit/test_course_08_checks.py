@@ -44,7 +44,9 @@ def _next_by_the_optimizer(model, optimizer, lr):
     return waiting[-1]
 
 
-def _thawing(model, optimizer, lr, way=reversed, gradient=True, mode=True, known=True, rate=True):
+def _unfreezing(
+    model, optimizer, lr, way=reversed, gradient=True, mode=True, known=True, rate=True
+):
     """The answer with one thing left out, or the wrong way round."""
     for name, stage in way(list(model.named_children())):
         if not next(stage.parameters()).requires_grad:
@@ -116,11 +118,11 @@ WRONG = (
         "Everything trains then",
     ),
     ("08-who", lambda s, e, p: 1 + e // p, "a list of names"),
-    ("08-next", lambda m, o, lr: _thawing(m, o, lr, way=iter), "the highest that is frozen"),
-    ("08-next", lambda m, o, lr: _thawing(m, o, lr, gradient=False), "have not moved"),
-    ("08-next", lambda m, o, lr: _thawing(m, o, lr, mode=False), "evaluation mode"),
-    ("08-next", lambda m, o, lr: _thawing(m, o, lr, known=False), "have not moved"),
-    ("08-next", lambda m, o, lr: _thawing(m, o, lr, rate=False), "handed over"),
+    ("08-next", lambda m, o, lr: _unfreezing(m, o, lr, way=iter), "the highest that is frozen"),
+    ("08-next", lambda m, o, lr: _unfreezing(m, o, lr, gradient=False), "have not moved"),
+    ("08-next", lambda m, o, lr: _unfreezing(m, o, lr, mode=False), "evaluation mode"),
+    ("08-next", lambda m, o, lr: _unfreezing(m, o, lr, known=False), "have not moved"),
+    ("08-next", lambda m, o, lr: _unfreezing(m, o, lr, rate=False), "handed over"),
     ("08-next", _all_at_once, "One call thaws one stage"),
     ("08-next", _afresh, "Add one, keep the others"),
     ("08-next", _one_rate_for_all, "rate of the head"),

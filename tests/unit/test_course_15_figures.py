@@ -10,7 +10,7 @@ from labkit.course.lesson_15 import figures as recipes
 
 def test_a_rate_that_nothing_trains_at_is_a_gap() -> None:
     figure = recipes.rates({"head": [1e-3, 2e-3, 1e-3, 1e-5], "stem": [nan, nan, 1e-5, 1e-6]}, 2)
-    assert "everything thaws after step 2" in figure.alt
+    assert "everything is unfrozen after step 2" in figure.alt
     assert "stem: at most 1e-05, at the end 1e-06" in figure.alt
     assert figure.table["stem"].isna().sum() == 2
     assert list(figure.table["step"]) == [1, 2, 3, 4]

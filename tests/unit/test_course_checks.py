@@ -244,32 +244,32 @@ def _freeze_for_good(model, names):
             stage.requires_grad_(False).eval()
 
 
-def _thaw(model, name, optimizer):
+def _unfreeze(model, name, optimizer):
     stage = model.get_submodule(name).requires_grad_(True).train()
     optimizer.add_param_group({"params": stage.parameters()})
 
 
-def _thaw_without_optimizer(model, name, optimizer):
+def _unfreeze_without_optimizer(model, name, optimizer):
     model.get_submodule(name).requires_grad_(True).train()
 
 
-def _thaw_in_eval(model, name, optimizer):
+def _unfreeze_in_eval(model, name, optimizer):
     stage = model.get_submodule(name).requires_grad_(True)
     optimizer.add_param_group({"params": stage.parameters()})
 
 
-def _thaw_all(model, name, optimizer):
+def _unfreeze_all(model, name, optimizer):
     model.requires_grad_(True).train()
     rest = [p for n, p in model.named_parameters() if not n.startswith("head")]
     optimizer.add_param_group({"params": rest})
 
 
-def _thaw_again(model, name, optimizer):
+def _unfreeze_again(model, name, optimizer):
     model.get_submodule(name).requires_grad_(True).train()
     optimizer.add_param_group({"params": model.parameters()})
 
 
-def _thaw_without_gradient(model, name, optimizer):
+def _unfreeze_without_gradient(model, name, optimizer):
     stage = model.get_submodule(name).train()
     optimizer.add_param_group({"params": stage.parameters()})
 
@@ -293,7 +293,7 @@ def _with_buffers(model):
     return sum(p.numel() for p in model.parameters() if p.requires_grad) / everything
 
 
-RIGHT_05 = {"05-freeze": [_freeze], "05-thaw": [_thaw], "05-count": [_share]}
+RIGHT_05 = {"05-freeze": [_freeze], "05-thaw": [_unfreeze], "05-count": [_share]}
 WRONG_05 = [
     ("05-freeze", _freeze_gradients, "BatchNorm statistics followed"),
     ("05-freeze", _freeze_mode, "weights of the frozen stage moved"),
@@ -301,11 +301,11 @@ WRONG_05 = [
     ("05-freeze", _freeze_everything, "should learn"),
     ("05-freeze", _freeze_for_good, "still does not learn"),
     ("05-freeze", lambda m, n: None, "moved"),
-    ("05-thaw", _thaw_without_optimizer, "optimiser does not know"),
-    ("05-thaw", _thaw_in_eval, "evaluation mode"),
-    ("05-thaw", _thaw_all, "stem changed too"),
-    ("05-thaw", _thaw_again, "handed what it has already"),
-    ("05-thaw", _thaw_without_gradient, "do not require a gradient"),
+    ("05-thaw", _unfreeze_without_optimizer, "optimiser does not know"),
+    ("05-thaw", _unfreeze_in_eval, "evaluation mode"),
+    ("05-thaw", _unfreeze_all, "stem changed too"),
+    ("05-thaw", _unfreeze_again, "handed what it has already"),
+    ("05-thaw", _unfreeze_without_gradient, "do not require a gradient"),
     ("05-count", _share_of_tensors, "share of tensors"),
     ("05-count", lambda m: 100 * _share(m), "percent"),
     ("05-count", lambda m: 1 - _share(m), "frozen"),

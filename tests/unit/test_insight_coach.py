@@ -102,12 +102,12 @@ def test_a_paused_run_says_what_can_be_done():
     assert "rewind" in text
 
 
-def test_a_stage_just_thawed_or_frozen_is_news_for_ten_steps_only():
+def test_a_stage_just_unfrozen_or_frozen_is_news_for_ten_steps_only():
     before = steps(falling(0.7, 0.5, 30), depth="layer4")
-    thawed = [*before, *steps([0.5] * 4, depth="layer3", first=31)]
-    rule, text = said(thawed)
+    unfrozen = [*before, *steps([0.5] * 4, depth="layer3", first=31)]
+    rule, text = said(unfrozen)
     assert rule == "depth_moved"
-    assert "Just thawed layer3" in text
+    assert "Just unfrozen layer3" in text
     old = [*before, *steps([0.5] * 14, depth="layer3", first=31)]
     assert said(old)[0] != "depth_moved"
     frozen = [*before, *steps([0.5] * 4, depth="head", first=31)]
@@ -115,7 +115,7 @@ def test_a_stage_just_thawed_or_frozen_is_news_for_ten_steps_only():
     assert "only head learns" in said(frozen)[1]
 
 
-def test_several_stages_thawed_at_once_are_all_named():
+def test_several_stages_unfrozen_at_once_are_all_named():
     events = [*steps([0.7] * 20, depth="head"), *steps([0.7] * 2, depth="layer2", first=21)]
     assert "layer2, layer3 and layer4" in said(events)[1]
 

@@ -78,7 +78,7 @@ def test_there_is_a_rule_for_every_kind_of_sabotage_and_no_other():
         diagnosis.against("the weather", found("leakage").evidence)
 
 
-def test_rewinding_branching_and_thawing_are_no_faults():
+def test_rewinding_branching_and_unfreezing_are_no_faults():
     run = small_run().fit(epochs=1)
     run.rewind(2)
     run.set(trainable_from="body")

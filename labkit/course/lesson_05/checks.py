@@ -11,7 +11,7 @@ from labkit.course import small
 from labkit.learn.exercises import exercise
 
 Freeze = Callable[[nn.Module, Sequence[str]], object]
-Thaw = Callable[[nn.Module, str, torch.optim.Optimizer], object]
+Unfreeze = Callable[[nn.Module, str, torch.optim.Optimizer], object]
 
 
 @exercise(
@@ -83,7 +83,7 @@ def _train_what_may(model: nn.Module) -> None:
         "Three things: requires_grad_(True), train(), and a new group with the stage's parameters.",
     ),
 )
-def thaw(answer: Thaw) -> Iterator[str]:
+def unfreeze(answer: Unfreeze) -> Iterator[str]:
     """The answer lets one more stage learn, with an optimiser that exists already."""
     model, optimizer = _frozen_but_head()
     before = small.snapshot(model)
@@ -97,7 +97,7 @@ def thaw(answer: Thaw) -> Iterator[str]:
         return
     small.train(model, optimizer)
     changed = small.moved(model, before)
-    yield from _thawed(model, optimizer, changed)
+    yield from _unfrozen(model, optimizer, changed)
     if any(name.startswith("stem.") for name in changed):
         yield "The stage stem changed too. Only the stage that was named may thaw."
     if not any(name.startswith("head.") for name in changed):
@@ -106,7 +106,9 @@ def thaw(answer: Thaw) -> Iterator[str]:
         yield "The learning rate of the stages that trained before has changed."
 
 
-def _thawed(model: nn.Module, optimizer: torch.optim.Optimizer, changed: set[str]) -> Iterator[str]:
+def _unfrozen(
+    model: nn.Module, optimizer: torch.optim.Optimizer, changed: set[str]
+) -> Iterator[str]:
     stage = model.get_submodule("layer1")
     known = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     if not all(parameter.requires_grad for parameter in stage.parameters()):

@@ -14,7 +14,7 @@ from labkit.tuning import Plan
 from labkit.tuning.plans import resolve_depth
 
 WhoTrains = Callable[[Sequence[str], int, int], Sequence[str]]
-ThawNext = Callable[[nn.Module, torch.optim.Optimizer, float], str | None]
+UnfreezeNext = Callable[[nn.Module, torch.optim.Optimizer, float], str | None]
 HeadFirst = Callable[[float, int], Plan]
 
 STAGES = ("stem", "layer1", "layer2", "head")
@@ -38,7 +38,7 @@ def who_trains(answer: WhoTrains) -> Iterator[str]:
         if not isinstance(given, (list, tuple)) or not all(isinstance(g, str) for g in given):
             yield f"Return a list of names. Yours was of the kind {type(given).__name__}."
             return
-        wanted = _thawed(STAGES, epoch, phase)
+        wanted = _unfrozen(STAGES, epoch, phase)
         if list(given) != wanted:
             yield f"In epoch {epoch}, with a thaw every {phase}, {_names(wanted)} should train, not {_names(given)}."
             yield from _what_it_is(list(given), epoch, phase)
@@ -52,13 +52,13 @@ def who_trains(answer: WhoTrains) -> Iterator[str]:
         yield f"Long after the last thaw everything should train; you say {_names(late)}."
 
 
-def _thawed(stages: Sequence[str], epoch: int, phase: int) -> list[str]:
+def _unfrozen(stages: Sequence[str], epoch: int, phase: int) -> list[str]:
     count = min(len(stages), 1 + epoch // phase)
     return list(stages[len(stages) - count :])
 
 
 def _what_it_is(given: list[str], epoch: int, phase: int) -> Iterator[str]:
-    wanted = _thawed(STAGES, epoch, phase)
+    wanted = _unfrozen(STAGES, epoch, phase)
     if given == list(STAGES[: len(wanted)]):
         yield "Those are the stages nearest the input. The thaw begins at the head."
     elif given == wanted[::-1]:
@@ -86,7 +86,7 @@ def _names(names: Sequence[str]) -> str:
         "optimizer.add_param_group({'params': stage.parameters(), 'lr': lr}) gives it a rate of its own.",
     ),
 )
-def thaw_next(answer: ThawNext) -> Iterator[str]:
+def unfreeze_next(answer: UnfreezeNext) -> Iterator[str]:
     """The answer thaws the highest frozen stage, at a rate of its own, and says which it was."""
     model, optimizer = _head_trains()
     before, held = small.snapshot(model), list(optimizer.param_groups)
@@ -127,7 +127,7 @@ def _its_own_rate(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterato
 
 
 def _goes_on_to_the_end(
-    answer: ThawNext, model: nn.Module, optimizer: torch.optim.Optimizer
+    answer: UnfreezeNext, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> Iterator[str]:
     second = answer(model, optimizer, 0.01)
     if second != "stem":

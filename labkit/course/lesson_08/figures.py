@@ -28,7 +28,7 @@ def phases(plans: Mapping[str, Plan], stages: Sequence[str]) -> Figure:
     tables = []
     for axes, (name, plan) in zip(panels, plans.items(), strict=True):
         dress(axes, "epoch" if axes is panels[-1] else "", "stage", name)
-        tables.append(_thawing(axes, plan, stages).assign(plan=name))
+        tables.append(_unfreezing(axes, plan, stages).assign(plan=name))
         axes.set(xlim=(0.4, longest + 0.6), ylim=(-0.6, len(stages) - 0.4))
         axes.set_xticks(range(1, longest + 1))
     table = pd.concat(tables, ignore_index=True)[["plan", "epoch", "trains"]]
@@ -39,7 +39,7 @@ def phases(plans: Mapping[str, Plan], stages: Sequence[str]) -> Figure:
     return figure.told(f"What trains in each epoch, filled squares. {said}.", table)
 
 
-def _thawing(axes: Axes, plan: Plan, stages: Sequence[str]) -> pd.DataFrame:
+def _unfreezing(axes: Axes, plan: Plan, stages: Sequence[str]) -> pd.DataFrame:
     """One panel of `phases`, and its numbers."""
     axes.grid(False)
     axes.set_yticks(range(len(stages)), stages)

@@ -42,7 +42,8 @@ def rates(courses: Mapping[str, Sequence[float]], turn: int) -> Figure:
     table = pd.DataFrame(courses).rename_axis("step").reset_index()
     table["step"] += 1
     return figure.told(
-        f"Learning rate by step; everything thaws after step {turn}. {'; '.join(said)}.", table
+        f"Learning rate by step; everything is unfrozen after step {turn}. {'; '.join(said)}.",
+        table,
     )
 
 

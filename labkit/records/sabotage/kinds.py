@@ -274,7 +274,7 @@ def _frozen_moves(chance: Chance, case: Case) -> Run:
     parts = draw(chance, case, FROZEN)
     first = parts.net.stages.index(str(parts.plan.phases[0].trainable_from))
     depth = parts.net.stages[max(0, first - chance.whole(1, 3))]
-    return parts.run(before_step=slips.thaw_in_secret(depth))
+    return parts.run(before_step=slips.unfreeze_in_secret(depth))
 
 
 def _little_validation(chance: Chance, case: Case) -> Run:

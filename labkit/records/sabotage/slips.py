@@ -52,7 +52,7 @@ def stay_in_eval_mode(trainer: Trainer) -> None:
     trainer.stance = freezing.Stance(trainer.model)  # which is in eval mode between two steps
 
 
-def thaw_in_secret(depth: str) -> Callable[[Trainer], None]:
+def unfreeze_in_secret(depth: str) -> Callable[[Trainer], None]:
     """The stages from `depth` up train, whatever the plan says is frozen."""
 
     def before_step(trainer: Trainer) -> None:
