@@ -1,4 +1,4 @@
-"""A budget: the processor seconds that training may take, kept in a purse that several runs can share."""
+"""A limit on the processor seconds that training may take, which several runs can share."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Budget:
 
     @contextmanager
     def spending(self) -> Iterator[None]:
-        """Inside, the processor time of this process is taken from the purse."""
+        """Inside, the processor time of this process is taken from the budget."""
         self._count(+1)
         try:
             yield

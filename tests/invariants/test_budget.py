@@ -103,17 +103,17 @@ def test_a_rewind_takes_the_end_back_and_gives_no_seconds_back(cut: Run) -> None
 
 
 def test_branches_and_whoever_is_given_it_share_one_budget(tiny_run: Callable[..., Run]) -> None:
-    purse = Budget(SECONDS)
-    first = tiny_run(ENDLESS, budget=purse)
+    budget = Budget(SECONDS)
+    first = tiny_run(ENDLESS, budget=budget)
     for _ in range(5):
         first.step()
     branch = first.branch(lr=1e-4)
     branch.fit()
     assert branch.ended_by == "budget"
-    assert branch.budget is purse
+    assert branch.budget is budget
     assert first.fit().ended_by == "budget"
     assert first.step_number == 5
-    late = tiny_run(ENDLESS, budget=purse).fit()
+    late = tiny_run(ENDLESS, budget=budget).fit()
     assert (late.step_number, late.ended_by) == (0, "budget")
     assert same_weights(late, late.replay())
     assert (
@@ -136,16 +136,16 @@ def test_a_plan_that_is_done_in_time_ends_by_itself(tiny_run: Callable[..., Run]
 
 
 def test_two_runs_at_once_spend_a_second_once(clock: Clock) -> None:
-    purse = Budget(100)
-    with purse.spending(), purse.spending():
+    budget = Budget(100)
+    with budget.spending(), budget.spending():
         clock.looks += 10
-    assert purse.spent == pytest.approx(0.1 + 0.03)  # and the three looks after the first
-    held = purse.spent
+    assert budget.spent == pytest.approx(0.1 + 0.03)  # and the three looks after the first
+    held = budget.spent
     clock.looks += 10
-    assert purse.spent == held  # nothing is spent outside
-    with purse.spending():
+    assert budget.spent == held  # nothing is spent outside
+    with budget.spending():
         clock.looks += 10
-    assert purse.spent == pytest.approx(held + 0.1 + 0.01)
+    assert budget.spent == pytest.approx(held + 0.1 + 0.01)
 
 
 @pytest.mark.slow
