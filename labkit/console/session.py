@@ -1,4 +1,4 @@
-"""What the console knows on the kernel's side: a family of runs, one tape of what happened to them, and commands.
+"""What the console knows on the kernel's side: a family of runs, one event log of them all, and commands.
 
 No widget here: a message comes in as plain data and plain data goes out, so that the whole of it runs in a test, or
 behind any other transport. Nothing here trains and nothing waits for training; what takes long (building a branch,
@@ -114,8 +114,8 @@ def _label(kind: str, args: Mapping[str, Any]) -> str:
     return clip(", ".join(parts))
 
 
-class Tape:
-    """All points of all runs in the order in which they were read. It only grows, so a number is a place on it."""
+class EventLog:
+    """All points of all runs in the order in which they were read. It only grows, so a number is a place in it."""
 
     def __init__(self) -> None:
         self._points: list[Point] = []
@@ -152,7 +152,7 @@ class Member:
 
     id: str
     run: Run
-    read: int = 0  # journal entries on the tape
+    read: int = 0  # journal entries in the event log
     failure: RunFailed | None = None
     epoch_seconds: float | None = None
     saved_seconds: float = 0.0
@@ -228,11 +228,11 @@ class Session:
     """
 
     def __init__(self, runs: Sequence[Run]) -> None:
-        self._lock = threading.Lock()  # guards the tape
+        self._lock = threading.Lock()  # protects the event log
         self._door = threading.Lock()  # commands come in one at a time
         self._desk = threading.Lock()  # slow work is done one piece at a time, in order
         self._members: dict[str, Member] = {}
-        self._tape = Tape()
+        self._events = EventLog()
         self._answers: OrderedDict[str, Message] = OrderedDict()
         self._thumbnails: dict[str, str] = {}
         for run in runs:
@@ -284,8 +284,8 @@ class Session:
         since, seen, found, looked = (_whole(message, name) for name in names)
         with self._lock:
             unread = self._read_journals()
-            if since > len(self._tape):
-                raise CommandError(f"since={clip(since)} is beyond the {len(self._tape)} points.")
+            if since > len(self._events):
+                raise CommandError(f"since={clip(since)} is beyond the {len(self._events)} points.")
             if message.get("hidden") is not True:
                 self.prober.look(self.run, self._active, self._owner(self.run))
             reply: Message = {"kind": "delta", "n": sent_back(message.get("n")), "since": since}
@@ -299,16 +299,16 @@ class Session:
             look = self.prober.looks.result
             if look is not None and look["version"] != looked:
                 reply["look"] = look
-            points = self._tape.chunk(since, DELTA_BYTES - size_of(reply) - 100)
+            points = self._events.chunk(since, DELTA_BYTES - size_of(reply) - 100)
             end = since + len(points)
-            return reply | {"points": points, "seq": end, "more": unread or end < len(self._tape)}
+            return reply | {"points": points, "seq": end, "more": unread or end < len(self._events)}
 
     def _owner(self, run: Run) -> str:
         """The first member with the same data: what its images are called after."""
         return next(member.id for member in self._members.values() if member.run.data is run.data)
 
     def _read_journals(self) -> bool:
-        """Put what is new on the tape; True when there is more than one handler should read."""
+        """Put what is new in the event log; True when there is more than one handler should read."""
         left = EVENTS_A_POLL
         for member in self._members.values():
             if member.read == len(member.run.journal):
@@ -318,7 +318,7 @@ class Session:
                 member.follow(event)
                 entry = point(member.id, event)
                 if entry is not None:
-                    self._tape.add(entry)
+                    self._events.add(entry)
             member.read += min(left, len(news))
             left -= min(left, len(news))
             if left == 0:
@@ -453,7 +453,7 @@ class Session:
     # ------------------------------------------------------------ slow commands
 
     def _slowly(self, identity: str, make: Callable[[], Run]) -> Message:
-        """Make a new run in a thread of its own, and tell on the tape how that went."""
+        """Make a new run in a thread of its own, and write in the event log how that went."""
         if len(self._members) >= LARGEST_FAMILY:
             raise CommandError(f"The console is full with {LARGEST_FAMILY} runs: open another one.")
         go_on = self.run.status == "running"
@@ -466,7 +466,7 @@ class Session:
             except Exception as trouble:  # a thread has nobody to raise to: the panel tells it
                 error, ask = clip(in_words(trouble), TEXT), isinstance(trouble, DownloadError)
             with self._lock:
-                self._tape.add(
+                self._events.add(
                     ["o", identity, error, "download"] if ask else ["o", identity, error]
                 )
 
@@ -504,7 +504,7 @@ class Session:
 
     def _add(self, run: Run) -> Member:
         member = Member(f"r{len(self._members)}", run)
-        self._tape.add(["n", member.id, member.meta()])
+        self._events.add(["n", member.id, member.meta()])
         self._members[member.id] = member
         return member
 

@@ -1,4 +1,4 @@
-"""A record of runs: a CSV with a row a run, and a JSON beside it, the story, that says how the rows came about.
+"""A record of runs: a CSV with a row a run, and a JSON beside it, their provenance, that says how the rows came about.
 
 Evidence, atlas and exam are kept in this way. The rows of a sweep are not: its driver appends each to a file that it
 has locked, and a full disk must not end it. Nor is the bench, whose rows hold dictionaries, all in one JSON.
@@ -111,10 +111,10 @@ def digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
-# ---------------------------------------------------------------- the story beside them
+# ---------------------------------------------------------------- the provenance beside them
 
 
-def read_story(path: Path, error: type[LabkitError] = EvidenceError) -> dict[str, Any]:
+def read_provenance(path: Path, error: type[LabkitError] = EvidenceError) -> dict[str, Any]:
     """What the JSON beside a record says; empty where there is none. Raises `error` where it cannot be read."""
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
@@ -124,9 +124,9 @@ def read_story(path: Path, error: type[LabkitError] = EvidenceError) -> dict[str
         raise error(f"{path.name} cannot be read ({trouble}). Build it again.") from trouble
 
 
-def write_story(path: Path, story: dict[str, Any]) -> Path:
+def write_provenance(path: Path, provenance: dict[str, Any]) -> Path:
     """Write the JSON beside a record, whole or not at all."""
-    text = json.dumps(story, indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(provenance, indent=1, ensure_ascii=False) + "\n"
     return runtime.write_atomic(path, text.encode())
 
 

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from labkit.insight import Diary, OldTask, old_task
 from labkit.insight import between as line_of
-from labkit.insight import forgetting as story_of
+from labkit.insight import forgetting as asked_along
 from labkit.insight.forgetting import ASKED, asked
 from labkit.insight.kinds import backbone_of
 from labkit.insight.revisit import spread_out
@@ -41,7 +41,7 @@ def forgetting(
     dress(new, "epoch", "", f"The new task: {several[0].data.name}")
     entries, tables = [], []
     for number, run in enumerate(several):
-        way, rows = look(number), story_of(run, task, moments_at_most)
+        way, rows = look(number), asked_along(run, task, moments_at_most)
         line = old.plot(rows["epoch"], 100 * rows["old"], color=way.colour, marker=way.marker)[0]
         old.fill_between(
             rows["epoch"],

@@ -3,7 +3,7 @@
 Each lane is a thread of the driver with one worker process, to which it speaks in pickles over pipes. That is less
 than a pool of `concurrent.futures` and buys three things: a job is known to have killed its worker, because a worker
 has one job; jobs that share frozen features stay in one process; and a worker whose driver was killed reads the end
-of its pipe and goes home, where a pool's would wait for ever. Nor does it import the program that started it, so a
+of its pipe and ends, where a pool's would wait for ever. Nor does it import the program that started it, so a
 script needs no `if __name__ == "__main__"`.
 """
 

@@ -203,7 +203,7 @@ def reload_the_page(console: Console) -> None:
         mine = [row for row in shown if row.startswith(f"{console.ask('name')}\t")]
         return len(mine), set(rows) <= set(shown), console.commands()
 
-    for _ in range(200):  # a long story comes in many pieces
+    for _ in range(200):  # a long event log comes in many pieces
         if told() == (every, True, commands):
             break
         notebook.page.wait_for_timeout(100)

@@ -111,11 +111,13 @@ def test_a_folder_in_the_place_of_a_file_is_refused_in_words(reader: str, tmp_pa
 
 
 @pytest.mark.parametrize("name", [name for name in JSON if name != "no fields"])
-def test_a_story_beside_a_record_is_read_or_refused_in_words(name: str, tmp_path: Path) -> None:
-    path = tmp_path / "story.json"
+def test_a_provenance_beside_a_record_is_read_or_refused_in_words(
+    name: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "provenance.json"
     path.write_bytes(JSON[name])
     try:
-        assert isinstance(table.read_story(path), dict)
+        assert isinstance(table.read_provenance(path), dict)
     except EvidenceError as refusal:
         told = str(refusal)
         assert "Build it again" in told

@@ -16,7 +16,7 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.timeout(300)
 
 
-def test_the_first_poll_is_answered_with_the_story_so_far(page: Page) -> None:
+def test_the_first_poll_is_answered_with_the_events_so_far(page: Page) -> None:
     delta = page.poll()
     assert delta["points"][0][:2] == ["n", "r0"]
     stages = [name for name, _ in delta["points"][0][2]["stages"]]
@@ -51,7 +51,7 @@ def test_a_new_rate_is_in_force_on_the_very_next_step(page: Page) -> None:
     assert changes == log  # the step after the one at which it was logged uses it: none is late
 
 
-def test_a_view_that_joins_later_gets_the_whole_story(page: Page) -> None:
+def test_a_view_that_joins_later_gets_the_whole_event_log(page: Page) -> None:
     page.command("run")
     page.wait_for_steps(3)
     page.command("pause")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import labkit
 from labkit import runtime
-from labkit.console.session import DELTA_BYTES, LARGEST_FAMILY, Session, Tape, clip, point
+from labkit.console.session import DELTA_BYTES, LARGEST_FAMILY, EventLog, Session, clip, point
 from labkit.console.strip import SHOWN, Sample, thumbnail
 from labkit.console.widget import Console
 from labkit.course.lesson_12.figures import gallery
@@ -165,10 +165,10 @@ def test_an_image_a_table_and_text_stand_in_where_scripts_do_not_run(
         assert MARKUP not in bundle["text/html"]
 
 
-# ---------------------------------------------------------------- the tape
+# ---------------------------------------------------------------- the event log
 
 
-def test_a_view_that_joins_late_reads_the_same_story(browser: Browser) -> None:
+def test_a_view_that_joins_late_reads_the_same_event_log(browser: Browser) -> None:
     early = browser
     for _ in range(30):
         browser.session.run.step()
@@ -179,7 +179,7 @@ def test_a_view_that_joins_late_reads_the_same_story(browser: Browser) -> None:
     assert sum(told[0] == "s" for told in late.points) == 30
 
 
-def test_deltas_stay_small_however_long_the_story(make_run: Callable[..., Run]) -> None:
+def test_deltas_stay_small_however_long_the_event_log(make_run: Callable[..., Run]) -> None:
     run = make_run()
     for step in range(1, 3001):
         run.journal.append(StepDone(step, step / 5, 1 / 3, 15, 16, 1e-3, "stem", 0.01))
@@ -190,13 +190,13 @@ def test_deltas_stay_small_however_long_the_story(make_run: Callable[..., Run]) 
     assert len(view.sizes) < 50
 
 
-def test_a_long_story_does_not_hold_a_handler(make_run: Callable[..., Run]) -> None:
+def test_a_long_event_log_does_not_hold_a_handler(make_run: Callable[..., Run]) -> None:
     run = make_run()
     for step in range(1, 20001):
         run.journal.append(StepDone(step, step / 5, 1 / 3, 15, 16, 1e-3, "stem", 0.01))
     session = Session([run])
     best = min(seconds_of_a_poll(session) for _ in range(5))  # others use the processor, too
-    held("a poll with a long story", best, 0.02, "s")
+    held("a poll with a long event log", best, 0.02, "s")
 
 
 def seconds_of_a_poll(session: Session) -> float:
@@ -207,12 +207,12 @@ def seconds_of_a_poll(session: Session) -> float:
 
 
 def test_a_chunk_gives_at_least_one_point() -> None:
-    tape = Tape()
-    tape.add(["x" * 100])
-    tape.add(["y"])
-    assert tape.chunk(0, 10) == [["x" * 100]]
-    assert tape.chunk(1, 10) == [["y"]]
-    assert tape.chunk(2, 10) == []
+    events = EventLog()
+    events.add(["x" * 100])
+    events.add(["y"])
+    assert events.chunk(0, 10) == [["x" * 100]]
+    assert events.chunk(1, 10) == [["y"]]
+    assert events.chunk(2, 10) == []
 
 
 def test_a_loss_that_is_not_finite_travels_as_null() -> None:

@@ -62,14 +62,14 @@ def test_asking_changes_nothing_about_the_run(glyphs, letters, digits):
 
 
 @pytest.mark.slow
-def test_the_story_of_forgetting_begins_before_training_and_ends_now(glyphs, letters, digits):
+def test_the_table_of_forgetting_begins_before_training_and_ends_now(glyphs, letters, digits):
     run = labkit.Run(glyphs, digits, labkit.full(3e-2, **PLAN)).fit()
-    story = insight.forgetting(run, letters)
-    assert list(story["epoch"]) == [0, 1, 2]
-    assert story["old"].iloc[-1] == insight.remembered(run, letters).accuracy
-    assert story["old"].iloc[-1] < story["old"].iloc[0]
-    assert story["new"].iloc[-1] == run.evaluate("valid").accuracy
-    assert ((story["old_low"] <= story["old"]) & (story["old"] <= story["old_high"])).all()
+    table = insight.forgetting(run, letters)
+    assert list(table["epoch"]) == [0, 1, 2]
+    assert table["old"].iloc[-1] == insight.remembered(run, letters).accuracy
+    assert table["old"].iloc[-1] < table["old"].iloc[0]
+    assert table["new"].iloc[-1] == run.evaluate("valid").accuracy
+    assert ((table["old_low"] <= table["old"]) & (table["old"] <= table["old_high"])).all()
 
 
 # ---------------------------------------------------------------- a diary, while a run trains

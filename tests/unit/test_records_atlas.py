@@ -174,9 +174,13 @@ def test_a_record_that_is_missing_damaged_or_incomplete_says_how_to_make_it(tmp_
 @pytest.mark.slow
 def test_what_was_built_is_complete_and_not_made_again(built: Path) -> None:
     assert atlas.problems(BUILT, built) == []
-    story = table.read_story(built / f"{BUILT.file}.json")
-    assert story["weights"] == labkit.load_backbone(BUILT.net).card.sha256  # type: ignore[union-attr]
-    assert (story["runs"], story["grid"]["size"], story["machine"]["threads_a_run"]) == (4, 16, 1)
+    provenance = table.read_provenance(built / f"{BUILT.file}.json")
+    assert provenance["weights"] == labkit.load_backbone(BUILT.net).card.sha256  # type: ignore[union-attr]
+    assert (
+        provenance["runs"],
+        provenance["grid"]["size"],
+        provenance["machine"]["threads_a_run"],
+    ) == (4, 16, 1)
     told: list[str] = []
     atlas.build(BUILT, out=built, tell=told.append)
     assert told == [f"{BUILT.name}: complete and up to date"]
@@ -274,5 +278,5 @@ def test_a_shipped_record_is_complete_up_to_date_and_small(sheet: Sheet) -> None
     assert atlas.problems(sheet) == []
     path = record.RECORDS / f"{sheet.file}.csv"
     assert path.stat().st_size < 500_000
-    story = json.loads(path.with_suffix(".json").read_text())
-    assert {"plan", "weights", "machine", "run_seconds", "date", "grid"} <= set(story)
+    provenance = json.loads(path.with_suffix(".json").read_text())
+    assert {"plan", "weights", "machine", "run_seconds", "date", "grid"} <= set(provenance)

@@ -77,11 +77,11 @@ def test_a_built_record_is_complete_and_passes_its_check(built):
     runs = evidence.at(built).rows(SMALL)
     assert list(runs["seed"]) == [0, 1, 0, 1]
     assert runs["count"].nunique() == 1
-    story = table.read_story(built / "small.json")
-    assert story["machine"]["torch"]
-    assert story["settings"]["digits-6/linear-probe"]["plan"]["phases"][0]["lr"] == 3e-3
-    assert story["weights"]["resnet10-glyphs"]
-    assert story["cpu_seconds"] > 0
+    provenance = table.read_provenance(built / "small.json")
+    assert provenance["machine"]["torch"]
+    assert provenance["settings"]["digits-6/linear-probe"]["plan"]["phases"][0]["lr"] == 3e-3
+    assert provenance["weights"]["resnet10-glyphs"]
+    assert provenance["cpu_seconds"] > 0
 
 
 @pytest.mark.slow
@@ -130,7 +130,7 @@ def test_a_changed_recipe_is_another_and_what_it_was_asked_for_can_be_cited(tmp_
     assert row.reading("back") == 0
     assert row.reading("path") == 0.25, "a text gets the last number of a curve"
     assert row.steps > 0, "what is on record is from before a reading went back"
-    told = table.read_story(tmp_path / "small.json")["settings"]["other/linear-probe"]
+    told = table.read_provenance(tmp_path / "small.json")["settings"]["other/linear-probe"]
     assert (told["change"], told["start"]) == ("Fewer(per_class=2)", "fresh")
     assert told["readings"] == ["back", "path", "size"]
 

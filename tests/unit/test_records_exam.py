@@ -28,12 +28,14 @@ def test_a_random_few_of_the_recorded_runs_are_told_the_same_again():
         assert one.same, one
 
 
-def test_the_story_beside_the_record_is_that_of_its_rows(recorded):
-    story = json.loads((exam.RECORDS / "coach.json").read_text())
-    assert story["right_first"]["hits"] == sum(a.right for a in recorded if a.kind != "sound")
+def test_the_provenance_beside_the_record_is_that_of_its_rows(recorded):
+    provenance = json.loads((exam.RECORDS / "coach.json").read_text())
+    assert provenance["right_first"]["hits"] == sum(a.right for a in recorded if a.kind != "sound")
     named = [a.curves == a.kind for a in recorded if a.kind != "sound"]
-    assert story["from_curves"]["hits"] == sum(named)
-    assert story["false_alarms"]["hits"] == sum(not a.right for a in recorded if a.kind == "sound")
+    assert provenance["from_curves"]["hits"] == sum(named)
+    assert provenance["false_alarms"]["hits"] == sum(
+        not a.right for a in recorded if a.kind == "sound"
+    )
 
 
 def test_an_interrupted_examination_goes_on_where_it_was(tmp_path, monkeypatch):

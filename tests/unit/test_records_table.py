@@ -18,7 +18,7 @@ from labkit.records.evidence.record import Row, Trial
 
 FOLDERS = sorted({chapter.folder for chapter in evidence.chapters} | {RECORDS, exam.RECORDS})
 CSVS = [path for folder in FOLDERS for path in sorted(folder.glob("*.csv"))]
-STORIES = [path for folder in FOLDERS for path in sorted(folder.glob("*.json"))]
+PROVENANCES = [path for folder in FOLDERS for path in sorted(folder.glob("*.json"))]
 
 
 def kind_of(path: Path) -> Any:
@@ -40,9 +40,9 @@ def test_a_csv_on_record_is_written_as_it_was_read(path: Path, tmp_path: Path) -
     assert written.read_bytes() == whole.encode()
 
 
-@pytest.mark.parametrize("path", STORIES, ids=lambda path: path.name)
-def test_a_story_on_record_is_written_as_it_was_read(path: Path, tmp_path: Path) -> None:
-    written = table.write_story(tmp_path / path.name, table.read_story(path))
+@pytest.mark.parametrize("path", PROVENANCES, ids=lambda path: path.name)
+def test_a_provenance_on_record_is_written_as_it_was_read(path: Path, tmp_path: Path) -> None:
+    written = table.write_provenance(tmp_path / path.name, table.read_provenance(path))
     assert written.read_bytes() == path.read_bytes()
 
 
@@ -61,7 +61,7 @@ def test_the_atlas_is_read_without_torch_and_pandas() -> None:
 
 
 def test_every_record_that_ships_is_covered(root: Path) -> None:
-    lying = set(root.glob("labkit/**/recorded/*.*")) - {*CSVS, *STORIES}
+    lying = set(root.glob("labkit/**/recorded/*.*")) - {*CSVS, *PROVENANCES}
     assert not {path for path in lying if path.suffix in (".csv", ".json")}
     assert len(CSVS) >= len(evidence.experiments) + len(atlas.SHEETS) + 1
 

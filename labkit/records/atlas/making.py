@@ -57,7 +57,7 @@ def _built(sheet: Sheet, folder: Path, workers: int, tell: Tell, again: bool) ->
         return path
     entries, clock = _swept(sheet, workers, tell)
     table.write(path, entries)
-    table.write_story(path.with_suffix(".json"), _story(sheet, entries, clock))
+    table.write_provenance(path.with_suffix(".json"), _provenance(sheet, entries, clock))
     record.load.cache_clear()
     return path
 
@@ -118,10 +118,10 @@ def problems(sheet: Sheet, folder: Path | None = None) -> list[str]:
     folder = folder or RECORDS
     try:
         record.tabled(sheet, table.read(folder / f"{sheet.file}.csv", Entry, AtlasError))
-        story = table.read_story(folder / f"{sheet.file}.json", AtlasError)
+        provenance = table.read_provenance(folder / f"{sheet.file}.json", AtlasError)
     except AtlasError as error:
         return [str(error)]
-    if story.get("recipe") != recipe(sheet):
+    if provenance.get("recipe") != recipe(sheet):
         return [f"{sheet.name} was made by another recipe or with other weights; build it again"]
     return []
 
@@ -130,7 +130,7 @@ def _plan(sheet: Sheet) -> dict[str, Any]:
     return sheet.plan(sheet.depths[0], sheet.rates[0]).to_dict()
 
 
-def _story(sheet: Sheet, entries: Sequence[Entry], clock: float) -> dict[str, Any]:
+def _provenance(sheet: Sheet, entries: Sequence[Entry], clock: float) -> dict[str, Any]:
     """What a reader needs to make the record again."""
     return {
         "sheet": sheet.name,

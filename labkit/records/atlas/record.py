@@ -136,7 +136,7 @@ def load(sheet: Sheet, folder: Path = RECORDS) -> Recorded:
         raise AtlasError(
             f"Nothing is on record for {sheet.name}. Make it: labkit atlas build {sheet.name}"
         )
-    weights = table.read_story(folder / f"{sheet.file}.json", AtlasError).get("weights", "")
+    weights = table.read_provenance(folder / f"{sheet.file}.json", AtlasError).get("weights", "")
     return replace(tabled(sheet, entries), weights=str(weights))
 
 

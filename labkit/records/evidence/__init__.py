@@ -272,10 +272,10 @@ def _problems(experiment: Experiment, folder: Path) -> list[str]:
     try:
         found = table.read(folder / f"{experiment.name}.csv", Row)
         trials = table.read(folder / f"{experiment.name}.rates.csv", Trial)
-        story = table.read_story(folder / f"{experiment.name}.json")
+        provenance = table.read_provenance(folder / f"{experiment.name}.json")
     except EvidenceError as error:
         return [str(error)]
-    problems = [] if story else ["there is no JSON that says how the runs were made"]
+    problems = [] if provenance else ["there is no JSON that says how the runs were made"]
     for setting in experiment.settings:
         problems += _of_setting(setting, experiment, _of(setting, found))
         problems += _of_rates(setting, trials)

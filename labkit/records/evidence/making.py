@@ -47,7 +47,9 @@ def build(
         counts = f"{row.correct} of {row.count}, {row.cpu_seconds:.0f} s"
         if tell:
             tell(f"{setting.key} seed {seed}: {counts}")
-    table.write_story(path.with_suffix(".json"), _story(experiment, table.read(path, Row)))
+    table.write_provenance(
+        path.with_suffix(".json"), _provenance(experiment, table.read(path, Row))
+    )
     return path
 
 
@@ -160,7 +162,7 @@ def _try(setting: Setting, rate: float, seed: int) -> Trial:
     return Trial(setting.group, setting.plan.name, rate, seed, end.correct, end.count, weights)
 
 
-def _story(experiment: Experiment, rows: list[Row]) -> dict[str, Any]:
+def _provenance(experiment: Experiment, rows: list[Row]) -> dict[str, Any]:
     """The question, the recipes and the machine: what a reader needs to make the record again."""
     return {
         "experiment": experiment.name,

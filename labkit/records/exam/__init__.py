@@ -134,7 +134,7 @@ def build(
             mark = "" if answer.right else "  <- wrong"
             tell(f"{number} of {len(todo)}: {case}: {answer.told}, {answer.cpu_seconds} s{mark}")
     if todo or known:
-        table.write_story(path.with_suffix(".json"), _story(answers(out)))
+        table.write_provenance(path.with_suffix(".json"), _provenance(answers(out)))
     return path
 
 
@@ -293,7 +293,7 @@ def _in_numbers(counts: dict[str, dict[str, int]]) -> str:
     return in_columns(rows)
 
 
-def _story(found: list[Answer]) -> dict[str, Any]:
+def _provenance(found: list[Answer]) -> dict[str, Any]:
     """What a reader needs to make the record again, and what came of it."""
     return {
         "question": "How often is the coach's first diagnosis right, and how often does it cry wolf?",
