@@ -1,7 +1,7 @@
 """A run as one line of text: what another learner pastes to get the same run.
 
 The line holds names, settings and commands, never weights and never code. It is read with the care that anything
-pasted deserves: bounded in size, parsed as JSON, every value checked by the same doors as a learner's own. What can be
+pasted deserves: bounded in size, parsed as JSON, every value checked by the same functions as a learner's own. What can be
 judged without network and data is judged before they are loaded, and nothing is downloaded unless it was asked for.
 """
 

@@ -191,7 +191,7 @@ def _spoken(one: str) -> str:
 
 
 def _checked(run: Run, where: Any, formats: Sequence[str], test: Any, name: str) -> Path:
-    """Fail at the door, before anything is written."""
+    """Fail before anything is written."""
     if not isinstance(run, Run):
         raise ExportError(
             f"{type(run).__name__} is no labkit.Run. A Learner of fastai writes itself: learn.export('model.pkl')."

@@ -40,7 +40,7 @@ class Prober:
         self._due = 0.0
         self._samples: WeakKeyDictionary[Any, Sample] = WeakKeyDictionary()
         self._news = threading.Event()
-        self._door = threading.Lock()
+        self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def look(self, run: Run, identity: str, owner: str) -> None:
@@ -48,7 +48,7 @@ class Prober:
 
         `owner` names the data: images of one data set travel once, whichever run shows them.
         """
-        with self._door:
+        with self._lock:
             now = run.settings
             what = (identity, run.status, len(run.journal) > 0, self.looks.wanted)
             stage = (*what, now.lr, now.trainable_from)
@@ -72,7 +72,7 @@ class Prober:
 
     def stop(self) -> None:
         """Nobody watches any more: the thread ends with the look it is at."""
-        with self._door:
+        with self._lock:
             self._watched = -math.inf
         self._news.set()
 
@@ -101,7 +101,7 @@ class Prober:
         resting.make_room()
 
     def _still_watched(self) -> bool:
-        with self._door:
+        with self._lock:
             watched = time.monotonic() - self._watched < WATCHED
             if not watched:
                 self._thread = None

@@ -229,8 +229,8 @@ class Session:
 
     def __init__(self, runs: Sequence[Run]) -> None:
         self._lock = threading.Lock()  # protects the event log
-        self._door = threading.Lock()  # commands come in one at a time
-        self._desk = threading.Lock()  # slow work is done one piece at a time, in order
+        self._command_lock = threading.Lock()  # commands are carried out one at a time
+        self._worker_lock = threading.Lock()  # slow work is done one piece at a time, in order
         self._members: dict[str, Member] = {}
         self._events = EventLog()
         self._answers: OrderedDict[str, Message] = OrderedDict()
@@ -391,7 +391,7 @@ class Session:
             raise CommandError(
                 f"A command needs an id, a text of up to {SENT_BACK} characters that no other command has."
             )
-        with self._door:
+        with self._command_lock:
             if identity not in self._answers:
                 self._answers[identity] = self._carry_out(identity, message)
             if len(self._answers) > REMEMBERED:
@@ -461,7 +461,7 @@ class Session:
         def work() -> None:
             error, ask = None, False
             try:
-                with self._desk:
+                with self._worker_lock:
                     self._adopt(make(), go_on)
             except Exception as trouble:  # a thread has nobody to raise to: the panel tells it
                 error, ask = clip(in_words(trouble), TEXT), isinstance(trouble, DownloadError)
@@ -470,7 +470,7 @@ class Session:
                     ["o", identity, error, "download"] if ask else ["o", identity, error]
                 )
 
-        threading.Thread(target=work, name="labkit-desk", daemon=True).start()
+        threading.Thread(target=work, name="labkit-worker", daemon=True).start()
         return {"pending": True}
 
     def _branch(self, args: Mapping[str, Any], identity: str) -> Message:

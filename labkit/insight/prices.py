@@ -106,7 +106,7 @@ def _row(path: Path, row: Any) -> Machine:
     return Machine(**row)
 
 
-# ---------------------------------------------------------------- checks at the door
+# ---------------------------------------------------------------- checks of the arguments
 
 
 def _date(name: object, given: object) -> date:

@@ -79,7 +79,7 @@ class AtlasCard(Panel):
         }
         super().__init__(table=found.to_message(), start=start)
         self._sheet, self._out = sheet, out
-        self._door = threading.Lock()
+        self._lock = threading.Lock()
         self._attempts: list[Attempt] = []
         self.on_msg(lambda _, message, __: self.send(self.answer(message)))
         answer_where_asked(self.comm)
@@ -138,7 +138,7 @@ class AtlasCard(Panel):
         if expected.notes:
             raise AtlasError(" ".join(expected.notes) + " Only a recorded setting can be judged.")
         self._refuse_downloads()
-        with self._door:
+        with self._lock:
             if self._attempts and not self._attempts[-1].over:
                 raise AtlasError("A real run of this card is still going. Wait for it to end.")
             if seed is None:

@@ -101,7 +101,7 @@ def _refuse_other_classes(run: Run, test: Evaluation | None) -> None:
 
 
 def _place(path: Any) -> Path:
-    """Fail at the door, before all that a report judges and draws."""
+    """Fail before all that a report judges and draws."""
     place = Path(path).expanduser()
     if os.path.isdir(place):  # False, where Path.is_dir raises: for a name that is too long
         raise FileError(

@@ -422,7 +422,7 @@ def minimum(lrs: Array, losses: Array) -> float:
 RULES: Mapping[str, Any] = {"valley": valley, "steep": steep, "minimum": minimum}
 
 
-# ---------------------------------------------------------------- checks at the door
+# ---------------------------------------------------------------- checks of the arguments
 
 
 def _check_run(run: Any) -> None:

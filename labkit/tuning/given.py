@@ -1,4 +1,4 @@
-"""What a function of ours is given: each argument is judged at the door, and what does not fit is refused in words.
+"""What a function of ours is given: each argument is checked before anything runs, and what does not fit is refused in words.
 
     @takes(run=a_run, count=a_count())
     def worst_images(run: Run, count: int = 12, split: str = "valid") -> Figure: ...
@@ -41,7 +41,7 @@ def takes(**checks: Check) -> Callable[[Callable[P, R]], Callable[P, R]]:
         signature, name = inspect.signature(function), function.__name__
 
         @wraps(function)
-        def at_the_door(*args: P.args, **kwargs: P.kwargs) -> R:
+        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
             try:
                 given = signature.bind(*args, **kwargs).arguments
             except TypeError:  # an argument too many or too few: Python says it best
@@ -51,7 +51,7 @@ def takes(**checks: Check) -> Callable[[Callable[P, R]], Callable[P, R]]:
                     check(name, argument, given[argument])
             return function(*args, **kwargs)
 
-        return at_the_door
+        return checked
 
     return judged
 

@@ -216,7 +216,7 @@ def resolve_depth(trainable_from: str | int, stages: Sequence[str]) -> str:
     )
 
 
-# ---------------------------------------------------------------- checks at the door
+# ---------------------------------------------------------------- checks of the arguments
 
 
 def check_seed(value: object) -> int:

@@ -157,7 +157,9 @@ def test_looking_into_a_run_is_free(cut: Run) -> None:
 
 
 @pytest.mark.parametrize("budget", [0, -1, math.nan, math.inf, "60", True, 1e9, [60]])
-def test_bad_budgets_are_refused_at_the_door(budget: Any, tiny_run: Callable[..., Run]) -> None:
+def test_bad_budgets_are_refused_before_anything_runs(
+    budget: Any, tiny_run: Callable[..., Run]
+) -> None:
     with pytest.raises(PlanError, match="processor seconds above 0"):
         tiny_run(ENDLESS, budget=budget)
 

@@ -178,7 +178,7 @@ def test_augmented_views_come_in_turn_and_no_others(
     assert views == {"", *(f"strong {number} of seed 0" for number in range(3))}
 
 
-def test_text_is_remembered_through_the_same_door(photos: Path, own_cache: PrefixCache) -> None:
+def test_text_is_remembered_in_the_same_way(photos: Path, own_cache: PrefixCache) -> None:
     reviews = Reviews(photos / "text" / "rt-polarity")
     plan = labkit.feature_extraction(lr=3e-3, epochs=5, batch_size=64)
     with no_cache():

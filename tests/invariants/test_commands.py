@@ -169,7 +169,7 @@ def test_many_threads_may_command_one_run(tiny_run: Callable[..., Run]) -> None:
         ({"lr": 1e-3, "batch_size": -4}, PlanError, "from 2"),
     ],
 )
-def test_bad_settings_are_refused_at_the_door_and_change_nothing(
+def test_bad_settings_are_refused_at_once_and_change_nothing(
     tiny_run: Callable[..., Run], settings: dict[str, Any], error: type[LabkitError], words: str
 ) -> None:
     run = tiny_run(labkit.full(epochs=1))

@@ -146,7 +146,7 @@ def test_a_run_whose_weights_are_no_numbers_is_refused_by_name(
         {"steps": 1e2},
     ],
 )
-def test_a_wrong_question_is_refused_at_the_door(
+def test_a_wrong_question_is_refused_before_anything_runs(
     tiny_run: Callable[..., Run], wrong: dict[str, Any]
 ) -> None:
     run = tiny_run(labkit.full(epochs=1))

@@ -204,7 +204,7 @@ def test_any_network_rehearses_whatever_it_does_on_the_way_to_its_head() -> None
     assert same_weights(run, run.replay())
 
 
-# ---------------------------------------------------------------- at the door
+# ---------------------------------------------------------------- wrong arguments
 
 
 @pytest.mark.parametrize(

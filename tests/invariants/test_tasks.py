@@ -319,7 +319,7 @@ def test_dropout_stands_still_in_frozen_stages_and_the_audit_says_so_where_it_do
         ("next-token", lambda labels: labels.float()),
     ],
 )
-def test_labels_that_are_no_answers_are_refused_at_the_door(
+def test_labels_that_are_no_answers_are_refused_before_anything_runs(
     toy: Callable[..., Run], task: str, labels: Callable[[torch.Tensor], torch.Tensor]
 ) -> None:
     right = toy(task, labkit.full()).data.train

@@ -154,7 +154,7 @@ def test_a_missing_package_is_named_with_the_extra_before_anything_is_written(
         ({"formats": [["onnx"]]}, "one or more"),
     ],
 )
-def test_bad_wishes_are_refused_at_the_door(
+def test_bad_wishes_are_refused_before_anything_runs(
     run: Run, tmp_path: Path, options: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(ExportError, match=said):

@@ -287,7 +287,7 @@ def test_a_message_that_makes_no_sense_gets_an_error_and_harms_nothing(
         ("plan", {"preset": "full", "seed": -1}, "PlanError"),
     ],
 )
-def test_a_command_with_a_mistake_is_refused_at_the_door_in_words(
+def test_a_command_with_a_mistake_is_refused_at_once_in_words(
     browser: Browser, command: str, args: dict[str, Any], kind: str
 ) -> None:
     ack = browser.command(command, **args)

@@ -49,7 +49,7 @@ class ClinicCard(Panel):
             }
         )
         self._clinic = clinic
-        self._door = threading.Lock()
+        self._lock = threading.Lock()
         self._job: Job | None = None
         self.on_msg(lambda _, message, __: self.send(self.answer(message)))
         answer_where_asked(self.comm)
@@ -81,7 +81,7 @@ class ClinicCard(Panel):
         known = EXAMINATIONS if kind == "examine" else DISEASES
         if not isinstance(name, str) or name not in known:
             raise LabkitError(f"There is no {shown(name)} here. There are {', '.join(known)}.")
-        with self._door:
+        with self._lock:
             if self._job is not None and not self._job.over:
                 raise LabkitError(f"Patient {self._job.patient} is still being seen to. Wait.")
             job = Job(0 if self._job is None else self._job.id + 1, patient.number, kind, name)
