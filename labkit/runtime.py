@@ -174,11 +174,10 @@ def limit_threads() -> int:
 
 
 @lru_cache(maxsize=1)
-def settle() -> None:
-    """Spare the garbage collector what is loaded for good, once: it then no longer looks through it again and again.
+def freeze_gc() -> None:
+    """Call gc.freeze() once: modules that are loaded for good are left out of every later collection.
 
-    With torch and its like loaded, a full pass took 0.3 s, at a moment of its own choice, and no slider was answered
-    meanwhile.
+    With torch and its like loaded, a full collection took 0.3 s, at any time, and no slider was answered meanwhile.
     """
     gc.collect()  # what is garbage now would be found late
     gc.freeze()

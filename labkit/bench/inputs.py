@@ -31,7 +31,7 @@ SHIPPED = ("resnet10",)
 DATA = "ants-bees"
 QUICK_CLASSES, QUICK_IMAGES = ("3", "8"), 8  # of scikit-learn's digits, for each class and part
 REHEARSAL_IMAGES = 16  # for each class and part: two classes fill a batch
-SETTLING_BATCH = 64
+STATISTICS_BATCH = 64
 
 
 @dataclass
@@ -96,7 +96,7 @@ class Inputs:
         path = self.scratch / f"{work.backbone}.safetensors"
         if not path.exists():
             images = self._load(work.size).train
-            save_weights(_settled(work.backbone, images), path, work.backbone)
+            save_weights(_with_statistics(work.backbone, images), path, work.backbone)
         self._tell_weights(work.backbone, "seeded random", sha256(path))
         return str(path)
 
@@ -140,7 +140,7 @@ def _save(image: Image.Image, path: Path) -> None:
 
 
 @torch.no_grad()
-def _settled(backbone: str, images: Any) -> nn.Module:
+def _with_statistics(backbone: str, images: Any) -> nn.Module:
     """A stand-in for published weights: seeded random ones, with BatchNorm statistics of the training images.
 
     Without the statistics, every block of a network in eval mode would double the variance of what it hands on.
@@ -149,7 +149,7 @@ def _settled(backbone: str, images: Any) -> nn.Module:
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None  # a plain mean over the batches
-    for rows in torch.arange(len(images)).split(SETTLING_BATCH):
+    for rows in torch.arange(len(images)).split(STATISTICS_BATCH):
         net(images.batch(rows)[0])
     return net
 

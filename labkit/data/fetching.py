@@ -93,7 +93,7 @@ def _make(about: Card) -> Path:
         with tempfile.TemporaryDirectory(prefix=f".{about.folder}.", dir=target.parent) as place:
             for path in archives:
                 unpack(path, _inside(about, Path(place)))
-            _settle(Path(place) / about.folder, target, about)
+            _move_into_place(Path(place) / about.folder, target, about)
     except OSError as error:
         raise FetchError(f"{about.name!r} cannot be stored in {target.parent}: {error}") from error
     for path in archives:
@@ -107,7 +107,7 @@ def _inside(about: Card, place: Path) -> Path:
     return place / about.folder if about.kind in ("flowers102", "pets") else place
 
 
-def _settle(folder: Path, target: Path, about: Card) -> None:
+def _move_into_place(folder: Path, target: Path, about: Card) -> None:
     if not folder.is_dir():
         raise FetchError(
             f"the archives of {about.name!r} hold no folder {about.folder!r}; is the mirror right?"

@@ -95,7 +95,7 @@ class Trainer:
         self, net: Net, data: Data, plan: Plan, seed: int, precision: runtime.Precision | None
     ) -> None:
         runtime.limit_threads()
-        runtime.settle()
+        runtime.freeze_gc()
         with runtime.plain_torch():
             self._build(net, data, plan, seed, precision)
 

@@ -22,7 +22,7 @@ from labkit import runtime
 
 
 def test_the_garbage_collector_is_spared_what_is_loaded_for_good() -> None:
-    runtime.settle()
+    runtime.freeze_gc()
     assert gc.get_freeze_count() > 100_000
 
 
@@ -33,7 +33,7 @@ class Ring: pass
 old = Ring(); old.me = old; ref = weakref.ref(old)
 passes = []
 gc.callbacks.append(lambda phase, info: passes.append(info["generation"]) if phase == "start" else None)
-runtime.settle()
+runtime.freeze_gc()
 del old, passes[:]
 frozen = gc.get_freeze_count()
 kept = []
