@@ -98,7 +98,7 @@ def export(
         FileError: a folder in which nothing can be written.
     """
     target = _checked(run, folder, formats, test, name)
-    with run.frozen_world():  # weights and card of the same step, should it train meanwhile
+    with run.paused():  # weights and card of the same step, should it train meanwhile
         model, card = plain_model(run), model_card(run, test)
     computing = [one for one in NETWORKS if one in formats]
     images = _real_images(run) if computing else torch.empty(0)
@@ -125,7 +125,7 @@ def export(
 def plain_model(run: Run) -> nn.Module:
     """The network of a run as a module of its own: float32, on the CPU, in evaluation mode; it stays as it is now."""
     model: nn.Module = run.net.build(len(run.data.classes), seed=run.seed, pretrained=False)
-    with run.frozen_world() as trained:
+    with run.paused() as trained:
         model.load_state_dict({key: value.cpu() for key, value in trained.state_dict().items()})
     return model.float().eval()
 

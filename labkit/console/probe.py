@@ -115,7 +115,7 @@ class Prober:
             return
         sample = self._sample(run)
         training = run.status == "running"
-        with run.frozen_world():
+        with run.paused():
             began = time.monotonic()
             step = run.step_number
             drift = {stage: float(f"{value:.3g}") for stage, value in run.drift().items()}

@@ -54,7 +54,7 @@ def layers_drift(run: Run) -> float:
     """
     fresh = built_again(run)
     moved = length = 0.0
-    with run.frozen_world() as model:
+    with run.paused() as model:
         for stage in run.stages[:-1]:
             now = dict(model.get_submodule(stage).named_parameters())
             for name, start in fresh.get_submodule(stage).named_parameters():
@@ -73,7 +73,7 @@ def statistics_drift(run: Run) -> float:
     frozen = [stage for stage in run.stages if stage not in moved_on]
     fresh = built_again(run)
     moved = length = 0.0
-    with run.frozen_world() as model:
+    with run.paused() as model:
         for stage in frozen:
             now = dict(model.get_submodule(stage).named_buffers())
             for name, start in fresh.get_submodule(stage).named_buffers():

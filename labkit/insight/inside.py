@@ -38,7 +38,7 @@ Hook = Callable[[nn.Module, Any, Any], Any]
 @contextmanager
 def looking_at(run: Run) -> Iterator[nn.Module]:
     """The network of a run, in eval mode and between two steps."""
-    with run.frozen_world() as model, eval_mode(model):
+    with run.paused() as model, eval_mode(model):
         yield model
 
 

@@ -73,7 +73,7 @@ def filters(run: Run) -> Filters:
     Raises BackboneError for a network that reads no images.
     """
     name, before = first_convolution(start_of(run))
-    with run.frozen_world() as model:
+    with run.paused() as model:
         now = model.get_parameter(f"{name}.weight").detach().float().cpu().clone()
     return Filters(name, now.contiguous(), before.weight.detach().float().cpu().contiguous())
 

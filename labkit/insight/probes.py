@@ -75,7 +75,7 @@ class Memory(_Rows):
 def memory(run: Run) -> Memory:
     """What the optimiser holds of each stage, and how old its memory of it is."""
     steps = trace_of(run).steps  # those that still hold: a rewind takes back what came after it
-    with run.frozen_world() as model:
+    with run.paused() as model:
         held = {id(p): group for group in run.optimizer.param_groups for p in group["params"]}
         rows = [
             _stage_memory(run, name, list(model.get_submodule(name).parameters()), held, steps)
@@ -139,7 +139,7 @@ def modes(run: Run) -> Modes:
     """Which mode each stage trains in: frozen ones belong in eval mode, the others in train mode."""
     first = run.stages.index(run.settings.trainable_from)
     rows = []
-    with run.frozen_world() as model:
+    with run.paused() as model:
         for depth, name in enumerate(run.stages):
             layers = [m for m in model.get_submodule(name).modules() if isinstance(m, BATCH_NORM)]
             training = sum(map(run.in_train_mode, layers))

@@ -94,7 +94,7 @@ def feature_map(run: Run, found: FeatureMap | None = None, **how: Any) -> Frames
 @takes(run=a_run)
 def feature_map_now(run: Run) -> Figure:
     """Where the samples lie now, large, on the axes of step 0: those hold for every later look and every branch."""
-    with run.frozen_world():
+    with run.paused():
         now = run.step_number
     drawn = feature_map(run, steps=(0, now), fitted_at=0)
     return drawn.frames[-1] if drawn.frames else drawn

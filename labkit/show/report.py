@@ -75,7 +75,7 @@ def report(
     """
     _refuse_other_classes(run, test)
     place = _place(path)
-    with run.frozen_world():  # all of it of the same step, should it train meanwhile
+    with run.paused():  # all of it of the same step, should it train meanwhile
         card = model_card(run, test)
         page = _template().render(
             title=title or card.title,

@@ -580,7 +580,7 @@ class Run:
         """
         name = split if isinstance(split, str) else "sample"
         chosen = split_of(self.data, split)
-        with self.frozen_world():
+        with self.paused():
             self.last_used = time.monotonic()
             return self.trainer.evaluate(chosen, name)
 
@@ -604,7 +604,7 @@ class Run:
 
     def audit(self) -> freezing.Audit:
         """What changed in each stage since the start, and whether anything moved that was never trained."""
-        with self.frozen_world():
+        with self.paused():
             return queries.audit(self.journal, self.trainer, self.settings.trainable_from)
 
     def drift(self) -> dict[str, float]:
@@ -612,11 +612,11 @@ class Run:
 
         Adapters in a stage are told beside it.
         """
-        with self.frozen_world():
+        with self.paused():
             return queries.drift(self.trainer)
 
     @contextmanager
-    def frozen_world(self) -> Iterator[nn.Module]:
+    def paused(self) -> Iterator[nn.Module]:
         """Hold the run between two steps, so that a probe may read its model; keep it short."""
         with self.loop.lock:
             self._make_whole()

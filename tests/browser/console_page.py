@@ -39,7 +39,7 @@ def rewinds(run):
 
 def fingerprint(run, stage):
     "What a stage holds, parameters and buffers, to the bit."
-    with run.frozen_world():
+    with run.paused():
         state = getattr(run.model, stage).state_dict()
         return hashlib.sha256(b"".join(t.numpy().tobytes() for t in state.values())).hexdigest()
 """

@@ -121,7 +121,7 @@ def test_probes_are_served_between_steps_while_the_engine_trains(
     waits = []  # in steps: whoever waits for the lock is served after the step in hand
     for _ in range(50):
         before = run.step_number
-        with run.frozen_world():
+        with run.paused():
             waits.append(run.step_number - before)
     run.stop()
     assert sorted(waits)[25] <= 1
@@ -455,7 +455,7 @@ def test_an_interrupted_rewind_has_not_happened(
         run.rewind(3)
     assert run.step_number == 5
     assert run.log == calm.log
-    with run.frozen_world() as model:  # whoever looks now sees the whole of step 5
+    with run.paused() as model:  # whoever looks now sees the whole of step 5
         assert all(
             torch.equal(v, calm.model.state_dict()[k]) for k, v in model.state_dict().items()
         )

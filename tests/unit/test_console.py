@@ -416,7 +416,7 @@ def test_a_range_test_can_be_stopped_and_started_again(browser: Browser) -> None
 
 def test_a_range_test_of_a_failed_run_is_refused_in_words(make_run: Callable[..., Run]) -> None:
     run = make_run(labkit.full(lr=1.0, epochs=3, batch_size=16))
-    with run.frozen_world():
+    with run.paused():
         run.model.head[2].weight.data.fill_(float("nan"))
     run.fit()
     assert run.status == "failed"
@@ -511,7 +511,7 @@ def test_the_family_has_room_for_so_many_and_says_so(browser: Browser) -> None:
 def test_a_run_that_diverged_says_where_it_was_well(browser: Browser) -> None:
     run = browser.session.run
     run.step()
-    with run.frozen_world() as model:
+    with run.paused() as model:
         next(model.parameters()).data.fill_(float("nan"))
     browser.command("step")
     run.wait(10)

@@ -56,7 +56,7 @@ def test_asking_changes_nothing_about_the_run(glyphs, letters, digits):
     for run in (asked, left_alone):
         run.fit(epochs=1)
     insight.forgetting(asked, letters)
-    with asked.fit().frozen_world() as one, left_alone.fit().frozen_world() as other:
+    with asked.fit().paused() as one, left_alone.fit().paused() as other:
         for name, value in one.state_dict().items():
             assert torch.equal(value, other.state_dict()[name]), name
 
@@ -246,7 +246,7 @@ def test_the_figure_says_for_every_run_what_is_left_and_what_was_gained(glyphs, 
 @pytest.mark.slow
 def test_between_start_and_now_the_ends_are_the_start_and_now(glyphs, letters, digits):
     run = labkit.Run(glyphs, digits, labkit.full(1e-2, **PLAN)).fit()
-    with run.frozen_world() as model:
+    with run.paused() as model:
         before = {name: value.clone() for name, value in model.state_dict().items()}
     line = insight.between(run, (0, 0.5, 1), letters).set_index("share")
     assert line.loc[0, "old"] > line.loc[1, "old"]
@@ -254,7 +254,7 @@ def test_between_start_and_now_the_ends_are_the_start_and_now(glyphs, letters, d
     assert line.loc[1, "new"] == run.evaluate("valid").accuracy
     untouched = labkit.Run(glyphs, digits, labkit.full(1e-2, **PLAN))
     assert line.loc[0, "old"] == insight.remembered(untouched, letters).accuracy
-    with run.frozen_world() as model:
+    with run.paused() as model:
         assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 

@@ -514,7 +514,7 @@ class Steered:
             return queries.drift(self)
 
     @contextmanager
-    def frozen_world(self) -> Iterator[nn.Module]:
+    def paused(self) -> Iterator[nn.Module]:
         """Hold the run between two batches, so that a probe may read its model; keep it short."""
         with self.loop.lock:
             yield self.model
