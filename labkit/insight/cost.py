@@ -35,7 +35,7 @@ from labkit.tuning.evaluation import forward, to_device
 from labkit.tuning.given import a, a_clock, a_count, a_run, maybe, refuse_no_list, some, takes
 from labkit.tuning.optimizer import new_optimizer
 from labkit.tuning.plans import resolve_depth
-from labkit.tuning.precision import autocast, lay_out
+from labkit.tuning.precision import autocast, module_to_memory_format
 from labkit.tuning.prefix import Prefix, pass_on
 from labkit.tuning.task import task_of
 
@@ -263,7 +263,7 @@ class Copy:
         self.device = runtime.device()
         self.splits = (run.data.train, run.data.valid)
         self.model: nn.Module = built_again(run)
-        lay_out(self.model.to(self.device), self.precision)
+        module_to_memory_format(self.model.to(self.device), self.precision)
         rows = torch.arange(min(run.settings.batch_size, len(run.data.train)))
         self.inputs: Inputs = as_inputs(run, run.data.train.batch(rows)[0])
         self.task, self.samples = task_of(run.data), len(rows)

@@ -21,7 +21,7 @@ from labkit.tuning import evaluation
 from labkit.tuning.contracts import Split
 from labkit.tuning.evaluation import eval_mode, forward
 from labkit.tuning.plans import check_seed
-from labkit.tuning.precision import laid_out, lay_out
+from labkit.tuning.precision import module_to_memory_format, to_memory_format
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
@@ -48,7 +48,7 @@ def start_of(run: Run) -> nn.Module:
     Raises BackboneError for a loop that was steered and does not say where its model came from.
     """
     fresh = built_again(run)
-    return lay_out(fresh.to(runtime.device()), run.precision).eval()
+    return module_to_memory_format(fresh.to(runtime.device()), run.precision).eval()
 
 
 def built_again(run: Run) -> nn.Module:
@@ -63,7 +63,7 @@ def built_again(run: Run) -> nn.Module:
 
 def as_inputs(run: Run, batch: Any) -> Any:
     """A batch as the network of a run gets it: on the device and in the memory layout of the run."""
-    return laid_out(batch, run.precision, runtime.device())
+    return to_memory_format(batch, run.precision, runtime.device())
 
 
 def outputs(model: nn.Module, run: Run, split: Split, rows: Tensor) -> Tensor:

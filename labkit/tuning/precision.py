@@ -22,12 +22,12 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
     return torch.autocast(device.type, torch.bfloat16, enabled=precision.dtype == "bf16")
 
 
-def lay_out(model: nn.Module, precision: Precision) -> nn.Module:
+def module_to_memory_format(model: nn.Module, precision: Precision) -> nn.Module:
     """The model with its weights in the precision's memory layout."""
     return model.to(memory_format=_layout(precision))
 
 
-def laid_out(inputs: Inputs, precision: Precision, device: torch.device) -> Inputs:
+def to_memory_format(inputs: Inputs, precision: Precision, device: torch.device) -> Inputs:
     """A batch on the device; images (N, C, H, W) in the precision's memory layout."""
     inputs = to_device(inputs, device)
     if isinstance(inputs, Tensor) and inputs.ndim == 4:

@@ -25,7 +25,7 @@ from labkit.tuning.cache import Entry, Key, PrefixCache, Values
 from labkit.tuning.contracts import Inputs, Split, lengths_of
 from labkit.tuning.evaluation import forward
 from labkit.tuning.freezing import is_adapter
-from labkit.tuning.precision import autocast, laid_out
+from labkit.tuning.precision import autocast, to_memory_format
 
 BATCH = 32  # samples that go through the frozen part together, always; see `Prefix._compute`
 LEARNS_NOTHING = (
@@ -212,7 +212,7 @@ class Prefix:
                 if found is not None:
                     return cut, tuple(part.to(self._device) for part in found)
         inputs, _ = view.batch(split, rows)
-        inputs = laid_out(inputs, self._precision, self._device)
+        inputs = to_memory_format(inputs, self._precision, self._device)
         return 1, _as_values(forward(self.layers[0], inputs))
 
     def take_saved(self) -> float:

@@ -29,7 +29,7 @@ from labkit.tuning.evaluation import Evaluation, eval_mode, forward, to_device
 from labkit.tuning.events import EpochDone, StepDone
 from labkit.tuning.optimizer import new_optimizer
 from labkit.tuning.plans import Plan, rate_factor, resolve_depth
-from labkit.tuning.precision import autocast, laid_out, lay_out, usual
+from labkit.tuning.precision import autocast, module_to_memory_format, to_memory_format, usual
 from labkit.tuning.prefix import PLAIN, Prefix, View, pass_on
 from labkit.tuning.spool import copies
 from labkit.tuning.task import CLASSIFY, evaluate, task_of
@@ -115,7 +115,7 @@ class Trainer:
             freezing.refuse_if_nothing_trains(every, self.stages, depth)
         self.precision = precision or usual(self.model, data.train)
         self.initial = freezing.snapshot(self.model, self.stages)
-        lay_out(self.model.to(self.device), self.precision)
+        module_to_memory_format(self.model.to(self.device), self.precision)
         self.optimizer = self._new_optimizer()
         self.at = Position(Settings.of(plan, 0, self.stages))
         self.half_done = False  # an exception left a step, or a change of settings, unfinished
@@ -233,7 +233,7 @@ class Trainer:
         head = old_head_of(self._net)
         assert head is not None  # checked when the weight was set
         learned = copy.deepcopy(head).to(self.device).eval().requires_grad_(False)
-        return lay_out(learned, self.precision)
+        return module_to_memory_format(learned, self.precision)
 
     @torch.no_grad()
     def _hold(self) -> None:
@@ -256,7 +256,7 @@ class Trainer:
     def _starts(self) -> dict[nn.Parameter, Tensor]:
         """Where each parameter below the head began, on the device and laid out alike."""
         return {
-            parameter: _laid_out_as(parameter, self.initial[part.name][key])
+            parameter: _in_memory_format_of(parameter, self.initial[part.name][key])
             for part in self._parts
             for key, parameter in part.parameters.items()
             if part.stage != self.stages[-1]
@@ -280,7 +280,7 @@ class Trainer:
         """
         if self.prefix is not None:
             return self.prefix.features(self.train_split, rows, self._view(), coming)
-        return self._laid_out(self._view().batch(self.train_split, rows)[0])
+        return self._to_memory_format(self._view().batch(self.train_split, rows)[0])
 
     def _view(self) -> View:
         """How this epoch changes the samples: each its own way, or, below a frozen part, one of a few in turn."""
@@ -290,8 +290,8 @@ class Trainer:
         frozen = at.settings.trainable_from != self.stages[0]
         return View(at.settings.augment, at.epoch % few if frozen and few else at.epoch, self.seed)
 
-    def _laid_out(self, inputs: Inputs) -> Inputs:
-        return laid_out(inputs, self.precision, self.device)
+    def _to_memory_format(self, inputs: Inputs) -> Inputs:
+        return to_memory_format(inputs, self.precision, self.device)
 
     def _set_learning_rates(self) -> float:
         """Give every stage its rate for this step and return the head's."""
@@ -352,7 +352,7 @@ class Trainer:
         if self.prefix is not None:
             return self._through(self.prefix.features(split, rows))
         inputs, _ = split.batch(rows)
-        return self._through(self._laid_out(inputs))
+        return self._through(self._to_memory_format(inputs))
 
     # ------------------------------------------------------------ epochs and phases
 
@@ -514,7 +514,9 @@ class Trainer:
             for index, state in checkpoint.optimizer[group["name"]].items():
                 parameter = group["params"][index]
                 self.optimizer.state[parameter] = {
-                    key: value.clone() if value.ndim == 0 else _laid_out_as(parameter, value)
+                    key: value.clone()
+                    if value.ndim == 0
+                    else _in_memory_format_of(parameter, value)
                     for key, value in state.items()
                 }
         self.at = checkpoint.state.copy()
@@ -522,6 +524,6 @@ class Trainer:
         self._freeze()
 
 
-def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
+def _in_memory_format_of(parameter: Tensor, value: Tensor) -> Tensor:
     """A copy in the parameter's memory format, as the optimizer made it: another one gives other last bits."""
     return torch.empty_like(parameter, dtype=value.dtype).copy_(value)

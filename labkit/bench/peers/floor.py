@@ -67,9 +67,9 @@ def _image(path: str, size: int) -> np.ndarray:
 def _frozen(frozen: nn.Sequential, x: Tensor, precision: Precision) -> Tensor:
     if not len(frozen):
         return x
-    _lay_out(frozen, precision)
+    _module_to_memory_format(frozen, precision)
     with _arithmetic(precision):
-        return torch.cat([frozen(_laid_out(b, precision)) for b in x.split(FROZEN_BATCH)])
+        return torch.cat([frozen(_to_memory_format(b, precision)) for b in x.split(FROZEN_BATCH)])
 
 
 def _train(
@@ -82,7 +82,7 @@ def _train(
     """Seconds and correct validation answers of each epoch."""
     x, y = features["train"], images["train"][1]
     valid_x, valid_y = features["val"], images["val"][1]
-    _lay_out(net, precision)
+    _module_to_memory_format(net, precision)
     optimizer = sgd(list(net.parameters()), work)
     torch.manual_seed(work.seed)
     seconds, correct, clock = [], [], Clock()
@@ -90,13 +90,13 @@ def _train(
         net.train()
         for rows in torch.randperm(len(x)).split(work.batch_size):
             with _arithmetic(precision):
-                scores = net(_laid_out(x[rows], precision))
+                scores = net(_to_memory_format(x[rows], precision))
             F.cross_entropy(scores.float(), y[rows]).backward()
             optimizer.step()
             optimizer.zero_grad()
         net.eval()
         with torch.no_grad(), _arithmetic(precision):
-            parts = [net(_laid_out(b, precision)) for b in valid_x.split(FROZEN_BATCH)]
+            parts = [net(_to_memory_format(b, precision)) for b in valid_x.split(FROZEN_BATCH)]
         correct.append(int((torch.cat(parts).argmax(1) == valid_y).sum()))
         seconds.append(clock.lap())
     return seconds, correct
@@ -114,9 +114,9 @@ def _fastest(
 
     def trial(precision: Precision) -> None:
         ahead = _frozen(frozen, x, precision)
-        _lay_out(trainable, precision)
+        _module_to_memory_format(trainable, precision)
         with _arithmetic(precision):
-            scores = trainable(_laid_out(ahead, precision))
+            scores = trainable(_to_memory_format(ahead, precision))
         F.cross_entropy(scores.float(), y).backward()
 
     try:
@@ -135,9 +135,9 @@ def _layout(precision: Precision) -> torch.memory_format:
     return torch.channels_last if last else torch.contiguous_format
 
 
-def _lay_out(net: nn.Module, precision: Precision) -> None:
+def _module_to_memory_format(net: nn.Module, precision: Precision) -> None:
     net.to(memory_format=_layout(precision))
 
 
-def _laid_out(x: Tensor, precision: Precision) -> Tensor:
+def _to_memory_format(x: Tensor, precision: Precision) -> Tensor:
     return x.contiguous(memory_format=_layout(precision)) if x.ndim == 4 else x
