@@ -66,10 +66,10 @@ import torch
 from torch import nn
 
 import labkit
-from labkit.records.sabotage import slips
+from labkit.records.sabotage import bugs
 
 clean = labkit.load_data("digits").subset(per_class=10)
-data = slips.shuffle_labels(clean, share=0.3, seed=0)  # three labels in ten, drawn at random
+data = bugs.shuffle_labels(clean, share=0.3, seed=0)  # three labels in ten, drawn at random
 wrong = int((data.train.labels != clean.train.labels).sum())
 print(f"{wrong} of {len(data.train)} labels are wrong")
 

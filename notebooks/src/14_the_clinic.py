@@ -235,10 +235,10 @@ print(insight.diagnose(one))
 # Here a few validation pictures got among the training pictures, with a little noise, as after saving them again.
 
 # %%
-from labkit.records.sabotage import slips
+from labkit.records.sabotage import bugs
 
 del one, other
-leaky = slips.leak(data, share=0.15, noise=4, seed=0)
+leaky = bugs.leak(data, share=0.15, noise=4, seed=0)
 too_good = labkit.Run(net, leaky, plan, seed=0, name="too good").fit()
 seen = probes.twins(too_good)
 result = too_good.evaluate("valid")

@@ -17,7 +17,7 @@ from labkit.course.lesson_14.patients import EXAMINATIONS, MOST_ROWS, _trained
 from labkit.errors import LabkitError
 from labkit.learn import progress
 from labkit.records import exam, sabotage
-from labkit.records.sabotage import slips
+from labkit.records.sabotage import bugs
 from tests.waiting import wait_until
 
 
@@ -133,7 +133,7 @@ def test_no_two_learners_get_the_same_patients(disease):
 @pytest.mark.parametrize("disease", DISEASES)
 def test_names_types_and_plans_of_a_patient_do_not_tell_what_it_has(disease, ward):
     patient = ward[number_of(ward, disease)]
-    run = slips.cover(sabotage.make(patient._case))  # what a patient's run is, but for the training
+    run = bugs.cover(sabotage.make(patient._case))  # what a patient's run is, but for the training
     shown = [
         *(name for thing in (patient, run) for name in dir(thing) if not name.startswith("_")),
         *(name for name in vars(patient)),
@@ -142,7 +142,7 @@ def test_names_types_and_plans_of_a_patient_do_not_tell_what_it_has(disease, war
         run.name,
     ]
     told = " ".join(shown).lower()
-    for word in (*DISEASES, "slip", "sabotag", "running'", "rescaled", "before_step", "copy of"):
+    for word in (*DISEASES, "bugs", "sabotag", "running'", "rescaled", "before_step", "copy of"):
         assert word not in told, word
 
 
@@ -217,7 +217,7 @@ def test_the_image_of_the_method_reaches_every_disease_by_examinations_there_are
 
 def test_copies_are_drawn_beside_their_originals():
     data = labkit.load_data("digits", size=8).subset(per_class=2)
-    leaky = slips.leak(data, share=0.05, noise=3, seed=0)
+    leaky = bugs.leak(data, share=0.05, noise=3, seed=0)
     copied = [leaky.valid.names.index(name) for name in leaky.train.names[len(data.train) :]]
     figure = clinic_charts.pairs(leaky, copied, most=3)
     found = list(figure.table.itertuples(index=False, name=None))

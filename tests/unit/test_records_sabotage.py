@@ -8,7 +8,7 @@ import torch
 import labkit
 from labkit.errors import EvidenceError
 from labkit.records import sabotage
-from labkit.records.sabotage import Case, Chance, slips
+from labkit.records.sabotage import Case, Chance, bugs
 from labkit.runtime import Precision
 from labkit.tuning.trainer import Hooks
 
@@ -48,7 +48,7 @@ def test_a_pool_or_kind_that_does_not_exist_is_an_error_that_names_those_there_a
 
 
 def test_leaked_images_are_validation_images_but_for_the_noise(data):
-    leaked = slips.leak(data, share=0.5, noise=3, seed=0)
+    leaked = bugs.leak(data, share=0.5, noise=3, seed=0)
     copies = leaked.train.images[len(data.train) :].int()
     assert len(copies) == round(0.5 * len(data.valid))
     valid = data.valid.images.int()
@@ -60,14 +60,14 @@ def test_leaked_images_are_validation_images_but_for_the_noise(data):
 def test_other_scales_and_spoilt_images_never_share_the_cache_of_the_right_ones(data):
     splits = (
         data.train,
-        slips.rescale(data.train, 0.5, 0.5),
-        slips.spoil(data.train, 1),
+        bugs.rescale(data.train, 0.5, 0.5),
+        bugs.spoil(data.train, 1),
     )
     assert len({split.fingerprint for split in splits}) == 3
 
 
 def test_a_spoilt_image_spoils_no_other(data):
-    images, _ = slips.spoil(data.train, 3).batch([2, 3, 4])
+    images, _ = bugs.spoil(data.train, 3).batch([2, 3, 4])
     assert images[1].isnan().all()
     assert not images[[0, 2]].isnan().any()
 
@@ -79,8 +79,8 @@ def test_a_sabotaged_run_leaves_later_runs_alone(data):
         return labkit.Run(net, data, plan, precision=Precision()).fit().history["loss"].tolist()
 
     before = losses()
-    run = labkit.Run(slips.without_normalising(net), data, plan, precision=Precision())
-    slips.leave_head_out(run)
+    run = labkit.Run(bugs.without_normalising(net), data, plan, precision=Precision())
+    bugs.leave_head_out(run)
     run.fit()
     assert run.drift()["head"] == 0
     assert losses() == before
@@ -90,7 +90,7 @@ def test_a_sabotaged_run_leaves_later_runs_alone(data):
 def test_a_sabotaged_run_is_a_plain_run_and_so_it_stays(kind):
     run = sabotage.make(Case(kind, 1, "clinic"))
     assert type(run) is labkit.Run
-    assert type(slips.cover(run)) is labkit.Run
+    assert type(bugs.cover(run)) is labkit.Run
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_mistake_of_the_loop_is_a_hook_that_cover_takes_off(kind, hook):
     on = [name for name, value in vars(run.trainer.hooks).items() if value is not None]
     assert on == [hook] if hook else len(on) == 1
     assert run.branch().trainer.hooks == Hooks()
-    assert slips.cover(run).trainer.hooks == Hooks()
+    assert bugs.cover(run).trainer.hooks == Hooks()
 
 
 def test_frozen_stages_move_under_the_hook_and_stand_still_without():

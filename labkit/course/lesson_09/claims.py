@@ -120,10 +120,10 @@ class Disturbed:
     watched: int | None = None
 
     def __call__(self, data: ImageData, seed: int) -> ImageData:
-        from labkit.records.sabotage import slips
+        from labkit.records.sabotage import bugs
 
-        data = slips.shuffle_labels(data, self.share, seed)
-        return slips.fewer_to_validate(data, self.watched, seed) if self.watched else data
+        data = bugs.shuffle_labels(data, self.share, seed)
+        return bugs.fewer_to_validate(data, self.watched, seed) if self.watched else data
 
 
 def _ways(

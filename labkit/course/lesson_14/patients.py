@@ -13,7 +13,7 @@ from labkit.insight import diagnosis, probes
 from labkit.insight.kinds import images_of
 from labkit.learn.note import Note
 from labkit.records import sabotage
-from labkit.records.sabotage import slips
+from labkit.records.sabotage import bugs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -181,7 +181,7 @@ class Patient:
 def _trained(case: sabotage.Case, number: int) -> Run:
     run = sabotage.make(case)
     run.name = f"patient {number}"
-    return slips.cover(run.fit())
+    return bugs.cover(run.fit())
 
 
 EXAMINATIONS: dict[str, Examination] = {

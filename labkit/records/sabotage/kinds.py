@@ -15,7 +15,7 @@ import labkit
 from labkit.data import ImageData
 from labkit.errors import EvidenceError
 from labkit.models import Backbone
-from labkit.records.sabotage import slips
+from labkit.records.sabotage import bugs
 from labkit.records.sabotage.cases import TITLES, Case
 from labkit.records.sabotage.chance import Chance
 from labkit.runtime import Precision
@@ -105,7 +105,7 @@ def draw_data(chance: Chance, case: Case, per_class: int | None = None) -> Image
         return data.subset(per_class or chance.whole(60, 110), seed=case.seed)
     data = _load("digits", 4 * chance.whole(3, 5))
     data = data.subset(per_class or chance.whole(16, 32), seed=case.seed)
-    return slips.fewer_to_validate(data, chance.whole(120, 220), case.seed)
+    return bugs.fewer_to_validate(data, chance.whole(120, 220), case.seed)
 
 
 def draw_plan(chance: Chance, way: Way, examples: int) -> Plan:
@@ -172,21 +172,21 @@ def _statistics_drift(chance: Chance, case: Case) -> Run:
 
 def _head_left_out(chance: Chance, case: Case) -> Run:
     run = draw(chance, case, DEEP).run()
-    slips.leave_head_out(run)
+    bugs.leave_head_out(run)
     return run
 
 
 def _eval_mode(chance: Chance, case: Case) -> Run:
     parts = draw(chance, case, DEEP)
     if chance.choice((True, False)):
-        return parts.run(before_step=slips.stay_in_eval_mode)
-    return parts.run(validate=slips.validate_in_train_mode(parts.plan.batch_size))
+        return parts.run(before_step=bugs.stay_in_eval_mode)
+    return parts.run(validate=bugs.validate_in_train_mode(parts.plan.batch_size))
 
 
 def _leakage(chance: Chance, case: Case) -> Run:
     parts = draw(chance, case)
     share, noise = chance.number(0.15, 1), chance.choice((0, 3, 8))
-    return replace(parts, data=slips.leak(parts.data, share, noise, case.seed)).run()
+    return replace(parts, data=bugs.leak(parts.data, share, noise, case.seed)).run()
 
 
 def _normalisation(chance: Chance, case: Case) -> Run:
@@ -195,11 +195,11 @@ def _normalisation(chance: Chance, case: Case) -> Run:
     data, net = parts.data, parts.net
     mean, std = {"bytes": (0.0, 1 / 255), "other constants": (0.5, 0.5)}.get(way, (0.45, 0.225))
     if way == "never":
-        net = slips.without_normalising(net)
+        net = bugs.without_normalising(net)
     else:
-        data = replace(data, valid=slips.rescale(data.valid, mean, std))
+        data = replace(data, valid=bugs.rescale(data.valid, mean, std))
     if way not in ("never", "valid only"):
-        data = replace(data, train=slips.rescale(data.train, mean, std))
+        data = replace(data, train=bugs.rescale(data.train, mean, std))
     return replace(parts, data=data, net=net).run()
 
 
@@ -217,14 +217,14 @@ def _averaged_averages(chance: Chance, case: Case) -> Run:
     rest = chance.whole(1, batch // 3)
     while full * batch + rest > len(parts.data.valid):
         full -= 1
-    data = slips.fewer_to_validate(parts.data, full * batch + rest, case.seed)
-    return replace(parts, data=data).run(validate=slips.average_averages(batch))
+    data = bugs.fewer_to_validate(parts.data, full * batch + rest, case.seed)
+    return replace(parts, data=data).run(validate=bugs.average_averages(batch))
 
 
 def _stale_optimizer_state(chance: Chance, case: Case) -> Run:
     run = draw(chance, case).run()
     lr = min(0.5, run.settings.lr * chance.number(10, 100, logarithmic=True))
-    slips.keep_optimizer_state_over_a_rewind(run, chance.whole(4, 25), lr)
+    bugs.keep_optimizer_state_over_a_rewind(run, chance.whole(4, 25), lr)
     return run
 
 
@@ -235,7 +235,7 @@ def _not_a_number(chance: Chance, case: Case) -> Run:
     """One training image was divided by its own deviation, which was 0."""
     parts = draw(chance, case)
     hole = chance.whole(0, len(parts.data.train) - 1)
-    data = replace(parts.data, train=slips.spoil(parts.data.train, hole))
+    data = replace(parts.data, train=bugs.spoil(parts.data.train, hole))
     return replace(parts, data=data).run()
 
 
@@ -249,7 +249,7 @@ def _overfitting(chance: Chance, case: Case) -> Run:
     """Few examples, some of them with a wrong label, and enough epochs to learn them by heart."""
     parts = draw(chance, case, ("layer3", "all", "scratch"))
     data = draw_data(chance, case, per_class=chance.whole(4, 6))
-    data = slips.shuffle_labels(data, chance.number(0.3, 0.6), case.seed)
+    data = bugs.shuffle_labels(data, chance.number(0.3, 0.6), case.seed)
     lr = chance.number(5e-4, 1.5e-3, logarithmic=True)
     depth = parts.plan.phases[0].trainable_from
     plan = Plan(
@@ -274,12 +274,12 @@ def _frozen_moves(chance: Chance, case: Case) -> Run:
     parts = draw(chance, case, FROZEN)
     first = parts.net.stages.index(str(parts.plan.phases[0].trainable_from))
     depth = parts.net.stages[max(0, first - chance.whole(1, 3))]
-    return parts.run(before_step=slips.unfreeze_in_secret(depth))
+    return parts.run(before_step=bugs.unfreeze_in_secret(depth))
 
 
 def _little_validation(chance: Chance, case: Case) -> Run:
     parts = draw(chance, case)
-    data = slips.fewer_to_validate(parts.data, chance.whole(8, 24), case.seed)
+    data = bugs.fewer_to_validate(parts.data, chance.whole(8, 24), case.seed)
     return replace(parts, data=data).run()
 
 
