@@ -1,8 +1,9 @@
 """A run as one line of text: what another learner pastes to get the same run.
 
 The line holds names, settings and commands, never weights and never code. It is read with the care that anything
-pasted deserves: bounded in size, parsed as JSON, every value checked by the same functions as a learner's own. What can be
-judged without network and data is judged before they are loaded, and nothing is downloaded unless it was asked for.
+pasted deserves: bounded in size, parsed as JSON, every value checked by the same functions as a learner's own. What
+can be judged without network and data is judged before they are loaded, and nothing is downloaded unless it was asked
+for.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a function of ours is given: each argument is checked before anything runs, and what does not fit is refused in words.
+"""Checks of the arguments of our functions, before anything runs; what does not fit is refused in words.
 
     @takes(run=a_run, count=a_count())
     def worst_images(run: Run, count: int = 12, split: str = "valid") -> Figure: ...
