@@ -24,7 +24,7 @@ pytest  = $(BIN)/python -m pytest
 paired  = OMP_NUM_THREADS=1 $(pytest) --numprocesses=2 --dist=loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test quick install backend browser lint types arrows fast kernel lessons page bounds colab \
+.PHONY: help lab test quick install backend browser node lint types arrows fast kernel lessons page bounds colab \
   bench-console peaks soak mutants fresh notebooks book format pins clean
 
 help: ## Say what can be made
@@ -87,11 +87,27 @@ browser: $(STAMP)
 	if [ "$$CI" = true ]; then echo "No browser can be had, and CI leaves no layer out."; exit 1; fi; \
 	echo "No browser can be had here: the browser tests are left out."
 
+# Node for the unit tests of scripts, 18 or newer: one that is there, else Debian's when we may. No lesson needs it.
+node:
+	@for name in node nodejs; do \
+	  if $$name -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' 2>/dev/null; then exit 0; fi; done; \
+	echo "No node yet: fetching Debian's"; \
+	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get update --quiet --quiet \
+	  && DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --quiet nodejs >/dev/null; then exit 0; fi; \
+	if [ "$$CI" = true ]; then echo "No node can be had, and CI leaves no layer out."; exit 1; fi; \
+	echo "No node can be had here: the unit tests of scripts are left out."
+
 # ---------------------------------------------------------------- the checks
 
+# Binaries from Python wheels: neither asks for node.
+SCRIPTS := 'labkit/**/*.js' 'labkit/**/*.css' 'tests/**/*.js' 'tests/**/*.mjs'
 lint: $(STAMP) ## Style and format
 	$(call heading,Style)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(call heading,Style of scripts)
+	@if [ -x $(BIN)/oxlint ]; then $(BIN)/oxlint labkit tests && $(BIN)/oxfmt --check $(SCRIPTS); \
+	elif [ "$$CI" = true ]; then echo "There is no oxlint, and CI leaves no check out."; exit 1; \
+	else echo "No oxlint can be had for this machine: the style of scripts is left out."; fi
 
 types: $(STAMP) ## Types of the package
 	$(call heading,Types)
@@ -101,7 +117,7 @@ arrows: $(STAMP) ## Which room may import which
 	$(call heading,Arrows between the rooms)
 	@$(BIN)/lint-imports --no-logo
 
-fast: $(STAMP) ## Unit tests, invariants, hostile input, offline
+fast: $(STAMP) node ## Unit tests, invariants, hostile input, offline
 	$(call heading,Units and invariants and hostile input and no network)
 	@$(paired) tests/unit tests/invariants tests/hostile tests/offline --durations=10
 
@@ -181,6 +197,7 @@ book: $(STAMP) ## Build the reading edition: the course as a site, from executed
 
 format: $(STAMP) ## Put the code into its format
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+	@if [ -x $(BIN)/oxfmt ]; then $(BIN)/oxfmt $(SCRIPTS); fi
 
 # Without labkit itself and without what only some platforms have.
 pins: $(STAMP) ## Write the versions installed here to tests/constraints.txt

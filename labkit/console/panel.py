@@ -1,4 +1,7 @@
-"""What every widget of ours is: one that can be let go, with all it shows.
+"""What every widget of ours is: one that answers its page, and can be let go with all it shows.
+
+The page asks and the panel answers, in the thread in which it was asked: it never speaks on its own, which is what
+keeps it quick in every Jupyter.
 
 A widget stays alive until it is closed, because Jupyter keeps a list of them, and with it whatever it shows: a whole
 family of runs. So a widget is closed when the cell that showed it is run again and shows something else in its place.
@@ -7,33 +10,72 @@ family of runs. So a widget is closed when the cell that showed it is run again 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 from weakref import WeakSet
 
 import anywidget
 
+from labkit.console.wire import (
+    Message,
+    answer_loudly,
+    answer_quietly,
+    answer_where_asked,
+    in_words,
+)
+
 SHOWN = "_labkit_shown"  # on the shell: which cell shows which panels
 KEPT_OUTPUT = re.compile(r"_\d*|__|___")  # names under which IPython keeps what a cell gave
 
 
-def beside(file: str, name: str) -> str:
-    """The text of a file that lies beside a module, given its `__file__`.
-
-    anywidget would take the path as well, but then holds every widget of that class for ever: it has the file tell the
-    widget of changes.
-    """
-    return Path(file).with_name(name).read_text("utf-8")
-
-
 class Panel(anywidget.AnyWidget):
-    """A widget that is closed when its place on the page is taken."""
+    """A widget that answers its page, and is closed when its place there is taken.
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    A kind of panel says what every reply carries (`state`), what it does at a message (`obey`), and what stands in for
+    it where scripts do not run (`stand_in`).
+    """
+
+    def __init__(self, **traits: Any) -> None:
+        super().__init__(**traits)
+        self.on_msg(_heard)
+        answer_where_asked(self.comm)
+        answer_quietly(self.comm)
+
+    def reply(self, message: object, buffers: Sequence[Any] = ()) -> Message:
+        """The reply to a message of the page; one that makes no sense gets a problem as its reply."""
+        asked = message if isinstance(message, dict) else {}
+        told, problem = {}, ""
+        try:
+            told = self.obey(asked, buffers) or {}
+        except Exception as trouble:  # whatever it is: a page that hears nothing waits for ever
+            problem = in_words(trouble)
+        return {**self.state(asked), **told, "problem": problem}
+
+    def obey(self, asked: Message, buffers: Sequence[Any]) -> Message | None:
+        """Do what the page asks; returns what only this reply carries, and raises what went wrong."""
+
+    def state(self, asked: Message) -> Message:
+        """What every reply carries."""
+        return {}
+
+    def stand_in(self) -> tuple[Message, Message]:
+        """What stands in where scripts do not run: content and metadata by mime type."""
+        return {}, {}
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[Message, Message]:
+        """The widget, and beside it what stands in for it."""
         if (shown := shown_here()) is not None:
             shown.note(self)
-        return super()._repr_mimebundle_(**kwargs)
+        live = super()._repr_mimebundle_(**kwargs)
+        data, metadata = live if isinstance(live, tuple) else (live or {}, {})
+        still, about = self.stand_in()
+        return {**still, **data, "text/plain": repr(self)}, {**about, **metadata}
+
+    def close(self) -> None:
+        """End the panel and all that it does for its page."""
+        if self.comm is not None:
+            answer_loudly(self.comm)
+        super().close()
 
     def after_cell(self) -> None:
         """A cell has ended, whichever it was."""
@@ -41,6 +83,10 @@ class Panel(anywidget.AnyWidget):
     def give_way(self) -> None:
         """Its place on the page is taken, and no other cell shows it."""
         self.close()
+
+
+def _heard(panel: Panel, message: object, buffers: Sequence[Any]) -> None:
+    panel.send(panel.reply(message, buffers))
 
 
 class Shown:

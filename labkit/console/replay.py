@@ -1,22 +1,22 @@
 """A run of the console, recorded, so that a page replays it where there is no kernel.
 
 The recorder asks a `Session` what a browser asks, after every step, and keeps each answer with the time at which it
-came. In the page `replay.js` plays the kernel's side from that: console.js cannot tell the difference, and is not
-changed. A recording is plain data, of which JSON takes some 100 kB.
+came. In the page `replay.js` plays the kernel's side from that: the console's script cannot tell the difference,
+and is not changed. A recording is plain data, of which JSON takes some 100 kB.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from labkit.console.session import Message, Session
+from labkit.console import assets
+from labkit.console.session import Session
+from labkit.console.wire import Message
 from labkit.errors import CommandError
 from labkit.tuning import Run, StepDone
 
-HERE = Path(__file__).parent
 LEAST = 0.08  # seconds that a step takes in a recording: shorter ones cannot be followed
 REACH = 1.5  # seconds between two acts: as long as a hand takes to get to a control
 LOOKS = 12  # times the drift and the images are looked at in one stretch of training
@@ -147,17 +147,17 @@ class Recorder:
 
 
 def script() -> str:
-    """console.js and replay.js as one script for a page.
+    """The console's script and replay.js as one script for a page.
 
     A classic one, because a page that is opened from a file may not load modules.
     """
     console, player = (
-        f"(() => {{\n{(HERE / name).read_text('utf-8').replace('export default', 'return')}}})()"
-        for name in ("console.js", "replay.js")
+        f"(() => {{\n{module.replace('export default', 'return')}}})()"
+        for module in (assets.console_script(), assets.script_beside(__file__, "replay.js"))
     )
     return f"{player}.start({console});\n"
 
 
 def style() -> str:
-    """console.css and replay.css as one sheet."""
-    return "".join((HERE / name).read_text("utf-8") for name in ("console.css", "replay.css"))
+    """The theme, console.css and replay.css as one sheet."""
+    return assets.style_beside(__file__, "console.css", "replay.css")

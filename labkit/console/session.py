@@ -21,7 +21,7 @@ from labkit.console.finder import RateSearch
 from labkit.console.looks import looks_of
 from labkit.console.probe import Prober
 from labkit.console.strip import thumbnail
-from labkit.console.wire import SENT_BACK, in_words, sendable, sent_back
+from labkit.console.wire import SENT_BACK, Message, in_words, sendable, sent_back
 from labkit.errors import CommandError, DownloadError, PlanError, shown
 from labkit.insight.kinds import image_at
 from labkit.settings import LIVE, OF_PHASE, OF_PLAN
@@ -58,7 +58,6 @@ REMEMBERED = 512  # commands whose answer is kept: one that is sent twice is don
 NAME, TEXT = 60, 500  # characters of a name and of a sentence that travel
 
 Point = list[Any]
-Message = dict[str, Any]
 
 
 # ---------------------------------------------------------------- points: events in a few bytes
@@ -82,7 +81,7 @@ def clip(text: object, length: int = NAME) -> str:
 
 
 def point(member: str, event: Event) -> Point | None:
-    """An event as the list that console.js reads (POINTS there), or None for one that draws nothing."""
+    """An event as the list that story.js reads (POINTS there), or None for one that draws nothing."""
     match event:
         case StepDone(step=step, loss=loss, correct=correct, count=count):
             return ["s", member, step, short(loss), correct, count]

@@ -1,7 +1,6 @@
 """The live console: one widget that steers a run, or a family of runs, while they train.
 
-The widget is only a door. What it knows is in `console_session.py`, what it shows in `console.js`. It never publishes
-on its own: it answers, in the thread in which it was asked, which is what keeps it quick in every Jupyter.
+The widget is only a door. What it knows is in `session.py`, what it shows in `js/`.
 """
 
 from __future__ import annotations
@@ -9,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from labkit.console.panel import Panel, beside, shown_here
+from labkit.console import assets
+from labkit.console.panel import Panel, shown_here
 from labkit.console.session import Session
-from labkit.console.wire import answer_loudly, answer_quietly, answer_where_asked
+from labkit.console.wire import Message
 from labkit.errors import CommandError, LabkitError
 from labkit.tuning import Run
 from labkit.tuning.given import a_flag, as_runs, takes
@@ -42,17 +42,14 @@ def console(run: Steerable | Sequence[Steerable], autostart: bool = False) -> Co
 class Console(Panel):
     """The panel. `run` is the run its controls act on, `runs` the whole family, branches made in the panel too."""
 
-    _esm = beside(__file__, "console.js")
-    _css = beside(__file__, "console.css")
+    _esm = assets.console_script()
+    _css = assets.style_beside(__file__, "console.css")
 
     def __init__(self, session: Session) -> None:
         super().__init__()
         self._session = session
         self._still: Any = None  # the displayed output, whose picture can be replaced
         self._drawn = 0  # journal entries when it was drawn
-        self.on_msg(lambda _, message, __: self.send(session.answer(message)))
-        answer_where_asked(self.comm)
-        answer_quietly(self.comm)
 
     @property
     def run(self) -> Run:
@@ -63,6 +60,10 @@ class Console(Panel):
     def runs(self) -> tuple[Run, ...]:
         """All runs of the family."""
         return self._session.runs
+
+    def reply(self, message: object, buffers: Sequence[Any] = ()) -> Message:
+        """The session's answer: it has a form of its own for each kind of message, errors included."""
+        return self._session.answer(message)
 
     def __repr__(self) -> str:
         return f"Console of {', '.join(map(repr, self.runs))}"
@@ -90,7 +91,6 @@ class Console(Panel):
         """End the panel and all that it does for its page. The runs go on as they are."""
         if self.comm is not None:
             self._session.close()
-            answer_loudly(self.comm)
         super().close()
 
     def give_way(self) -> None:
@@ -106,15 +106,12 @@ class Console(Panel):
     def _told(self) -> int:
         return sum(len(run.journal) for run in self.runs)
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The widget, and beside it the picture and the table that stand in where scripts do not run."""
-        live = super()._repr_mimebundle_(**kwargs)
-        data, metadata = live if isinstance(live, tuple) else (live or {}, {})
-        still, about = stand_in(self.runs)
-        return {**still, **data, "text/plain": repr(self)}, {**about, **metadata}
+    def stand_in(self) -> tuple[Message, Message]:
+        """The picture and the table of the runs."""
+        return stand_in(self.runs)
 
 
-def stand_in(runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, Any]]:
+def stand_in(runs: Sequence[Run]) -> tuple[Message, Message]:
     """A mimebundle of the runs without scripts: figure, table and text; before any training only the text."""
     from html import escape
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from labkit.errors import LabkitError, clipped
 
+Message = dict[str, Any]
+
 SENTENCE = 1000  # characters of an error that travel
 SENT_BACK = 100  # characters of what a page calls itself or its question
 QUIET = "_labkit_quiet_comms"  # on the kernel: the comms whose questions do not make it look busy

@@ -8,6 +8,7 @@ method, so that lessons run in scripts and tests: `card.run_it(...)` returns the
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,8 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import traitlets
 
 from labkit import runtime
-from labkit.console.panel import Panel, beside
-from labkit.console.wire import answer_quietly, answer_where_asked, in_words, sent_back
+from labkit.console import assets
+from labkit.console.panel import Panel
+from labkit.console.wire import Message, sent_back
 from labkit.data.cards import card
 from labkit.data.fetching import to_download
 from labkit.errors import AtlasError, FileError, LabkitError, shown
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 
 START = ("layer4", 1e-3)  # where the controls stand at first
 KINDS = ("run", "poll")  # of message
-UNKNOWN = f"A message needs a kind, one of {', '.join(KINDS)}."
 
 
 class Real(NamedTuple):
@@ -64,8 +65,8 @@ def atlas_card(
 class AtlasCard(Panel):
     """The panel; a figure and a table where scripts do not run."""
 
-    _esm = beside(__file__, "atlas_panel.js")
-    _css = beside(__file__, "atlas_panel.css")
+    _esm = assets.script_beside(__file__, "atlas_panel.js")
+    _css = assets.style_beside(__file__, "atlas_panel.css")
     table = traitlets.Dict().tag(sync=True)
     start = traitlets.Dict().tag(sync=True)
 
@@ -81,9 +82,6 @@ class AtlasCard(Panel):
         self._sheet, self._out = sheet, out
         self._lock = threading.Lock()
         self._attempts: list[Attempt] = []
-        self.on_msg(lambda _, message, __: self.send(self.answer(message)))
-        answer_where_asked(self.comm)
-        answer_quietly(self.comm)
 
     # ------------------------------------------------------------ what a lesson calls
 
@@ -121,17 +119,17 @@ class AtlasCard(Panel):
 
     # ------------------------------------------------------------ what the page asks
 
-    def answer(self, message: object) -> dict[str, Any]:
-        """The reply to a message of the page; a message that makes no sense gets a problem as its reply."""
-        content = message if isinstance(message, dict) else {}
-        problem = "" if content.get("kind") in KINDS else UNKNOWN
-        try:
-            if content.get("kind") == "run":
-                self._begin(*(_given(content, k) for k in ("lr", "trainable_from", "per_class")))
-        except Exception as trouble:  # whatever it is: a page that hears nothing waits for ever
-            problem = in_words(trouble)
+    def obey(self, asked: Message, buffers: Sequence[Any]) -> None:
+        """Begin a real run, or only tell how the last one stands."""
+        if asked.get("kind") not in KINDS:
+            raise AtlasError(f"A message needs a kind, one of {', '.join(KINDS)}.")
+        if asked["kind"] == "run":
+            self._begin(*(_given(asked, name) for name in ("lr", "trainable_from", "per_class")))
+
+    def state(self, asked: Message) -> Message:
+        """Who asked, and how the last real run stands."""
         last = self._attempts[-1].to_message() if self._attempts else None
-        return {"client": sent_back(content.get("client")), "attempt": last, "problem": problem}
+        return {"client": sent_back(asked.get("client")), "attempt": last}
 
     def _begin(self, lr: Any, depth: Any, labels: Any, seed: Any = None) -> Attempt:
         expected = self.expect(lr, depth, labels)
@@ -162,16 +160,13 @@ class AtlasCard(Panel):
     def __repr__(self) -> str:
         return f"What would happen, {self._sheet.name}. {self.expect()}"
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The widget, and beside it the figure and the table that stand in where scripts do not run."""
+    def stand_in(self) -> tuple[Message, Message]:
+        """The figure and the table of what is expected, and of the last real run."""
         from labkit.show.atlas import figure
 
-        live = super()._repr_mimebundle_(**kwargs)
-        data, metadata = live if isinstance(live, tuple) else (live or {}, {})
         runs = self.runs[-1:]
         drawn = self._attempts[-1].expected if runs else self.expect()
-        still, about = figure(drawn, *runs, out=self._out)._repr_mimebundle_()
-        return {**still, **data, "text/plain": repr(self)}, {**about, **metadata}
+        return figure(drawn, *runs, out=self._out)._repr_mimebundle_()
 
 
 @dataclass(eq=False)

@@ -21,8 +21,9 @@ import traitlets
 from torch import Tensor
 
 from labkit import insight
-from labkit.console.panel import Panel, beside
-from labkit.console.wire import answer_where_asked, in_words, sendable, sent_back
+from labkit.console import assets
+from labkit.console.panel import Panel
+from labkit.console.wire import Message, sendable, sent_back
 from labkit.data.images.decode import SUFFIXES, read, white_of
 from labkit.errors import DataError, StageError
 from labkit.insight.inside import as_inputs, looking_at
@@ -130,8 +131,8 @@ def _where(run: Run, pixels: Tensor, name: str) -> tuple[Figure | None, tuple[st
 class PredictCard(Panel):
     """The panel on one run; it looks with the network as it is at that moment."""
 
-    _esm = beside(__file__, "predict_card.js")
-    _css = beside(__file__, "predict_card.css")
+    _esm = assets.script_beside(__file__, "predict_card.js")
+    _css = assets.style_beside(__file__, "predict_card.css")
     task = traitlets.Dict().tag(sync=True)  # what never changes
 
     def __init__(self, run: Run) -> None:
@@ -145,22 +146,15 @@ class PredictCard(Panel):
             }
         )
         self._run = run
-        self.on_msg(lambda _, message, buffers: self.send(self.answer(message, buffers)))
-        answer_where_asked(self.comm)
 
-    def answer(self, message: object, buffers: Sequence[Any] = ()) -> dict[str, Any]:
-        """The reply to a file that the page sent; one that cannot be used gets a problem as its reply."""
-        content = message if isinstance(message, dict) else {}
-        reply = {
-            "client": sent_back(content.get("client")),
-            "n": sent_back(content.get("n")),
-            "problem": "",
-            "seen": None,
-        }
-        try:
-            return reply | {"seen": _told(self._look(content.get("name"), buffers))}
-        except Exception as trouble:  # whatever it is: a page that hears nothing waits for ever
-            return reply | {"problem": in_words(trouble)}
+    def obey(self, asked: Message, buffers: Sequence[Any]) -> Message:
+        """Look at a file that the page sent."""
+        return {"seen": _told(self._look(asked.get("name"), buffers))}
+
+    def state(self, asked: Message) -> Message:
+        """Who asked for which file; nothing is seen unless it can be used."""
+        about = {name: sent_back(asked.get(name)) for name in ("client", "n")}
+        return {**about, "seen": None}
 
     def _look(self, name: object, buffers: Sequence[Any]) -> Seen:
         if not isinstance(name, str) or len(buffers) != 1:
@@ -185,15 +179,9 @@ class PredictCard(Panel):
             f"A predict panel: {self.task['network']}. In words: labkit.learn.classify(run, path)."
         )
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The widget, and a sentence that stands in where scripts do not run."""
-        live = super()._repr_mimebundle_(**kwargs)
-        data, metadata = live if isinstance(live, tuple) else (live or {}, {})
-        return {
-            "text/html": f"<p>{html.escape(repr(self))}</p>",
-            **data,
-            "text/plain": repr(self),
-        }, metadata
+    def stand_in(self) -> tuple[Message, Message]:
+        """A sentence."""
+        return {"text/html": f"<p>{html.escape(repr(self))}</p>"}, {}
 
 
 @takes(run=a_run)

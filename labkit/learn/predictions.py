@@ -14,8 +14,9 @@ from typing import Any
 
 import traitlets
 
-from labkit.console.panel import Panel, beside
-from labkit.console.wire import in_words
+from labkit.console import assets
+from labkit.console.panel import Panel
+from labkit.console.wire import Message
 from labkit.errors import LabkitError, clipped, shown
 from labkit.learn import kernels, progress
 from labkit.learn.note import Note
@@ -32,8 +33,8 @@ class PredictionError(LabkitError, ValueError):
 class Prediction(Panel):
     """The card on which a learner commits to a guess; text where there is no front-end."""
 
-    _esm = beside(__file__, "prediction.js")
-    _css = beside(__file__, "prediction.css")
+    _esm = assets.script_beside(__file__, "prediction.js")
+    _css = assets.style_beside(__file__, "prediction.css")
     id = traitlets.Unicode().tag(sync=True)
     question = traitlets.Unicode().tag(sync=True)
     choices = traitlets.List(traitlets.Unicode()).tag(sync=True)
@@ -50,7 +51,6 @@ class Prediction(Panel):
             guess=kept["guess"] if known else "",
             confidence=kept["confidence"] if known else 0,
         )
-        self.on_msg(lambda _, message, __: self.send(self.answer(message)))
 
     @property
     def chance(self) -> int:
@@ -82,16 +82,11 @@ class Prediction(Panel):
         with self.hold_sync():
             self.guess, self.confidence = guess, confidence
 
-    def answer(self, message: object) -> dict[str, Any]:
-        """The reply to a message of the page: what is wrong with the guess, or nothing once it is kept."""
-        content = message if isinstance(message, dict) else {}
-        try:
-            if content.get("kind") != "commit":
-                raise PredictionError("A message needs the kind commit, a guess and a confidence.")
-            self.commit(content.get("guess"), content.get("confidence"))
-        except Exception as trouble:  # whatever it is: a page that hears nothing waits for ever
-            return {"problem": in_words(trouble)}
-        return {"problem": ""}
+    def obey(self, asked: Message, buffers: Sequence[Any]) -> None:
+        """Keep the guess that the page commits to."""
+        if asked.get("kind") != "commit":
+            raise PredictionError("A message needs the kind commit, a guess and a confidence.")
+        self.commit(asked.get("guess"), asked.get("confidence"))
 
     def __repr__(self) -> str:
         if self.guess:

@@ -1,37 +1,27 @@
-// Questions, a button for each option, and the reason for the one that was chosen. Native controls, so that keyboard and
-// screen reader work as everywhere else. All text comes from Python and is set as text, never as markup. The answer is
-// shown at once, whatever the kernel is doing; the kernel keeps the first choice and tells all views of it.
+// Questions, a button for each option, and the reason for the one that was chosen. Native controls,
+// so that keyboard and screen reader work as everywhere else. All text comes from Python and is set
+// as text, never as markup. The answer is shown at once, whatever the kernel is doing; the kernel
+// keeps the first choice and tells all views of it.
 //
-// Message  choose {question, option}: places, counted from 0  ->  {problem}: why it was not kept, or nothing
+// Message  choose {question, option}: places, counted from 0  ->  {problem}: why it was not kept,
+// or nothing
+
+import { h, keepKeys, said } from "../console/js/ui.js";
 
 const NONE = -1;
 const LETTERS = "abcd";
-
-function element(name, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...children);
-  return made;
-}
-
-// Text in which what stands between backticks is code.
-function said(text) {
-  return text.split("`").map((part, i) => (i % 2 ? element("code", { textContent: part }) : part));
-}
 
 // One question: its options, what was chosen, and why that is right or not.
 class Asked {
   constructor(question, number, choose) {
     this.question = question;
     this.tried = new Set();
-    this.buttons = question.options.map((option, place) => {
-      const button = element("button", { type: "button" });
-      button.addEventListener("click", () => choose(place));
-      return button;
-    });
-    this.status = element("p", { className: "labkit-quiz-reason" });
-    this.status.setAttribute("role", "status");
-    const legend = element("legend", {}, `${number}. `, ...said(question.text));
-    this.root = element("fieldset", {}, legend, ...this.buttons, this.status);
+    this.buttons = question.options.map((_, place) =>
+      h("button", { type: "button", onclick: () => choose(place) }),
+    );
+    this.status = h("p", { class: "labkit-quiz-reason", role: "status" });
+    const legend = h("legend", {}, `${number}. `, ...said(question.text));
+    this.root = h("fieldset", {}, legend, ...this.buttons, this.status);
     this.show(NONE, NONE);
   }
 
@@ -41,32 +31,42 @@ class Asked {
     if (latest === NONE || latest === this.latest) return; // said once is enough
     this.latest = latest;
     const { verdict, reason } = this.question.options[latest];
-    const head = element("strong", { textContent: `${LETTERS[latest]}) ${verdict}` });
+    const head = h("strong", {}, `${LETTERS[latest]}) ${verdict}`);
     this.status.replaceChildren(head, " ", ...said(reason));
   }
 
   mark(button, place, first, latest) {
     const { text, verdict } = this.question.options[place];
     const words = place === first ? `${verdict} Your first choice.` : verdict;
-    const mark = this.tried.has(place) ? [" ", element("em", { textContent: words })] : [];
+    const mark = this.tried.has(place) ? [" ", h("em", {}, words)] : [];
     button.replaceChildren(`${LETTERS[place]}) `, ...said(text), ...mark);
-    button.setAttribute("aria-current", place === latest); // the option that the reason below speaks of
+    // The option that the reason below speaks of.
+    button.setAttribute("aria-current", place === latest);
   }
 }
 
 function render({ model, el }) {
   const places = { first: [...model.get("first")], latest: [...model.get("latest")] };
-  const asked = model.get("questions").map((question, at) => new Asked(question, at + 1, (place) => choose(at, place)));
-  const score = element("p", { className: "labkit-quiz-score" });
-  const trouble = element("p", { className: "labkit-quiz-score" });
-  trouble.setAttribute("role", "alert");
-  const card = element("div", { className: "labkit-quiz" }, ...asked.map((one) => one.root), score, trouble);
+  const asked = model
+    .get("questions")
+    .map((question, at) => new Asked(question, at + 1, (place) => choose(at, place)));
+  const score = h("p", { class: "labkit-quiz-score" });
+  const trouble = h("p", { class: "labkit-quiz-score", role: "alert" });
+  const card = h(
+    "div",
+    { class: "labkit-quiz lk-paper" },
+    ...asked.map((one) => one.root),
+    score,
+    trouble,
+  );
 
   const show = () => {
     asked.forEach((one, at) => one.show(places.first[at], places.latest[at]));
     const answered = asked.filter((_, at) => places.first[at] !== NONE);
     const right = asked.filter((one, at) => one.question.options[places.first[at]]?.right);
-    score.textContent = answered.length ? `First choices: ${right.length} of ${answered.length} right.` : "The first choice counts. Go on choosing until it is right.";
+    score.textContent = answered.length
+      ? `First choices: ${right.length} of ${answered.length} right.`
+      : "The first choice counts. Go on choosing until it is right.";
   };
   const choose = (question, option) => {
     if (places.first[question] === NONE) places.first[question] = option;
@@ -79,8 +79,7 @@ function render({ model, el }) {
     places.latest = places.latest.map((place, at) => (place === NONE ? places.first[at] : place));
     show();
   };
-  // JupyterLab's shortcuts would take the keys that press a button.
-  el.addEventListener("keydown", (event) => event.stopPropagation());
+  keepKeys(el);
   const answered = ({ problem }) => {
     trouble.textContent = problem;
   };

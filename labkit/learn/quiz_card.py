@@ -11,8 +11,9 @@ from typing import Any
 
 import traitlets
 
-from labkit.console.panel import Panel, beside
-from labkit.console.wire import in_words
+from labkit.console import assets
+from labkit.console.panel import Panel
+from labkit.console.wire import Message
 from labkit.errors import shown
 from labkit.learn import progress
 from labkit.learn.note import said
@@ -27,8 +28,8 @@ class Quiz(Panel):
     `first` and `latest` hold the place of an option for each question, -1 where none was chosen.
     """
 
-    _esm = beside(__file__, "quiz_card.js")
-    _css = beside(__file__, "quiz_card.css")
+    _esm = assets.script_beside(__file__, "quiz_card.js")
+    _css = assets.style_beside(__file__, "quiz_card.css")
     lesson = traitlets.Unicode().tag(sync=True)
     questions = traitlets.List(traitlets.Dict()).tag(sync=True)
     first = traitlets.List(traitlets.Int()).tag(sync=True)
@@ -44,7 +45,6 @@ class Quiz(Panel):
             first=first,
             latest=first,
         )
-        self.on_msg(lambda _, message, __: self.send(self.reply(message)))
 
     @property
     def right(self) -> int:
@@ -101,18 +101,14 @@ class Quiz(Panel):
             )
         return number - 1, letters.index(letter.lower())
 
-    def reply(self, message: object) -> dict[str, Any]:
-        """The reply to a message of the page: what is wrong with the choice, or nothing once it is kept."""
-        content: Mapping[str, Any] = message if isinstance(message, dict) else {}
-        try:
-            if content.get("kind") != "choose":
-                raise QuizError("A message needs the kind choose, a question and an option.")
-            self.choose(content["question"], content["option"])
-        except KeyError as missing:
-            return {"problem": f"A choice needs {missing}, the place counted from 0."}
-        except Exception as trouble:  # whatever it is: a page that hears nothing waits for ever
-            return {"problem": in_words(trouble)}
-        return {"problem": ""}
+    def obey(self, asked: Message, buffers: Sequence[Any]) -> None:
+        """Choose what the page chose."""
+        if asked.get("kind") != "choose":
+            raise QuizError("A message needs the kind choose, a question and an option.")
+        for name in ("question", "option"):
+            if name not in asked:
+                raise QuizError(f"A choice needs {name!r}, the place counted from 0.")
+        self.choose(asked["question"], asked["option"])
 
     def __repr__(self) -> str:
         asked = "\n".join(self._told(number) for number in range(len(self.asked)))
@@ -131,11 +127,9 @@ class Quiz(Panel):
             lines.append(f"   {LETTERS[place]}) {chosen.verdict} {chosen.reason}")
         return "\n".join(lines)
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The widget, and beside it options that unfold into their reasons, where scripts do not run."""
-        live = super()._repr_mimebundle_(**kwargs)
-        data, metadata = live if isinstance(live, tuple) else (live or {}, {})
-        return {"text/html": folded(self.asked), **data, "text/plain": repr(self)}, metadata
+    def stand_in(self) -> tuple[Message, Message]:
+        """Options that unfold into their reasons."""
+        return {"text/html": folded(self.asked)}, {}
 
 
 def quiz(lesson: str, answers: Sequence[str] | Mapping[int, str] | None = None) -> Quiz:

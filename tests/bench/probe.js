@@ -1,11 +1,12 @@
-// What passes between a widget and its kernel, with the page's own clock: installed before JupyterLab loads, so that
-// the console under measurement is not asked about itself. Times are milliseconds of performance.now().
+// What passes between a widget and its kernel, with the page's own clock: installed before
+// JupyterLab loads, so that the console under measurement is not asked about itself. Times are
+// milliseconds of performance.now().
 (() => {
   const probe = (window.labkitProbe = { keys: [], sent: [], received: [], draws: [] });
   const text = new TextDecoder();
 
-  // Jupyter's v1 wire format: a count of offsets, the offsets (64 bits each), then channel, header, parent, metadata,
-  // content and buffers between them.
+  // Jupyter's v1 wire format: a count of offsets, the offsets (64 bits each), then channel, header,
+  // parent, metadata, content and buffers between them.
   function customMessage(data) {
     if (!(data instanceof ArrayBuffer)) return null;
     const view = new DataView(data);
@@ -18,12 +19,17 @@
 
   function note(list, data) {
     const content = customMessage(data);
-    if (content) list.push({ at: performance.now(), bytes: data.byteLength, content: brief(content) });
+    if (content)
+      list.push({ at: performance.now(), bytes: data.byteLength, content: brief(content) });
   }
 
-  // Ten minutes of messages would fill the page: of a list its length is kept, of an object nothing.
+  // Ten minutes of messages would fill the page: of a list its length is kept, of an object
+  // nothing.
   function brief(content) {
-    const kept = Object.entries(content).map(([name, value]) => [name, Array.isArray(value) ? value.length : value]);
+    const kept = Object.entries(content).map(([name, value]) => [
+      name,
+      Array.isArray(value) ? value.length : value,
+    ]);
     return Object.fromEntries(kept.filter(([, value]) => typeof value !== "object"));
   }
 
@@ -38,7 +44,11 @@
     }
   };
 
-  window.addEventListener("keydown", (event) => probe.keys.push({ at: event.timeStamp, key: event.key }), true);
+  window.addEventListener(
+    "keydown",
+    (event) => probe.keys.push({ at: event.timeStamp, key: event.key }),
+    true,
+  );
 
   // A frame is the moment at which the chart of the loss is cleared, to be drawn anew.
   const clear = CanvasRenderingContext2D.prototype.clearRect;

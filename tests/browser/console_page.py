@@ -1,6 +1,6 @@
 """The live console as a learner meets it in a page: its controls by name, and what it shows.
 
-Hooks are the `data-labkit="..."` attributes that console.js documents.
+Hooks are the `data-labkit="..."` attributes that view.js documents.
 """
 
 from __future__ import annotations

@@ -325,7 +325,7 @@ def pasted(session: Session, identity: str, **args: object) -> list:
 def test_a_click_in_the_atlas_downloads_nothing(site, nothing_at_hand):
     card = learn.atlas_card("ants-bees", "resnet10")
     asked = {"kind": "run", **card.start}
-    assert "labkit data fetch ants-bees" in card.answer(asked)["problem"]
+    assert "labkit data fetch ants-bees" in card.reply(asked)["problem"]
     with pytest.raises(AtlasError, match="labkit data fetch ants-bees"):
         card.run_it()
     assert site.asked == []

@@ -120,7 +120,7 @@ class Wire:
 
 @dataclass
 class Page:
-    """A page with the console in it: asks, commands, and keeps what console.js would keep."""
+    """A page with the console in it: asks, commands, and keeps what the console's story would keep."""
 
     wire: Wire
     comm: str

@@ -11,11 +11,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
+from labkit.console import assets
 from labkit.learn import atlas_panel
 from labkit.records import atlas
 from tests.small_atlas import SHEET, write_made_up
 
-HERE = Path(atlas_panel.__file__).parent
 START = {"trainable_from": "layer4", "per_class": 10, "lr": 1e-3}
 
 PAGE = """<!doctype html><html lang="en"><head><title>A card</title>
@@ -43,13 +43,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def open_page(browser: Browser, folder: Path) -> Any:
     """Opens the card on a light or a dark page; the kernel's side is played by `say`."""
-    script = (HERE / "atlas_panel.js").read_text("utf-8").replace("export default { render };", "")
+    script = assets.script_beside(atlas_panel.__file__, "atlas_panel.js").replace(
+        "export default { render };", ""
+    )
     state = {"table": atlas.load(SHEET, folder).to_message(), "start": START}
 
     def opened(dark: bool = False) -> Page:
         paper, ink = ("#111111", "#ffffff") if dark else ("#ffffff", "#000000")
         html = PAGE.format(
-            style=(HERE / "atlas_panel.css").read_text("utf-8"),
+            style=assets.style_beside(atlas_panel.__file__, "atlas_panel.css"),
             script=script,
             state=json.dumps(state),
             light=str(not dark).lower(),

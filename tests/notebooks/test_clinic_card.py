@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
+from labkit.console import assets
 from labkit.course.lesson_14 import card as clinic_card
 from labkit.course.lesson_14.clinic import Clinic
 
-HERE = Path(clinic_card.__file__).parent
 PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
     "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -60,12 +59,14 @@ def open_page(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Any
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LABKIT_PROGRESS", str(folder / "progress.json"))
         state = {"ward": Clinic(seed=0).card().ward}
-    script = (HERE / "card.js").read_text("utf-8").replace("export default { render };", "")
+    script = assets.script_beside(clinic_card.__file__, "card.js").replace(
+        "export default { render };", ""
+    )
 
     def opened(dark: bool = False) -> Page:
         paper, ink = ("#111111", "#ffffff") if dark else ("#ffffff", "#000000")
         html = PAGE.format(
-            style=(HERE / "card.css").read_text("utf-8"),
+            style=assets.style_beside(clinic_card.__file__, "card.css"),
             script=script,
             state=json.dumps(state),
             light=str(not dark).lower(),

@@ -11,9 +11,9 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 import labkit
+from labkit.console import assets
 from labkit.learn import predict_card
 
-HERE = Path(predict_card.__file__).parent
 PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
     "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -63,12 +63,14 @@ DROP = """([name, bytes]) => {
 @pytest.fixture
 def open_page(browser: Browser, tmp_path: Path) -> Any:
     """Opens the panel on a light or a dark page; the kernel's side is played by `say`."""
-    script = (HERE / "predict_card.js").read_text("utf-8").replace("export default { render };", "")
+    script = assets.script_beside(predict_card.__file__, "predict_card.js").replace(
+        "export default { render };", ""
+    )
 
     def opened(dark: bool = False) -> Page:
         paper, ink = ("#111111", "#ffffff") if dark else ("#ffffff", "#000000")
         html = PAGE.format(
-            style=(HERE / "predict_card.css").read_text("utf-8"),
+            style=assets.style_beside(predict_card.__file__, "predict_card.css"),
             script=script,
             task=json.dumps(TASK),
             light=str(not dark).lower(),

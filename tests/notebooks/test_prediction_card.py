@@ -10,9 +10,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
-import labkit.learn.predictions as predictions
+from labkit.console import assets
+from labkit.learn import predictions
 
-HERE = Path(predictions.__file__).parent
 CHOICES = ["less", "<b>as much</b>", "more"]
 
 PAGE = """<!doctype html><html lang="en"><head><title>A card</title><style>{style}</style></head>
@@ -38,9 +38,13 @@ def page(browser: Browser, tmp_path: Path) -> Iterator[Page]:
         "guess": "",
         "confidence": 0,
     }
-    script = (HERE / "prediction.js").read_text("utf-8").replace("export default { render };", "")
+    script = assets.script_beside(predictions.__file__, "prediction.js").replace(
+        "export default { render };", ""
+    )
     html = PAGE.format(
-        style=(HERE / "prediction.css").read_text("utf-8"), script=script, state=json.dumps(state)
+        style=assets.style_beside(predictions.__file__, "prediction.css"),
+        script=script,
+        state=json.dumps(state),
     )
     (tmp_path / "card.html").write_text(html, "utf-8")
     page = browser.new_page()

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
+from labkit.console import assets
 from labkit.learn import quiz_card
-
-HERE = Path(quiz_card.__file__).parent
 
 
 def option(letter: str, right: bool = False) -> dict[str, Any]:
@@ -55,8 +53,10 @@ new MutationObserver((changes) => changes.forEach((one) => announced.push(one.ta
 def open_page(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Opens the card on a page of a theme, with what was chosen before."""
     folder = tmp_path_factory.mktemp("quiz")
-    script = (HERE / "quiz_card.js").read_text("utf-8").replace("export default { render };", "")
-    style = (HERE / "quiz_card.css").read_text("utf-8")
+    script = assets.script_beside(quiz_card.__file__, "quiz_card.js").replace(
+        "export default { render };", ""
+    )
+    style = assets.style_beside(quiz_card.__file__, "quiz_card.css")
 
     def opened(theme: str = "light", first: tuple[int, int] = (-1, -1)) -> Page:
         paper, ink = THEMES[theme]

@@ -52,7 +52,7 @@ def make_run(digits: Any) -> Callable[..., Run]:
 
 
 class Browser:
-    """The other side of a session, as far as messages go: what console.js keeps of them."""
+    """The other side of a session, as far as messages go: what the console's story keeps of them."""
 
     def __init__(self, session: Session) -> None:
         self.session = session

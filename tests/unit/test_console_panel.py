@@ -104,6 +104,26 @@ def test_every_widget_is_tried_here_and_holds_its_script_as_text() -> None:
             assert type(getattr(source, "default_value", source)) is str
 
 
+def test_every_widget_answers_and_is_shown_as_the_panel_says() -> None:
+    """What it does at a message, what a reply carries and what stands in for it are its own; the rest is not."""
+    for kind in every_widget().values():
+        own = {name for each in kind.__mro__[: kind.__mro__.index(Panel)] for name in vars(each)}
+        assert own & {"obey", "reply"}
+        assert "_repr_mimebundle_" not in own
+
+
+@pytest.mark.parametrize("name", sorted(set(SHOWS) - {"Console"}))
+def test_a_message_without_sense_is_answered_with_a_sentence(name: str, tmp_path: Path) -> None:
+    panel = SHOWS[name](made_run(), tmp_path)
+    told = []
+    panel.send = told.append
+    for nonsense in (None, [], {}, {"kind": []}, {"kind": "run", "client": "c"}):
+        panel._handle_custom_msg(nonsense, [])
+        assert told[-1]["problem"].endswith((".", "?"))
+    assert told[-1].get("client", "c") == "c"
+    panel.close()
+
+
 class Player:
     """Somebody who uses a console."""
 

@@ -12,7 +12,7 @@ from torch import nn
 
 import labkit
 from labkit import runtime
-from labkit.console import replay
+from labkit.console import assets, replay
 from labkit.console.session import Session, short
 from labkit.errors import LabkitError
 from labkit.tuning import Run
@@ -132,7 +132,7 @@ def test_it_is_a_few_hundred_kilobytes_of_json(run: Run) -> None:
 
 
 def test_the_script_is_the_console_as_it_is_and_needs_no_module() -> None:
-    console = (replay.HERE / "console.js").read_text("utf-8")
+    console = assets.console_script()
     before, after = console.split("export default")
     assert before in replay.script()
     assert after in replay.script()

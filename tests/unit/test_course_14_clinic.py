@@ -241,11 +241,11 @@ def test_the_coachs_image_tells_every_kind_as_it_is_on_record():
 
 def wait(card: ClinicCard, **message: object) -> dict[str, Any]:
     """The last reply about a wish of the page."""
-    states = [card.answer(message)]
+    states = [card.reply(message)]
 
     def is_over() -> bool:
         if states[-1]["job"] is None or not states[-1]["job"]["over"]:
-            states.append(card.answer({"kind": "poll", "have": message.get("have")}))
+            states.append(card.reply({"kind": "poll", "have": message.get("have")}))
         return states[-1]["job"] is not None and states[-1]["job"]["over"]
 
     wait_until(is_over, 60)
@@ -265,7 +265,7 @@ def test_the_card_examines_and_diagnoses_as_the_calls_do(ward):
     assert said["book"] == [{"patient": number, "right": True}]
     assert said["score"] == "1 of 1 first diagnoses right."
     assert json.loads(json.dumps(said)) == said
-    assert card.answer({"kind": "poll", "have": said["job"]["id"]})["job"] is None
+    assert card.reply({"kind": "poll", "have": said["job"]["id"]})["job"] is None
 
 
 def test_the_card_sends_images_with_words_and_tables_as_text(ward):
@@ -286,11 +286,11 @@ def test_the_card_refuses_nonsense_in_words_and_one_wish_while_another_goes(ward
         ({"kind": "diagnose", "patient": 1, "name": ["x"]}, "leakage"),
         ({"kind": "examine", "patient": None}, "1 to 8"),
     ):
-        assert said in card.answer(wish)["problem"]
-    assert card.answer(None)["job"] is None
+        assert said in card.reply(wish)["problem"]
+    assert card.reply(None)["job"] is None
     monkeypatch.setattr(Job, "go", lambda self, clinic: None)  # one that never ends
-    assert card.answer({"kind": "examine", "patient": 1, "name": "audit"})["problem"] == ""
-    assert "Wait" in card.answer({"kind": "examine", "patient": 2, "name": "audit"})["problem"]
+    assert card.reply({"kind": "examine", "patient": 1, "name": "audit"})["problem"] == ""
+    assert "Wait" in card.reply({"kind": "examine", "patient": 2, "name": "audit"})["problem"]
 
 
 def test_what_goes_wrong_in_the_thread_is_told_to_the_page(ward, monkeypatch):

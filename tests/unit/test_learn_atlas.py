@@ -66,13 +66,13 @@ def test_a_real_run_is_made_and_judged_without_a_page(card: AtlasCard) -> None:
 
 
 def test_the_page_starts_a_run_and_hears_of_every_epoch(card: AtlasCard) -> None:
-    nothing = card.answer({"kind": "poll", "client": "a"})
+    nothing = card.reply({"kind": "poll", "client": "a"})
     assert nothing == {"client": "a", "attempt": None, "problem": ""}
     wish = {"kind": "run", "client": "a", "lr": 1e-2, "trainable_from": "head", "per_class": 3}
-    first = card.answer(wish)["attempt"]
+    first = card.reply(wish)["attempt"]
     assert first["status"] in ("preparing", "running")
-    wait_until(lambda: card.answer({"kind": "poll"})["attempt"]["status"] == "over", 60)
-    last = card.answer({"kind": "poll"})["attempt"]
+    wait_until(lambda: card.reply({"kind": "poll"})["attempt"]["status"] == "over", 60)
+    last = card.reply({"kind": "poll"})["attempt"]
     assert len(last["right"]) == 2
     assert last["sentence"].startswith("After epoch 1 the run has")
     assert last["outcome"] in ("inside", "outside")
@@ -84,11 +84,11 @@ def test_a_second_run_waits_its_turn_and_nonsense_is_answered(
 ) -> None:
     monkeypatch.setattr(atlas_panel.Attempt, "go", lambda self: None)  # one that never ends
     wish = {"kind": "run", "lr": 1e-2, "trainable_from": "head", "per_class": 3}
-    assert card.answer(wish)["problem"] == ""
-    assert "still going" in card.answer(wish)["problem"]
+    assert card.reply(wish)["problem"] == ""
+    assert "still going" in card.reply(wish)["problem"]
     for message in (None, [], {"kind": "run"}, {**wish, "lr": "x"}, {**wish, "lr": True}):
-        assert isinstance(card.answer(message)["problem"], str)
-    assert "outside of what is on record" in card.answer({**wish, "lr": 1})["problem"]
+        assert isinstance(card.reply(message)["problem"], str)
+    assert "outside of what is on record" in card.reply({**wish, "lr": 1})["problem"]
 
 
 def test_what_keeps_a_run_from_being_made_is_told(card: AtlasCard, monkeypatch: Any) -> None:
@@ -98,7 +98,7 @@ def test_what_keeps_a_run_from_being_made_is_told(card: AtlasCard, monkeypatch: 
     monkeypatch.setattr("labkit.learn.atlas_panel.atlas.real_run", broken)
     with pytest.raises(LabkitError, match="OSError: no such disk"):
         card.run_it(lr=1e-2, trainable_from="head", per_class=3)
-    assert "no such disk" in card.answer({"kind": "poll"})["attempt"]["sentence"]
+    assert "no such disk" in card.reply({"kind": "poll"})["attempt"]["sentence"]
 
 
 # ---------------------------------------------------------------- where scripts do not run

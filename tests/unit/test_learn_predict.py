@@ -77,7 +77,7 @@ def test_a_photograph_of_another_size_and_kind_is_read_like_any_file(
 def test_what_is_no_image_is_refused_with_the_reason(
     run: Run, tmp_path: Path, name: str, content: bytes, said: str
 ) -> None:
-    reply = learn.predict_panel(run).answer({"client": "c", "n": 1, "name": name}, [content])
+    reply = learn.predict_panel(run).reply({"client": "c", "n": 1, "name": name}, [content])
     assert said in reply["problem"]
     assert reply["seen"] is None
     path = tmp_path / Path(name).name
@@ -89,7 +89,7 @@ def test_what_is_no_image_is_refused_with_the_reason(
 def test_the_panel_answers_with_plain_values_and_an_image_with_words(run: Run) -> None:
     panel = learn.predict_panel(run)
     content = memoryview(png(run.data.valid.images[3]))
-    reply = panel.answer({"client": "c", "n": 7, "name": "C:\\fake\\<b>3.png"}, [content])
+    reply = panel.reply({"client": "c", "n": 7, "name": "C:\\fake\\<b>3.png"}, [content])
     assert (reply["client"], reply["n"], reply["problem"]) == ("c", 7, "")
     seen = reply["seen"]
     assert json.loads(json.dumps(seen)) == seen
@@ -110,7 +110,7 @@ def test_the_panel_answers_with_plain_values_and_an_image_with_words(run: Run) -
     ],
 )
 def test_nonsense_from_the_page_is_answered_in_words(run: Run, message: Any, buffers: Any) -> None:
-    reply = learn.predict_panel(run).answer(message, buffers)
+    reply = learn.predict_panel(run).reply(message, buffers)
     assert reply["problem"]
     assert reply["seen"] is None
 
@@ -118,7 +118,7 @@ def test_nonsense_from_the_page_is_answered_in_words(run: Run, message: Any, buf
 def test_looking_changes_nothing_in_the_run(run: Run) -> None:
     before = {key: value.clone() for key, value in run.model.state_dict().items()}
     chance, modes = torch.random.get_rng_state(), [part.training for part in run.model.modules()]
-    learn.predict_panel(run).answer({"name": "a.png"}, [png(run.data.valid.images[0])])
+    learn.predict_panel(run).reply({"name": "a.png"}, [png(run.data.valid.images[0])])
     assert all(torch.equal(value, before[key]) for key, value in run.model.state_dict().items())
     assert torch.equal(chance, torch.random.get_rng_state())
     assert modes == [part.training for part in run.model.modules()]

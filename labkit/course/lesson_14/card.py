@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isnan
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import traitlets
 
-from labkit.console.panel import Panel, beside
-from labkit.console.wire import answer_quietly, answer_where_asked, in_words, sent_back
+from labkit.console import assets
+from labkit.console.panel import Panel
+from labkit.console.wire import Message, in_words, sent_back
 from labkit.course.lesson_14.patients import DISEASES, EXAMINATIONS, Sheet
 from labkit.errors import LabkitError, shown
 from labkit.learn.note import Note
@@ -32,8 +34,8 @@ KINDS = ("examine", "diagnose", "poll")  # of message
 class ClinicCard(Panel):
     """The card; the book of diagnoses in words where scripts do not run."""
 
-    _esm = beside(__file__, "card.js")
-    _css = beside(__file__, "card.css")
+    _esm = assets.script_beside(__file__, "card.js")
+    _css = assets.style_beside(__file__, "card.css")
     ward = traitlets.Dict().tag(sync=True)  # what never changes
 
     def __init__(self, clinic: Clinic) -> None:
@@ -51,25 +53,19 @@ class ClinicCard(Panel):
         self._clinic = clinic
         self._lock = threading.Lock()
         self._job: Job | None = None
-        self.on_msg(lambda _, message, __: self.send(self.answer(message)))
-        answer_where_asked(self.comm)
-        answer_quietly(self.comm)
 
-    def answer(self, message: object) -> dict[str, Any]:
-        """The reply to a message of the page; one that makes no sense gets a problem as its reply."""
-        content = message if isinstance(message, dict) else {}
-        kind, problem = content.get("kind"), ""
-        if kind not in KINDS:
-            problem = f"A message needs a kind, one of {', '.join(KINDS)}."
-        elif kind != "poll":
-            try:
-                self._begin(*(content.get(key) for key in ("kind", "patient", "name")))
-            except Exception as trouble:  # whatever it is: a page that hears nothing waits for ever
-                problem = in_words(trouble)
-        job = self._job if self._job is not None and self._job.id != content.get("have") else None
+    def obey(self, asked: Message, buffers: Sequence[Any]) -> None:
+        """Begin an examination or a diagnosis, or only tell how the last one stands."""
+        if asked.get("kind") not in KINDS:
+            raise LabkitError(f"A message needs a kind, one of {', '.join(KINDS)}.")
+        if asked["kind"] != "poll":
+            self._begin(*(asked.get(key) for key in ("kind", "patient", "name")))
+
+    def state(self, asked: Message) -> Message:
+        """Who asked, the book, and the last job, if it is news to the page."""
+        job = self._job if self._job is not None and self._job.id != asked.get("have") else None
         return {
-            "client": sent_back(content.get("client")),
-            "problem": problem,
+            "client": sent_back(asked.get("client")),
             "job": job.to_message() if job is not None else None,
             "book": [{"patient": one.patient, "right": one.right} for one in self._clinic.told()],
             "score": self._clinic.score().headline,
@@ -94,12 +90,9 @@ class ClinicCard(Panel):
     def __repr__(self) -> str:
         return repr(self._clinic)
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The widget, and beside it the book in words, which stands in where scripts do not run."""
-        live = super()._repr_mimebundle_(**kwargs)
-        data, metadata = live if isinstance(live, tuple) else (live or {}, {})
-        still = {"text/html": self._clinic.score()._repr_html_()}
-        return {**still, **data, "text/plain": repr(self)}, metadata
+    def stand_in(self) -> tuple[Message, Message]:
+        """The book in words."""
+        return {"text/html": self._clinic.score()._repr_html_()}, {}
 
 
 @dataclass(eq=False)
