@@ -64,7 +64,7 @@ def _beside(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class Checks:
     """All findings, in the order in which they build on each other."""
 
     checks: tuple[Check, ...]
@@ -99,9 +99,9 @@ class Diagnosis:
         return "\n".join([*map(str, self.checks), "", self.summary])
 
 
-def examine() -> Diagnosis:
+def examine() -> Checks:
     """Look at everything; takes a few seconds, most of them for importing torch. Never raises."""
-    return Diagnosis(tuple(_guarded(name, look) for name, look in LOOKS.items()))
+    return Checks(tuple(_guarded(name, look) for name, look in LOOKS.items()))
 
 
 def _guarded(name: str, look: Callable[[], tuple[Status, str, str]]) -> Check:

@@ -70,7 +70,7 @@ class CommandError(LabkitError, ValueError):
 class DataError(LabkitError, ValueError):
     """Data that cannot be learned from as it lies there.
 
-    `report` is the `labkit.data.Report` on the files, where they were looked at before this was found, else None.
+    `report` is the `labkit.data.DataReport` on the files, where they were looked at before this was found, else None.
     """
 
     report: Any = None

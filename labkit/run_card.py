@@ -9,14 +9,14 @@ import torch
 
 from labkit import runtime
 from labkit.hosts import version_of
-from labkit.models import Card, Measure
+from labkit.models import Measure, ModelCard
 from labkit.tuning.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from labkit.tuning.run import Run
 
 
-def model_card(run: Run, test: Evaluation | None = None) -> Card:
+def model_card(run: Run, test: Evaluation | None = None) -> ModelCard:
     """What is known about the network of a run, as it is now.
 
     Args:
@@ -28,7 +28,7 @@ def model_card(run: Run, test: Evaluation | None = None) -> Card:
     found = [test] if test is not None else []
     found += [run.evaluate("valid")] if len(run.data.valid) else []
     base = getattr(run.net, "card", None)
-    return Card(
+    return ModelCard(
         name=run.name,
         title=f"{run.net.name} fine-tuned on {run.data.name} ({run.plan.name})",
         architecture=base.architecture if base else run.net.name,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from labkit import runtime
-from labkit.sweeps import Job, Row, work
+from labkit.sweeps import Job, SweepRow, work
 
 NUMBERS, CLASSES = 6, 3
 
@@ -90,7 +90,7 @@ class Here:
     def __init__(self) -> None:
         self.did: list[Job] = []
 
-    def rows(self, groups: Sequence[Sequence[Job]]) -> Iterator[list[Row]]:
+    def rows(self, groups: Sequence[Sequence[Job]]) -> Iterator[list[SweepRow]]:
         for job in (job for group in groups for job in group):
             self.did.append(job)
             yield [work(job)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from labkit.records import table
 from labkit.records.atlas import Sheet, record
-from labkit.records.atlas.record import Entry
+from labkit.records.atlas.record import RecordedRun
 
 RIGHT = {1e-3: (200, 204, 208, 212, 216), 1e-2: (300, 301, 302, 303, 304), 1e-1: (250,) * 5}
 SHEET = Sheet(
@@ -14,10 +14,10 @@ SHEET = Sheet(
 )
 
 
-def entry(depth: str, labels: int, lr: float, seed: int) -> Entry:
+def entry(depth: str, labels: int, lr: float, seed: int) -> RecordedRun:
     """40 right before training; after the epoch as above, 5 more with 10 labels, 20 more from layer4."""
     right = RIGHT[lr][seed] + 5 * (labels == 10) + 20 * (depth == "layer4")
-    return Entry(depth, labels, lr, seed, "done", 359, (40, right), 0.5)
+    return RecordedRun(depth, labels, lr, seed, "done", 359, (40, right), 0.5)
 
 
 def write_made_up(folder: Path) -> Path:

@@ -1,7 +1,7 @@
 from labkit.bench.driver import measure
 from labkit.bench.figure import draw
 from labkit.bench.peers import PEERS, Peer, find_peers
-from labkit.bench.record import RECORDS, Record, Row, read, write
+from labkit.bench.record import RECORDS, BenchRow, Record, read, write
 from labkit.bench.report import readme_section, table, verdicts, with_section
 from labkit.bench.scaling import read_scaling
 from labkit.bench.work import WORKS, Outcome, Work, find_works
@@ -10,10 +10,10 @@ __all__ = [
     "PEERS",
     "RECORDS",
     "WORKS",
+    "BenchRow",
     "Outcome",
     "Peer",
     "Record",
-    "Row",
     "Work",
     "draw",
     "find_peers",

@@ -12,7 +12,7 @@ from typing import Any
 from labkit.bench.inputs import Inputs
 from labkit.bench.peers import Peer
 from labkit.bench.processes import ask
-from labkit.bench.record import Record, Row, cold_seconds, machine, versions, write
+from labkit.bench.record import BenchRow, Record, cold_seconds, machine, versions, write
 from labkit.bench.work import Work
 from labkit.errors import BenchError
 from labkit.hosts import how_to_install
@@ -105,18 +105,18 @@ def _turns(
             )
 
 
-def _measure(inputs: Inputs, work: Work, peer: Peer, seed: int, most: int | None) -> Row:
+def _measure(inputs: Inputs, work: Work, peer: Peer, seed: int, most: int | None) -> BenchRow:
     if missing := peer.missing():
         problem = f"not installed: {', '.join(missing)} ({how_to_install('bench,lessons')})"
-        return Row(work.name, peer.name, seed, status="missing", problem=problem)
+        return BenchRow(work.name, peer.name, seed, status="missing", problem=problem)
     job = _job(inputs, work, peer, seed, most)
     try:
         answer = ask("peer", {"peer": peer.name, "work": asdict(job)}, inputs.scratch)
     except BenchError as problem:
-        return Row(work.name, peer.name, seed, status="failed", problem=str(problem))
+        return BenchRow(work.name, peer.name, seed, status="failed", problem=str(problem))
     if not peer.forks:  # torch asks the system by short commands, which would be taken for workers
         answer["worker_peak_mb"] = None
-    return Row.of(job, peer.name, work.epochs, answer)
+    return BenchRow.of(job, peer.name, work.epochs, answer)
 
 
 def _cold(inputs: Inputs, work: Work, peer: Peer, seed: int, most: int | None) -> float:
@@ -131,7 +131,7 @@ def _job(inputs: Inputs, work: Work, peer: Peer, seed: int, most: int | None) ->
     return replace(job, epochs=min(most, job.epochs)) if peer.extends and most else job
 
 
-def _line(row: Row) -> str:
+def _line(row: BenchRow) -> str:
     head = f"{row.work} by {row.peer}, seed {row.seed}"
     if row.seconds is None:
         return f"{head}: {row.status}, {row.problem}"

@@ -21,7 +21,7 @@ WARM_EPOCHS = 2  # before the one that is looked at: the first fills the caches
 
 
 @dataclass(frozen=True)
-class Cost:
+class OperationTime:
     """One operation in one epoch: its own seconds, without what it calls; how often; its share of the epoch."""
 
     name: str
@@ -56,10 +56,10 @@ def _profile(work: Work, top: int) -> dict[str, Any]:
         (event.key, event.self_cpu_time_total / 1e6, event.count)
         for event in watched.key_averages()
     ]
-    costs = [Cost(name, own, calls, own / seconds) for name, own, calls in spent]
+    costs = [OperationTime(name, own, calls, own / seconds) for name, own, calls in spent]
     # What no operation of torch accounts for is Python: the loop, the events, the bookkeeping.
     python = max(0.0, seconds - sum(cost.seconds for cost in costs))
-    costs.append(Cost("Python between the operations", python, 1, python / seconds))
+    costs.append(OperationTime("Python between the operations", python, 1, python / seconds))
     costs.sort(key=lambda cost: cost.seconds, reverse=True)
     return {
         "work": work.name,

@@ -32,7 +32,7 @@ PACKAGES = (
 
 
 @dataclass(frozen=True)
-class Row:
+class BenchRow:
     """One peer, one work, one seed.
 
     `seconds` is the time to the end. Where `extended_from` is a number, only so many epochs were measured and their
@@ -63,7 +63,7 @@ class Row:
     problem: str = ""
 
     @classmethod
-    def of(cls, work: Work, peer: str, asked: int, answer: dict[str, Any]) -> Row:
+    def of(cls, work: Work, peer: str, asked: int, answer: dict[str, Any]) -> BenchRow:
         """The row of what a process answered; `asked` is how many epochs the whole work has."""
         outcome = Outcome(**{f.name: answer[f.name] for f in fields(Outcome)})
         done = len(outcome.epochs)
@@ -120,14 +120,14 @@ class Record:
     inputs: dict[str, Any] = field(default_factory=dict)
     works: list[dict[str, Any]] = field(default_factory=list)
     peers: list[dict[str, str]] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
+    rows: list[BenchRow] = field(default_factory=list)
 
-    def row(self, work: str, peer: str, seed: int) -> Row | None:
+    def row(self, work: str, peer: str, seed: int) -> BenchRow | None:
         """The row of a measurement, or None."""
         same = (r for r in self.rows if (r.work, r.peer, r.seed) == (work, peer, seed))
         return next(same, None)
 
-    def of(self, work: str, peer: str) -> list[Row]:
+    def of(self, work: str, peer: str) -> list[BenchRow]:
         """All rows of a peer at a work, one a seed."""
         return [row for row in self.rows if (row.work, row.peer) == (work, peer)]
 
@@ -139,7 +139,7 @@ def read(path: Path) -> Record:
     """
     try:
         content = json.loads(path.read_text("utf-8"))
-        rows = [Row(**_tuples(row)) for row in content.pop("rows")]
+        rows = [BenchRow(**_tuples(row)) for row in content.pop("rows")]
         return Record(**content, rows=rows)
     except FileNotFoundError:
         raise BenchError(

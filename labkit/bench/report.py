@@ -11,7 +11,7 @@ from itertools import chain
 from math import isnan
 from typing import Any
 
-from labkit.bench.record import Record, Row
+from labkit.bench.record import BenchRow, Record
 from labkit.errors import BenchError
 from labkit.insight.metrics import Estimate, mean_interval
 from labkit.runtime import wilson
@@ -56,7 +56,7 @@ def lines(record: Record) -> list[Line]:
     return found
 
 
-def _line(work: str, peer: dict[str, str], rows: list[Row]) -> Line:
+def _line(work: str, peer: dict[str, str], rows: list[BenchRow]) -> Line:
     good = [row for row in rows if row.seconds is not None]
     remarks = [f"extended from {_epochs(row.extended_from)}" for row in good if row.extended_from]
     remarks += [row.problem for row in rows if row.problem]
@@ -84,7 +84,7 @@ def _with_interval(seconds: Estimate | None) -> str:
     return _seconds(seconds.mean) + ("" if isnan(seconds.low) else between)
 
 
-def _accuracy(rows: list[Row]) -> str:
+def _accuracy(rows: list[BenchRow]) -> str:
     """One seed: its share with the Wilson interval; several: their mean with Student's."""
     if not rows:
         return "—"
@@ -96,7 +96,7 @@ def _accuracy(rows: list[Row]) -> str:
     return f"{share:.0%} ({100 * low:.0f} to {100 * high:.0f}){after}".replace("%", " %")
 
 
-def _memory(rows: list[Row]) -> str:
+def _memory(rows: list[BenchRow]) -> str:
     own = max((row.peak_mb or 0 for row in rows), default=0)
     worker = max((row.worker_peak_mb or 0 for row in rows), default=0)
     if not own:
@@ -108,7 +108,7 @@ def _memory(rows: list[Row]) -> str:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class TargetResult:
     """A target and what was reached: `value` against `limit`, both ratios or both seconds."""
 
     work: str
@@ -129,13 +129,13 @@ class Verdict:
         return f"{self.what}: {reached}, {'kept' if self.kept else 'MISSED'}"
 
 
-def verdicts(record: Record) -> list[Verdict]:
+def verdicts(record: Record) -> list[TargetResult]:
     """Every target that the record has the measurements for."""
     means = {(line.work, line.peer): line.seconds.mean for line in lines(record) if line.seconds}
     return list(chain.from_iterable(_verdicts(work, means) for work in record.works))
 
 
-def _verdicts(work: dict[str, Any], means: dict[tuple[str, str], float]) -> list[Verdict]:
+def _verdicts(work: dict[str, Any], means: dict[tuple[str, str], float]) -> list[TargetResult]:
     name, found = work["name"], []
     ours, floor = means.get((name, OURS)), means.get((name, FLOOR))
     if ours is None:
@@ -145,12 +145,14 @@ def _verdicts(work: dict[str, Any], means: dict[tuple[str, str], float]) -> list
         fastest = min(rivals, key=lambda peer: rivals[peer])
         others = f", the faster of {' and '.join(rivals)}" if len(rivals) > 1 else ""
         what = f"times as fast as {fastest}{others}"
-        found.append(Verdict(name, what, rivals[fastest] / ours, work["peers_at_least"], True))
+        found.append(TargetResult(name, what, rivals[fastest] / ours, work["peers_at_least"], True))
     if work["floor_at_most"] and floor:
-        found.append(Verdict(name, "times the floor", ours / floor, work["floor_at_most"], False))
+        found.append(
+            TargetResult(name, "times the floor", ours / floor, work["floor_at_most"], False)
+        )
     if work["seconds_at_most"]:
         limit = work["seconds_at_most"]
-        found.append(Verdict(name, "seconds in all", ours, limit, False, " s"))
+        found.append(TargetResult(name, "seconds in all", ours, limit, False, " s"))
     return found
 
 
@@ -171,7 +173,7 @@ def agreements(record: Record) -> dict[tuple[str, str], bool]:
     return found
 
 
-def _agree(pairs: list[tuple[Row, Row]]) -> bool:
+def _agree(pairs: list[tuple[BenchRow, BenchRow]]) -> bool:
     counts = [(*_at_the_same_epoch(a, b), a.count, b.count) for a, b in pairs]
     if len(counts) == 1:
         a, b, n, m = counts[0]
@@ -180,7 +182,7 @@ def _agree(pairs: list[tuple[Row, Row]]) -> bool:
     return _within(0.0, (gap.low, gap.high))
 
 
-def _at_the_same_epoch(a: Row, b: Row) -> tuple[int, int]:
+def _at_the_same_epoch(a: BenchRow, b: BenchRow) -> tuple[int, int]:
     """Counts after the last epoch both have; where a peer has no epochs (one fit), the last of each."""
     if 1 in (len(a.correct), len(b.correct)) and not (a.extended_from or b.extended_from):
         return a.correct[-1], b.correct[-1]

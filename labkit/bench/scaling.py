@@ -19,9 +19,9 @@ from labkit import runtime
 from labkit.bench.processes import ask
 from labkit.bench.record import machine, versions
 from labkit.bench.work import Clock
-from labkit.data import ImageData, Split
-from labkit.data.cards import Card
-from labkit.data.report import Report
+from labkit.data import ImageData, ImageSplit
+from labkit.data.cards import DatasetCard
+from labkit.data.report import DataReport
 from labkit.errors import BenchError
 from labkit.pretraining.photos import read_photos
 
@@ -205,13 +205,15 @@ def _data(folder: Path, images: int) -> ImageData:
         "train": _part(store, labels, torch.arange(valid, valid + images)),
         "test": _part(store, labels, torch.arange(0)),
     }
-    card = Card("tiny-imagenet", "Tiny ImageNet", classes=classes, pictures=len(store))
+    card = DatasetCard("tiny-imagenet", "Tiny ImageNet", classes=classes, pictures=len(store))
     recipe: dict[str, Any] = {"name": "tiny-imagenet", "images": images}
-    return ImageData(card.name, 64, classes, card, Report(), **parts, recipe=recipe)
+    return ImageData(card.name, 64, classes, card, DataReport(), **parts, recipe=recipe)
 
 
-def _part(store: Tensor, labels: Tensor, rows: Tensor) -> Split:
-    return Split(store, rows, labels[rows], tuple(f"photograph-{row}" for row in rows.tolist()))
+def _part(store: Tensor, labels: Tensor, rows: Tensor) -> ImageSplit:
+    return ImageSplit(
+        store, rows, labels[rows], tuple(f"photograph-{row}" for row in rows.tolist())
+    )
 
 
 def keep_photographs(folder: Path, out: Path, count: int, valid: int) -> dict[str, Any]:

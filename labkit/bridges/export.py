@@ -18,7 +18,7 @@ from labkit.bridges import onnx
 from labkit.data.images.decode import white_of
 from labkit.errors import ExportError, FileError, shown
 from labkit.hosts import how_to_install
-from labkit.models import Card
+from labkit.models import ModelCard
 from labkit.models.files import weights_file
 from labkit.run_card import model_card
 from labkit.runtime import write_together
@@ -47,7 +47,7 @@ class Exported:
     """
 
     files: tuple[Path, ...]
-    card: Card
+    card: ModelCard
     difference: float | None = None
     checked: int = 0
 
@@ -171,7 +171,7 @@ def _asked_of_files(content: bytes, images: Tensor, white: int | None) -> tuple[
         return exporting.probabilities(content, files), torch.stack(seen)
 
 
-def _with_fastai(card: Card, file: str, content: bytes, white: int | None) -> Card:
+def _with_fastai(card: ModelCard, file: str, content: bytes, white: int | None) -> ModelCard:
     """The card with what is to be known before the learner is opened."""
     from labkit.bridges.fastai import exporting
 

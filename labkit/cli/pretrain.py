@@ -16,7 +16,7 @@ from labkit.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from labkit.pretraining import Recipe
+    from labkit.pretraining import PretrainingRecipe
 
 
 pretrain = typer.Typer(
@@ -65,13 +65,15 @@ def glyphs(
     _tell_weights(pretrain_glyphs(out, _changed(GLYPHS, epochs, steps, seed), watch), as_json)
 
 
-def _changed(recipe: Recipe, epochs: int | None, steps: int | None, seed: int | None) -> Recipe:
+def _changed(
+    recipe: PretrainingRecipe, epochs: int | None, steps: int | None, seed: int | None
+) -> PretrainingRecipe:
     asked: dict[str, Any] = {"epochs": epochs, "steps_per_epoch": steps, "seed": seed}
     return replace(recipe, **{key: value for key, value in asked.items() if value is not None})
 
 
 def _tell_weights(path: Path, as_json: bool) -> None:
-    from labkit.models import Card
+    from labkit.models import ModelCard
 
-    card = Card.read(path.with_suffix(".json"))
+    card = ModelCard.read(path.with_suffix(".json"))
     tell({"weights": path, **asdict(card)}, f"{card}\nWritten to {path}", as_json)

@@ -146,7 +146,7 @@ def size_of(content: object) -> int:
 
 
 @dataclass
-class Member:
+class FollowedRun:
     """A run of the family and what was read from its journal."""
 
     id: str
@@ -230,7 +230,7 @@ class Session:
         self._lock = threading.Lock()  # protects the event log
         self._command_lock = threading.Lock()  # commands are carried out one at a time
         self._worker_lock = threading.Lock()  # slow work is done one piece at a time, in order
-        self._members: dict[str, Member] = {}
+        self._members: dict[str, FollowedRun] = {}
         self._events = EventLog()
         self._answers: OrderedDict[str, Message] = OrderedDict()
         self._thumbnails: dict[str, str] = {}
@@ -501,8 +501,8 @@ class Session:
         if go_on:
             run.submit("resume")
 
-    def _add(self, run: Run) -> Member:
-        member = Member(f"r{len(self._members)}", run)
+    def _add(self, run: Run) -> FollowedRun:
+        member = FollowedRun(f"r{len(self._members)}", run)
         self._events.add(["n", member.id, member.meta()])
         self._members[member.id] = member
         return member

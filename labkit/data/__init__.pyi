@@ -1,22 +1,22 @@
-from labkit.data.cards import Archive, Card, card, cards
+from labkit.data.cards import Archive, DatasetCard, card, cards
 from labkit.data.fetching import at_hand, fetch
 from labkit.data.images.augment import LEVELS
-from labkit.data.images.dataset import ImageData, Split
+from labkit.data.images.dataset import ImageData, ImageSplit
 from labkit.data.images.shift import KINDS
 from labkit.data.load import load_data
 from labkit.data.overview import describe
 from labkit.data.overview import describe as datasets  # the name that people look for first
-from labkit.data.report import Finding, Report
+from labkit.data.report import DataReport, FileFinding
 
 __all__ = [
     "KINDS",
     "LEVELS",
     "Archive",
-    "Card",
-    "Finding",
+    "DataReport",
+    "DatasetCard",
+    "FileFinding",
     "ImageData",
-    "Report",
-    "Split",
+    "ImageSplit",
     "at_hand",
     "card",
     "cards",

@@ -41,7 +41,7 @@ class Archive:
 
 
 @dataclass(frozen=True)
-class Card:
+class DatasetCard:
     """What a data set is, whose it is and where it comes from.
 
     `splits` maps train, valid and test to an official part (a string) or to a share drawn from the seed (a number).
@@ -77,7 +77,7 @@ class Card:
         return sum(archive.size or 0 for archive in self.archives)
 
 
-def card(name: str) -> Card:
+def card(name: str) -> DatasetCard:
     """The card of a data set by name.
 
     Raises `DataError` with the nearest names when labkit has no such card.
@@ -94,7 +94,7 @@ def card(name: str) -> Card:
 
 
 @lru_cache(maxsize=1)
-def cards() -> dict[str, Card]:
+def cards() -> dict[str, DatasetCard]:
     """All cards by name, in alphabetical order."""
     found = [_parse(path) for path in sorted(_folder().glob("*.toml"))]
     return {card.name: card for card in found}
@@ -107,7 +107,7 @@ def _folder() -> Path:
     return inside if inside.is_dir() else package.parent / "datasets"
 
 
-def _parse(path: Path) -> Card:
+def _parse(path: Path) -> DatasetCard:
     """Raises DataError for a file that is no card."""
     try:
         content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -117,17 +117,17 @@ def _parse(path: Path) -> Card:
         content["placeholders"] = {
             entry["sha256"]: entry["what"] for entry in content.get("placeholders", ())
         }
-        return _checked(Card(**content))
+        return _checked(DatasetCard(**content))
     except (OSError, *UNREADABLE) as error:
         raise DataError(
             f"{path} is not the card of a data set ({clipped(str(error))}). A card is TOML with "
-            f"{', '.join(item.name for item in fields(Card))}; mend it, or take it away."
+            f"{', '.join(item.name for item in fields(DatasetCard))}; mend it, or take it away."
         ) from error
 
 
-def _checked(about: Card) -> Card:
+def _checked(about: DatasetCard) -> DatasetCard:
     """The card, if its values are of the kinds that labkit reckons with; else raise TypeError."""
-    for item in fields(Card):
+    for item in fields(DatasetCard):
         kinds = {"str": str, "int": int, "bool": bool, "Mapping": Mapping, "tuple": tuple}
         kind = kinds[str(item.type).split("[")[0]]
         value = getattr(about, item.name)

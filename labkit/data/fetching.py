@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
-from labkit.data.cards import Archive, Card, card
+from labkit.data.cards import Archive, DatasetCard, card
 from labkit.errors import FetchError
 from labkit.runtime import cache_dir, data_dir, is_offline
 
@@ -57,12 +57,12 @@ def fetch(name: str) -> Path | None:
     return at_hand(about) or _make(about)
 
 
-def at_hand(about: Card) -> Path | None:
+def at_hand(about: DatasetCard) -> Path | None:
     """The folder of a data set where it lies on this machine, or None."""
     return next((place for place in _places(about) if place.is_dir()), None)
 
 
-def to_download(about: Card) -> tuple[Archive, ...]:
+def to_download(about: DatasetCard) -> tuple[Archive, ...]:
     """The archives that `fetch` would have to download; none where the data set is at hand or can be unpacked."""
     if at_hand(about) is not None:
         return ()
@@ -70,7 +70,7 @@ def to_download(about: Card) -> tuple[Archive, ...]:
     return tuple(one for one in about.archives if not (root and (root / one.filename).is_file()))
 
 
-def _places(about: Card) -> list[Path]:
+def _places(about: DatasetCard) -> list[Path]:
     roots = [root for root in (data_dir(), _downloads()) if root]
     return [root / about.folder for root in roots]
 
@@ -79,7 +79,7 @@ def _downloads() -> Path:
     return cache_dir() / "data"
 
 
-def _make(about: Card) -> Path:
+def _make(about: DatasetCard) -> Path:
     """Download and unpack all archives of a set into a new folder, which gets its name when it is complete."""
     target = _downloads() / about.folder
     if not about.archives:
@@ -102,12 +102,12 @@ def _make(about: Card) -> Path:
     return target
 
 
-def _inside(about: Card, place: Path) -> Path:
+def _inside(about: DatasetCard, place: Path) -> Path:
     """Where the archives of a set are unpacked: torchvision's larger sets bring no folder of their own."""
     return place / about.folder if about.kind in ("flowers102", "pets") else place
 
 
-def _move_into_place(folder: Path, target: Path, about: Card) -> None:
+def _move_into_place(folder: Path, target: Path, about: DatasetCard) -> None:
     if not folder.is_dir():
         raise FetchError(
             f"the archives of {about.name!r} hold no folder {about.folder!r}; is the mirror right?"
@@ -119,7 +119,7 @@ def _move_into_place(folder: Path, target: Path, about: Card) -> None:
             raise
 
 
-def _archive(about: Card, archive: Archive) -> Path:
+def _archive(about: DatasetCard, archive: Archive) -> Path:
     """The verified archive: from `LABKIT_DATA` if it lies there, else downloaded."""
     root = data_dir()
     if root and (local := root / archive.filename).is_file():
@@ -143,7 +143,7 @@ def addresses(archive: Archive) -> list[str]:
     return [*([f"{mirror.rstrip('/')}/{archive.filename}"] if mirror else []), archive.url]
 
 
-def _explain(about: Card, reason: str) -> str:
+def _explain(about: DatasetCard, reason: str) -> str:
     looked = "\n".join(f"  - {place}" for place in _places(about))
     files = "\n".join(f"  - {archive.url}{_megabytes(archive)}" for archive in about.archives)
     return (
@@ -262,7 +262,7 @@ def verify(path: Path, archive: Archive) -> None:
 
 
 @dataclass(frozen=True)
-class Member:
+class ArchiveMember:
     """One entry of an archive, as far as safety is concerned; `plain` is a regular file or a folder."""
 
     name: str
@@ -292,18 +292,18 @@ def unpack(path: Path, folder: Path) -> None:
         raise FetchError(f"{path.name} is damaged and cannot be unpacked: {error}") from error
 
 
-def _zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:
+def _zip_members(archive: zipfile.ZipFile) -> Iterator[ArchiveMember]:
     for entry in archive.infolist():
         kind = entry.external_attr >> 28  # the file type of Unix: 8 a file, 4 a folder, 0 not said
-        yield Member(entry.filename, entry.file_size, kind in (0, 4, 8))
+        yield ArchiveMember(entry.filename, entry.file_size, kind in (0, 4, 8))
 
 
-def _tar_members(archive: tarfile.TarFile) -> Iterator[Member]:
+def _tar_members(archive: tarfile.TarFile) -> Iterator[ArchiveMember]:
     for entry in archive:
-        yield Member(entry.name, entry.size, entry.isfile() or entry.isdir())
+        yield ArchiveMember(entry.name, entry.size, entry.isfile() or entry.isdir())
 
 
-def _judge(path: Path, members: Iterator[Member]) -> None:
+def _judge(path: Path, members: Iterator[ArchiveMember]) -> None:
     total = 0
     for count, member in enumerate(members, start=1):
         total += member.size

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from labkit.data.cards import Card, card, cards
+from labkit.data.cards import DatasetCard, card, cards
 from labkit.data.fetching import fetch
 from labkit.data.images import sources
-from labkit.data.images.dataset import ImageData, Split
+from labkit.data.images.dataset import ImageData, ImageSplit
 from labkit.data.images.sources import ListedImage, Listing
-from labkit.data.images.store import Note, decode
-from labkit.data.report import Finding, Report
+from labkit.data.images.store import ImageRecord, decode
+from labkit.data.report import DataReport, FileFinding
 from labkit.data.splits import check_seed, copies, stratified
 from labkit.errors import DataError, SplitError, shown
 from labkit.runtime import plain_scalar, real_number, whole_number
@@ -71,7 +71,7 @@ def load_data(
     shares = _shares(about, listing, test)
     decoded = decode([image.source for image in listing.images], size, listing.key, memory)
     kept, findings = _judge(about, listing, decoded.notes)
-    report = Report(tuple(findings))
+    report = DataReport(tuple(findings))
     rows = _split(listing, kept, shares, seed, report)
     parts = {part: _part(decoded.store, rows[part], listing.images, about.flip) for part in PARTS}
     recipe = {"name": _plain(name), "size": size, "seed": seed, "test": test, "flip": flip}
@@ -112,7 +112,7 @@ def _check_flip(flip: Any) -> bool | None:
     )
 
 
-def _list(name: Location) -> tuple[Card, Listing]:
+def _list(name: Location) -> tuple[DatasetCard, Listing]:
     """The card and the images behind a name, a path or a pair of paths."""
     if not isinstance(name, (str, os.PathLike)):
         return _list_pair(name)
@@ -138,7 +138,7 @@ def _is_path(name: str) -> bool:
     )
 
 
-def _list_pair(pair: Any) -> tuple[Card, Listing]:
+def _list_pair(pair: Any) -> tuple[DatasetCard, Listing]:
     paths = isinstance(pair, (tuple, list)) and all(isinstance(p, (str, os.PathLike)) for p in pair)
     if not paths or len(pair) != 2:
         raise DataError(
@@ -173,8 +173,8 @@ def _path(name: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _folder_card(name: str, listing: Listing) -> Card:
-    return Card(
+def _folder_card(name: str, listing: Listing) -> DatasetCard:
+    return DatasetCard(
         name or "folder",
         "A folder of images",
         classes=listing.classes,
@@ -182,7 +182,7 @@ def _folder_card(name: str, listing: Listing) -> Card:
     )
 
 
-def _shares(about: Card, listing: Listing, test: float | None) -> dict[str, float]:
+def _shares(about: DatasetCard, listing: Listing, test: float | None) -> dict[str, float]:
     """Which parts to draw from the training images, and how much of them."""
     shares = {
         part: float(share) for part, share in about.splits.items() if not isinstance(share, str)
@@ -201,15 +201,17 @@ def _shares(about: Card, listing: Listing, test: float | None) -> dict[str, floa
     return {part: share for part, share in shares.items() if share > 0}
 
 
-def _judge(about: Card, listing: Listing, notes: Sequence[Note]) -> tuple[list[int], list[Finding]]:
+def _judge(
+    about: DatasetCard, listing: Listing, notes: Sequence[ImageRecord]
+) -> tuple[list[int], list[FileFinding]]:
     """Which images to keep, and everything there is to report."""
     findings, usable = list(listing.findings), []
     for index, (image, note) in enumerate(zip(listing.images, notes, strict=True)):
         if what := about.placeholders.get(note.digest):
             problem = f"{what}, which stands in for a photograph"
-            findings.append(Finding(image.name, problem, "left out"))
+            findings.append(FileFinding(image.name, problem, "left out"))
             continue
-        findings += [Finding(image.name, problem, action) for problem, action in note.problems]
+        findings += [FileFinding(image.name, problem, action) for problem, action in note.problems]
         if note.usable:
             usable.append(index)
     duplicates = _duplicates(listing.images, notes, usable)
@@ -217,8 +219,8 @@ def _judge(about: Card, listing: Listing, notes: Sequence[Note]) -> tuple[list[i
 
 
 def _duplicates(
-    images: Sequence[ListedImage], notes: Sequence[Note], usable: Sequence[int]
-) -> dict[int, Finding]:
+    images: Sequence[ListedImage], notes: Sequence[ImageRecord], usable: Sequence[int]
+) -> dict[int, FileFinding]:
     """The images to leave out because another one is the same, and what to say of each."""
     same = copies(
         [notes[index].pixels for index in usable],
@@ -229,12 +231,12 @@ def _duplicates(
     for position, (other, disagree) in sorted(same.items()):
         problem = f"the same image as {images[usable[other]].name}"
         problem += ", under another class" if disagree else ""
-        found[usable[position]] = Finding(images[usable[position]].name, problem, "left out")
+        found[usable[position]] = FileFinding(images[usable[position]].name, problem, "left out")
     return found
 
 
 def _split(
-    listing: Listing, kept: list[int], shares: dict[str, float], seed: int, report: Report
+    listing: Listing, kept: list[int], shares: dict[str, float], seed: int, report: DataReport
 ) -> dict[str, torch.Tensor]:
     """The rows of each part, sorted, int64: official parts as they are, the others drawn from the training images."""
     rows = {
@@ -259,7 +261,7 @@ def _whole(numbers: list[int]) -> torch.Tensor:
 
 
 def _check_counts(
-    listing: Listing, counts: list[int], part: str, need: int, report: Report
+    listing: Listing, counts: list[int], part: str, need: int, report: DataReport
 ) -> None:
     for name, count in zip(listing.classes, counts, strict=True):
         if count < need:
@@ -272,7 +274,7 @@ def _check_counts(
             raise error
 
 
-def _why_so_few(listing: Listing, part: str, name: str, report: Report) -> str:
+def _why_so_few(listing: Listing, part: str, name: str, report: DataReport) -> str:
     """How many files of a class were left out, and what most of them are."""
     if part not in listing.places:
         return ""
@@ -292,10 +294,10 @@ def _why_so_few(listing: Listing, part: str, name: str, report: Report) -> str:
 
 def _part(
     store: torch.Tensor, rows: torch.Tensor, images: Sequence[ListedImage], flip: bool
-) -> Split:
+) -> ImageSplit:
     chosen = [images[row] for row in rows.tolist()]
     labels = _whole([image.label for image in chosen])
-    return Split(store, rows, labels, tuple(image.name for image in chosen), flip)
+    return ImageSplit(store, rows, labels, tuple(image.name for image in chosen), flip)
 
 
 def _plain(name: Location) -> str | list[str]:

@@ -14,7 +14,7 @@ Action = Literal["left out", "converted", "kept"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class FileFinding:
     """One file, what is unusual about it, and whether it was left out, converted or kept as it is."""
 
     file: str
@@ -26,15 +26,15 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Report:
+class DataReport:
     """All findings of one data set, in the order of the files. File names are text, whatever they contain."""
 
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[FileFinding, ...] = ()
 
     def __len__(self) -> int:
         return len(self.findings)
 
-    def __iter__(self) -> Iterator[Finding]:
+    def __iter__(self) -> Iterator[FileFinding]:
         return iter(self.findings)
 
     def left_out(self) -> int:

@@ -37,12 +37,12 @@ SMALL = 0.2  # of the training loss: a fall by less than this share is hardly an
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Observations:
     """All that the rules may look at. A field is None where nobody asked or the question makes no sense."""
 
     trace: Trace
     audit: Audit | None = None
-    memory: probes.Memory | None = None
+    memory: probes.OptimizerMemory | None = None
     modes: probes.Modes | None = None
     recount: probes.Recount | None = None
     twins: probes.Twins | None = None
@@ -75,7 +75,7 @@ class Diagnosis:
     """What was found, the surest first; empty where nothing is wrong."""
 
     findings: tuple[Finding, ...]
-    evidence: Evidence
+    evidence: Observations
 
     @property
     def first(self) -> Finding | None:
@@ -107,14 +107,14 @@ class Rule:
     """How one fault is found, and what speaks against it where it is not."""
 
     kind: str
-    finds: Callable[[Evidence], str | None]
-    against: Callable[[Evidence], str]
+    finds: Callable[[Observations], str | None]
+    against: Callable[[Observations], str]
     note: bool = False
 
 
-def gather(run: Run) -> Evidence:
+def gather(run: Run) -> Observations:
     """Everything the rules look at, asked of a run now; under a second for the networks that ship."""
-    return Evidence(
+    return Observations(
         trace=coach.trace_of(run),
         audit=run.audit(),
         memory=probes.memory(run),
@@ -131,14 +131,14 @@ def diagnose(run: Run) -> Diagnosis:
     return judge(gather(run))
 
 
-def judge(evidence: Evidence) -> Diagnosis:
+def judge(evidence: Observations) -> Diagnosis:
     """The findings of all rules, faults before notes."""
     said = [(rule, rule.finds(evidence)) for rule in RULES]
     findings = [Finding(rule.kind, text, rule.note) for rule, text in said if text]
     return Diagnosis(tuple(sorted(findings, key=lambda finding: finding.note)), evidence)
 
 
-def against(kind: str, evidence: Evidence) -> str:
+def against(kind: str, evidence: Observations) -> str:
     """What the evidence says against a fault being what is wrong, in one sentence."""
     for rule in RULES:
         if rule.kind == kind and rule.finds(evidence):
@@ -153,7 +153,7 @@ def against(kind: str, evidence: Evidence) -> str:
 # ---------------------------------------------------------------- what the audit and the probes show
 
 
-def _frozen_moves(evidence: Evidence) -> str | None:
+def _frozen_moves(evidence: Observations) -> str | None:
     moved = _moved(evidence, "tensors_changed")
     if not moved:
         return None
@@ -163,13 +163,13 @@ def _frozen_moves(evidence: Evidence) -> str | None:
     )
 
 
-def _not_frozen_moves(evidence: Evidence) -> str:
+def _not_frozen_moves(evidence: Observations) -> str:
     if _moved(evidence, "tensors_changed"):
         return "Parameters of stages that should be frozen have changed."
     return "In the audit no parameter of a frozen stage has changed."
 
 
-def _head_left_out(evidence: Evidence) -> str | None:
+def _head_left_out(evidence: Observations) -> str | None:
     missing = _not_held(evidence)
     if not missing:
         return None
@@ -179,14 +179,14 @@ def _head_left_out(evidence: Evidence) -> str | None:
     )
 
 
-def _not_head_left_out(evidence: Evidence) -> str:
+def _not_head_left_out(evidence: Observations) -> str:
     drift = percent(_drift_of_head(evidence))
     return (
         f"The optimiser holds every parameter that is to train, and the head has moved by {drift}."
     )
 
 
-def _eval_mode(evidence: Evidence) -> str | None:
+def _eval_mode(evidence: Observations) -> str | None:
     """Either way round: stages that train in eval mode, or a validation that was made in train mode."""
     still = _training_in_eval_mode(evidence)
     if still:
@@ -204,11 +204,11 @@ def _eval_mode(evidence: Evidence) -> str | None:
     )
 
 
-def _not_eval_mode(evidence: Evidence) -> str:
+def _not_eval_mode(evidence: Observations) -> str:
     return f"Every stage is in the mode it should train in, and {_recounted(evidence)}."
 
 
-def _statistics_drift(evidence: Evidence) -> str | None:
+def _statistics_drift(evidence: Observations) -> str | None:
     moved = _moved(evidence, "buffers_changed")
     if not moved:
         return None
@@ -218,14 +218,14 @@ def _statistics_drift(evidence: Evidence) -> str | None:
     )
 
 
-def _not_statistics_drift(evidence: Evidence) -> str:
+def _not_statistics_drift(evidence: Observations) -> str:
     frozen = [row.stage for row in _audit(evidence) if not row.ever_trained]
     if not frozen:
         return "No stage is frozen, so its statistics are meant to move."
     return f"In the audit no buffer of the frozen {listed(frozen)} has changed."
 
 
-def _stale_optimizer_state(evidence: Evidence) -> str | None:
+def _stale_optimizer_state(evidence: Observations) -> str | None:
     old = [row for row in evidence.memory.rows if _is_stale(row)] if evidence.memory else []
     if not old:
         return None
@@ -236,11 +236,11 @@ def _stale_optimizer_state(evidence: Evidence) -> str | None:
     )
 
 
-def _not_stale_optimizer_state(evidence: Evidence) -> str:
+def _not_stale_optimizer_state(evidence: Observations) -> str:
     return "The optimiser state of each stage has seen exactly the steps that it has trained for."
 
 
-def _averaged_averages(evidence: Evidence) -> str | None:
+def _averaged_averages(evidence: Observations) -> str | None:
     if not _is_averaged(evidence):
         return None
     epoch = next(e for e in evidence.trace.checked if not _is_whole(e.valid_correct))
@@ -250,11 +250,11 @@ def _averaged_averages(evidence: Evidence) -> str | None:
     )
 
 
-def _not_averaged_averages(evidence: Evidence) -> str:
+def _not_averaged_averages(evidence: Observations) -> str:
     return "Each validation accuracy is a whole number of images over their count."
 
 
-def _leakage(evidence: Evidence) -> str | None:
+def _leakage(evidence: Observations) -> str | None:
     twins = evidence.twins
     if twins is None or twins.share < COPIES or len(twins.copies) < 3:
         return None
@@ -264,14 +264,14 @@ def _leakage(evidence: Evidence) -> str | None:
     )
 
 
-def _not_leakage(evidence: Evidence) -> str:
+def _not_leakage(evidence: Observations) -> str:
     twins = evidence.twins
     if twins is None:
         return "There is nothing to compare images with."
     return f"{len(twins.copies)} of {twins.looked_at} validation images have a copy among the training ones."
 
 
-def _normalisation(evidence: Evidence) -> str | None:
+def _normalisation(evidence: Observations) -> str | None:
     scales = evidence.scales
     if scales is None:
         return None
@@ -297,7 +297,7 @@ def _normalisation(evidence: Evidence) -> str | None:
     return None
 
 
-def _not_normalisation(evidence: Evidence) -> str:
+def _not_normalisation(evidence: Observations) -> str:
     scales = evidence.scales
     if scales is None:
         return "There are no images whose scale could be wrong."
@@ -310,7 +310,7 @@ def _not_normalisation(evidence: Evidence) -> str:
 # ---------------------------------------------------------------- what the curves show
 
 
-def _not_a_number(evidence: Evidence) -> str | None:
+def _not_a_number(evidence: Observations) -> str | None:
     """A rate that is too large announces itself by a rising loss; a spoilt image strikes out of the blue."""
     failure, steps = evidence.trace.failure, evidence.steps
     if failure is None:
@@ -321,11 +321,11 @@ def _not_a_number(evidence: Evidence) -> str | None:
     return f"{said}, though it was not rising: look for an image with values that are no numbers."
 
 
-def _not_not_a_number(evidence: Evidence) -> str:
+def _not_not_a_number(evidence: Observations) -> str:
     return "The loss is a number at every step."
 
 
-def _rate_too_large(evidence: Evidence) -> str | None:
+def _rate_too_large(evidence: Observations) -> str | None:
     """BatchNorm keeps the training loss of a wild run in bounds, so three signs count, and one is enough."""
     if evidence.trace.failure is not None or len(evidence.steps) < 5:
         return None
@@ -341,7 +341,7 @@ def _rate_too_large(evidence: Evidence) -> str | None:
     return None
 
 
-def _not_rate_too_large(evidence: Evidence) -> str:
+def _not_rate_too_large(evidence: Observations) -> str:
     if not evidence.steps:
         return "Nothing has been trained yet."
     stage, drift = _farthest(evidence)
@@ -353,7 +353,7 @@ def _not_rate_too_large(evidence: Evidence) -> str:
     return f"{said}."
 
 
-def _rate_too_small(evidence: Evidence) -> str | None:
+def _rate_too_small(evidence: Observations) -> str | None:
     steps = evidence.steps
     if len(steps) < 2 * WINDOW or evidence.trace.failure is not None or _fallen(steps) > SMALL:
         return None
@@ -366,15 +366,15 @@ def _rate_too_small(evidence: Evidence) -> str | None:
     )
 
 
-def _not_rate_too_small(evidence: Evidence) -> str:
+def _not_rate_too_small(evidence: Observations) -> str:
     return f"The training loss has fallen by {percent(_fallen(evidence.steps))}, so the steps are large enough to see."
 
 
-def _little_validation(evidence: Evidence) -> str | None:
+def _little_validation(evidence: Observations) -> str | None:
     return coach.few_to_validate(evidence.trace)
 
 
-def _not_little_validation(evidence: Evidence) -> str:
+def _not_little_validation(evidence: Observations) -> str:
     if not evidence.epochs:
         return "Nothing was validated."
     last = evidence.epochs[-1]
@@ -382,11 +382,11 @@ def _not_little_validation(evidence: Evidence) -> str:
     return f"With {last.valid_count} validation images the interval is {half:.0f} points to either side."
 
 
-def _overfitting(evidence: Evidence) -> str | None:
+def _overfitting(evidence: Observations) -> str | None:
     return coach.overfitting(evidence.trace)
 
 
-def _not_overfitting(evidence: Evidence) -> str:
+def _not_overfitting(evidence: Observations) -> str:
     if not evidence.epochs:
         return "Nothing was validated."
     last = evidence.epochs[-1]
@@ -396,22 +396,22 @@ def _not_overfitting(evidence: Evidence) -> str:
     )
 
 
-def _underfitting(evidence: Evidence) -> str | None:
+def _underfitting(evidence: Observations) -> str | None:
     return coach.underfitting(evidence.trace)
 
 
-def _not_underfitting(evidence: Evidence) -> str:
+def _not_underfitting(evidence: Observations) -> str:
     if not evidence.epochs:
         return "Nothing was validated."
     right, now = percent(train_right(evidence.epochs[-1])), _mean(evidence.steps[-10:])
     return f"{right} of the training examples are right, with a loss of {now:.2g}."
 
 
-def _augmented(evidence: Evidence) -> str | None:
+def _augmented(evidence: Observations) -> str | None:
     return coach.augmented(evidence.trace)
 
 
-def _not_augmented(evidence: Evidence) -> str:
+def _not_augmented(evidence: Observations) -> str:
     if evidence.trace.augment == "none":
         return "The training images are not augmented."
     return "Validation is not above training."
@@ -439,16 +439,16 @@ RULES: tuple[Rule, ...] = (
 # ---------------------------------------------------------------- small measures
 
 
-def _audit(evidence: Evidence) -> Iterable[StageAudit]:
+def _audit(evidence: Observations) -> Iterable[StageAudit]:
     return evidence.audit.rows if evidence.audit else ()
 
 
-def _moved(evidence: Evidence, what: str) -> list[str]:
+def _moved(evidence: Observations, what: str) -> list[str]:
     """The stages that never trained and yet have changed tensors of one sort."""
     return [row.stage for row in _audit(evidence) if not row.ever_trained and getattr(row, what)]
 
 
-def _not_held(evidence: Evidence) -> list[str]:
+def _not_held(evidence: Observations) -> list[str]:
     rows = evidence.memory.rows if evidence.memory else ()
     return [row.stage for row in rows if row.trainable and row.held < row.parameters]
 
@@ -457,14 +457,14 @@ def _is_stale(row: probes.StageMemory) -> bool:
     return row.trainable and row.remembers is not None and row.remembers > row.trained
 
 
-def _training_in_eval_mode(evidence: Evidence) -> list[str]:
+def _training_in_eval_mode(evidence: Observations) -> list[str]:
     rows = evidence.modes.rows if evidence.modes else ()
     return [
         row.stage for row in rows if row.trainable and row.batch_norms and not row.in_train_mode
     ]
 
 
-def _is_averaged(evidence: Evidence) -> bool:
+def _is_averaged(evidence: Observations) -> bool:
     return any(not _is_whole(epoch.valid_correct) for epoch in evidence.trace.checked)
 
 
@@ -472,7 +472,7 @@ def _is_whole(value: float) -> bool:
     return abs(value - round(value)) < 1e-4
 
 
-def _recounted(evidence: Evidence) -> str:
+def _recounted(evidence: Observations) -> str:
     if evidence.recount is None:
         return "the last validation cannot be counted again"
     if _is_averaged(evidence):
@@ -491,25 +491,25 @@ def _mean(steps: list[StepDone]) -> float:
     return fmean(step.loss for step in steps)
 
 
-def _start(evidence: Evidence) -> float:
+def _start(evidence: Observations) -> float:
     """The loss before training: what a new head is bound to give, or more where the run began with more."""
     guess = log(max(2, evidence.trace.classes))
     return max(evidence.steps[0].loss, guess) if evidence.steps else guess
 
 
-def _farthest(evidence: Evidence) -> tuple[str, float]:
+def _farthest(evidence: Observations) -> tuple[str, float]:
     """The stage below the head that has moved farthest from where it began, and how far."""
     rows = [row for row in _audit(evidence) if row.stage != evidence.trace.stages[-1]]
     far = max(rows, key=lambda row: row.drift, default=None)
     return (far.stage, far.drift) if far else ("", 0.0)
 
 
-def _drift_of_head(evidence: Evidence) -> float:
+def _drift_of_head(evidence: Observations) -> float:
     head = evidence.trace.stages[-1]
     return next((row.drift for row in _audit(evidence) if row.stage == head), 0.0)
 
 
-def _heights(evidence: Evidence) -> list[tuple[str, float, float]]:
+def _heights(evidence: Observations) -> list[tuple[str, float, float]]:
     """Of each loss its name, the highest it rose to, and where it began."""
     start = _start(evidence)
     found = [("training", _peak(evidence.steps), start)]

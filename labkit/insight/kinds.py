@@ -48,7 +48,7 @@ def image_at(split: Split, place: int) -> Tensor | None:
 
     A split of ours is asked for that image alone, because all its `images` may be a copy of the whole split.
     """
-    from labkit.data import Split as ImageSplit
+    from labkit.data import ImageSplit
 
     if isinstance(split, ImageSplit):
         import torch

@@ -66,13 +66,13 @@ class StageMemory:
 
 
 @dataclass(frozen=True)
-class Memory(_Rows):
+class OptimizerMemory(_Rows):
     """What the optimiser holds and remembers, stage by stage."""
 
     rows: tuple[StageMemory, ...]
 
 
-def memory(run: Run) -> Memory:
+def memory(run: Run) -> OptimizerMemory:
     """What the optimiser holds of each stage, and how old its memory of it is."""
     steps = trace_of(run).steps  # those that still hold: a rewind takes back what came after it
     with run.paused() as model:
@@ -81,7 +81,7 @@ def memory(run: Run) -> Memory:
             _stage_memory(run, name, list(model.get_submodule(name).parameters()), held, steps)
             for name in run.stages
         ]
-    return Memory(tuple(rows))
+    return OptimizerMemory(tuple(rows))
 
 
 def _stage_memory(

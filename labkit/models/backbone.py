@@ -16,7 +16,7 @@ from torch.nn.parameter import is_lazy
 
 from labkit import runtime
 from labkit.errors import BackboneError, WeightsError, shown
-from labkit.models.card import Card
+from labkit.models.card import ModelCard
 from labkit.models.files import (
     State,
     plain_state,
@@ -49,7 +49,7 @@ class Backbone:
     stages: tuple[str, ...]
     factory: Factory = field(repr=False)
     state: State | None = field(default=None, repr=False)
-    card: Card | None = field(default=None, repr=False)
+    card: ModelCard | None = field(default=None, repr=False)
     weights: str | None = None  # what `load_backbone` was asked for
 
     @classmethod
@@ -192,7 +192,7 @@ def load_backbone(name: str, weights: Weights = "pretrained") -> Backbone:
     stages = tuple(key for key, _ in net.named_children())
     if weights is None:
         return Backbone(name, stages, factory)
-    card: Card | None
+    card: ModelCard | None
     if isinstance(weights, str) and weights == "pretrained":
         state, card = _shipped(name) if name in SHIPPED else _published(name)
         source = weights
@@ -202,7 +202,7 @@ def load_backbone(name: str, weights: Weights = "pretrained") -> Backbone:
     return Backbone(name, stages, factory, state, card, source)
 
 
-def _given(weights: Any, name: str, net: nn.Module) -> tuple[State, Card | None, str]:
+def _given(weights: Any, name: str, net: nn.Module) -> tuple[State, ModelCard | None, str]:
     """Weights from a file or from someone's program, under our names; what is told of them, and where they are from."""
     known = net.state_dict()
     if isinstance(weights, str | Path):
@@ -300,7 +300,7 @@ def backbones() -> pd.DataFrame:
     here. Most of torchvision's other networks load by name as well."""
     import pandas as pd
 
-    cards = [Card.read(FOLDER / f"{file}.json") for file in SHIPPED.values()]
+    cards = [ModelCard.read(FOLDER / f"{file}.json") for file in SHIPPED.values()]
     cards += [published.card(name) for name in OFFICIAL]
     here = ["shipped"] * len(SHIPPED)
     here += ["cached" if published.is_cached(name) else "to fetch" for name in OFFICIAL]
@@ -338,20 +338,20 @@ def _resnet10(num_classes: int) -> Staged:
     return cut(ResNet10(num_classes))
 
 
-def _shipped(name: str) -> tuple[State, Card]:
+def _shipped(name: str) -> tuple[State, ModelCard]:
     """The weights inside the package and their card, after checking that one belongs to the other."""
     path, card = shipped(name)
     return read_weights(path), card
 
 
-def _published(name: str) -> tuple[State, Card]:
+def _published(name: str) -> tuple[State, ModelCard]:
     return published.load(name), published.card(name)
 
 
-def _card_beside(path: Path) -> Card | None:
+def _card_beside(path: Path) -> ModelCard | None:
     """The card that lies beside a weights file, if there is one and it speaks of this very file."""
     beside = path.with_suffix(".json")
     if not beside.exists():
         return None
-    card = Card.read(beside)
+    card = ModelCard.read(beside)
     return card if card.sha256 == sha256(path) else None

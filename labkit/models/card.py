@@ -45,7 +45,7 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class Card:
+class ModelCard:
     """The card of a set of weights. It lies beside the file as JSON and prints as a few lines."""
 
     name: str
@@ -76,7 +76,7 @@ class Card:
         return self.to_json().encode(errors="backslashreplace")
 
     @classmethod
-    def read(cls, path: Path) -> Card:
+    def read(cls, path: Path) -> ModelCard:
         """Read a card. Raises WeightsError when the file is missing or is not a card."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))

@@ -5,7 +5,14 @@ the work where it was interrupted.
 """
 
 from labkit.pretraining.glyphs import GLYPHS, pretrain_glyphs
-from labkit.pretraining.loop import Progress, Recipe
+from labkit.pretraining.loop import PretrainingRecipe, Progress
 from labkit.pretraining.photos import PHOTOS, pretrain_photos
 
-__all__ = ["GLYPHS", "PHOTOS", "Progress", "Recipe", "pretrain_glyphs", "pretrain_photos"]
+__all__ = [
+    "GLYPHS",
+    "PHOTOS",
+    "PretrainingRecipe",
+    "Progress",
+    "pretrain_glyphs",
+    "pretrain_photos",
+]

@@ -10,20 +10,31 @@ import torch
 from torch import Tensor, nn
 
 from labkit import runtime
-from labkit.models.card import Card, Measure
+from labkit.models.card import Measure, ModelCard
 from labkit.models.files import read_weights, save_weights
 from labkit.models.vision.shipped import sha256
 from labkit.models.vision.staging import Staged, cut
 from labkit.pretraining.letters import CLASSES, Letters, distort, draw_letters, fonts
-from labkit.pretraining.loop import MEAN, STD, Pretraining, Recipe, Watcher, describe_machine
+from labkit.pretraining.loop import (
+    MEAN,
+    STD,
+    Pretraining,
+    PretrainingRecipe,
+    Watcher,
+    describe_machine,
+)
 from labkit.pretraining.transfer import measure_transfer
 
-GLYPHS = Recipe(epochs=8, steps_per_epoch=200, notes="32 px, distorted afresh for every step; bf16")
+GLYPHS = PretrainingRecipe(
+    epochs=8, steps_per_epoch=200, notes="32 px, distorted afresh for every step; bf16"
+)
 NAME = "resnet10-glyphs"
 JUDGED = 10_000  # letters
 
 
-def pretrain_glyphs(out: Path | str, recipe: Recipe = GLYPHS, watch: Watcher | None = None) -> Path:
+def pretrain_glyphs(
+    out: Path | str, recipe: PretrainingRecipe = GLYPHS, watch: Watcher | None = None
+) -> Path:
     """Train resnet10 on distorted letters and write weights and card into the folder `out`; return the weights' path.
 
     A few minutes on two cores; interrupted, it goes on from the last epoch when called again. `watch` is told the
@@ -46,11 +57,13 @@ def pretrain_glyphs(out: Path | str, recipe: Recipe = GLYPHS, watch: Watcher | N
     return path
 
 
-def _write_card(net: Staged, path: Path, letters: Letters, recipe: Recipe, seconds: float) -> None:
+def _write_card(
+    net: Staged, path: Path, letters: Letters, recipe: PretrainingRecipe, seconds: float
+) -> None:
     """Judge the file as written and write its card beside it."""
     net.load_state_dict(read_weights(path))
     correct = correct_letters(net, letters, JUDGED)
-    card = Card(
+    card = ModelCard(
         name=NAME,
         title="a small residual network that has seen printed letters, and never a digit",
         architecture="ResNet-10 (torchvision's BasicBlock; 32, 64, 192, 384 channels; 3 x 3 stride-2 stem)",

@@ -27,7 +27,7 @@ STD = torch.tensor(IMAGENET_STD).view(3, 1, 1)
 
 
 @dataclass(frozen=True)
-class Recipe:
+class PretrainingRecipe:
     """How a network is pre-trained. Rates are those of SGD with Nesterov momentum at their peak."""
 
     epochs: int
@@ -91,7 +91,7 @@ class Pretraining:
     """A network in training with everything that an interrupted one needs to go on to the same weights."""
 
     def __init__(
-        self, recipe: Recipe, num_classes: int, steps_per_epoch: int, checkpoint: Path
+        self, recipe: PretrainingRecipe, num_classes: int, steps_per_epoch: int, checkpoint: Path
     ) -> None:
         self.recipe, self.steps_per_epoch, self.checkpoint = recipe, steps_per_epoch, checkpoint
         self.device = runtime.device()
@@ -184,7 +184,7 @@ class Pretraining:
         self.epoch, self.step, self.seconds = content["epoch"], content["step"], content["secs"]
 
 
-def _optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.SGD:
+def _optimizer(net: nn.Module, recipe: PretrainingRecipe) -> torch.optim.SGD:
     """Weight decay pulls on matrices and kernels only; biases and normalisation go free."""
     decayed = [p for p in net.parameters() if p.ndim > 1]
     free = [p for p in net.parameters() if p.ndim <= 1]

@@ -19,14 +19,21 @@ from torch.nn import functional as F
 from labkit import runtime
 from labkit.errors import DataError
 from labkit.hosts import how_to_install
-from labkit.models.card import Card, Measure
+from labkit.models.card import Measure, ModelCard
 from labkit.models.files import read_weights, save_weights
 from labkit.models.vision.resnet10 import ResNet10
 from labkit.models.vision.shipped import sha256
 from labkit.models.vision.staging import cut
-from labkit.pretraining.loop import MEAN, STD, Pretraining, Recipe, Watcher, describe_machine
+from labkit.pretraining.loop import (
+    MEAN,
+    STD,
+    Pretraining,
+    PretrainingRecipe,
+    Watcher,
+    describe_machine,
+)
 
-PHOTOS = Recipe(
+PHOTOS = PretrainingRecipe(
     epochs=34,
     cosine_epochs=38,
     landing_epochs=6,
@@ -50,7 +57,10 @@ class Photos:
 
 
 def pretrain_photos(
-    data: Path | str, out: Path | str, recipe: Recipe = PHOTOS, watch: Watcher | None = None
+    data: Path | str,
+    out: Path | str,
+    recipe: PretrainingRecipe = PHOTOS,
+    watch: Watcher | None = None,
 ) -> Path:
     """Train resnet10 on Tiny ImageNet and write weights and card into the folder `out`; return the weights' path.
 
@@ -80,14 +90,19 @@ def pretrain_photos(
 
 
 def write_photos(
-    net: ResNet10, photos: Photos, recipe: Recipe, out: Path, seconds: float, machine: str
+    net: ResNet10,
+    photos: Photos,
+    recipe: PretrainingRecipe,
+    out: Path,
+    seconds: float,
+    machine: str,
 ) -> Path:
     """Write the weights, judge the file as written (not the network it came from), and write the card."""
     staged = cut(net.float().cpu().to(memory_format=torch.contiguous_format))
     path = save_weights(staged, out / f"{NAME}.safetensors", "resnet10", photos.classes)
     staged.load_state_dict(read_weights(path))
     correct = _correct(staged, photos, torch.device("cpu"), normalised=False)
-    card = Card(
+    card = ModelCard(
         name="resnet10",
         title="a small residual network that has seen photographs",
         architecture="ResNet-10 (torchvision's BasicBlock; 32, 64, 192, 384 channels; 3 x 3 stride-2 stem)",

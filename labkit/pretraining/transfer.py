@@ -27,7 +27,7 @@ SCRATCH_STEPS = 100
 
 
 @dataclass(frozen=True)
-class Task:
+class TransferTask:
     """A few labelled digits: float (n, 3, 32, 32) in [0, 1] and their labels, and those to be judged on."""
 
     x: Tensor
@@ -36,7 +36,7 @@ class Task:
     test_y: Tensor
 
 
-Learner = Callable[[Task, int], float]
+Learner = Callable[[TransferTask, int], float]
 
 
 def measure_transfer(net: Staged, labels_a_class: tuple[int, ...] = (3, 10)) -> list[Measure]:
@@ -58,7 +58,7 @@ def measure_transfer(net: Staged, labels_a_class: tuple[int, ...] = (3, 10)) -> 
     ]
 
 
-def few_digits(labels_a_class: int, seed: int) -> Task:
+def few_digits(labels_a_class: int, seed: int) -> TransferTask:
     """The digits at 32 px with so many labels of each, drawn by the seed; all others are for judging."""
     digits = load_digits()
     cells = torch.from_numpy(digits.images / 16).float()[:, None]
@@ -69,10 +69,10 @@ def few_digits(labels_a_class: int, seed: int) -> Task:
     order = torch.randperm(len(y), generator=runtime.generator(seed, "few digits"))
     drawn = torch.cat([order[y[order] == digit][:labels_a_class] for digit in range(10)])
     rest = torch.from_numpy(np.setdiff1d(order.numpy(), drawn.numpy()))
-    return Task(x[drawn], y[drawn], x[rest], y[rest])
+    return TransferTask(x[drawn], y[drawn], x[rest], y[rest])
 
 
-def probe(task: Task, describe: Callable[[Tensor], Tensor]) -> float:
+def probe(task: TransferTask, describe: Callable[[Tensor], Tensor]) -> float:
     """Logistic regression on what `describe` says of each image."""
     model = LogisticRegression(max_iter=5000).fit(describe(task.x).numpy(), task.y.numpy())
     return float(model.score(describe(task.test_x).numpy(), task.test_y.numpy()))
@@ -85,7 +85,7 @@ def features(net: Staged, x: Tensor) -> Tensor:
     return torch.cat([net[:-1](part).mean((2, 3)) for part in x.split(256)])
 
 
-def from_scratch(task: Task, seed: int) -> float:
+def from_scratch(task: TransferTask, seed: int) -> float:
     """The whole network trained on the few labels alone, with AdamW."""
     with runtime.seeded_globals(seed, "from scratch"):
         net = cut(ResNet10(10))
@@ -100,7 +100,7 @@ def from_scratch(task: Task, seed: int) -> float:
 
 
 @torch.no_grad()
-def _accuracy(net: nn.Module, task: Task) -> float:
+def _accuracy(net: nn.Module, task: TransferTask) -> float:
     net.eval()
     answers = torch.cat([net(part).argmax(1) for part in task.test_x.split(256)])
     return float((answers == task.test_y).double().mean())

@@ -118,7 +118,7 @@ class Book:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class Page:
     """A page in the making: its name, its executed notebook, and its console as it was recorded."""
 
     name: str
@@ -163,9 +163,9 @@ def build(
 # ---------------------------------------------------------------- what the lessons have shown
 
 
-def _lesson(solution: Path, folder: Path, again: bool, tell: Tell) -> Lesson:
+def _lesson(solution: Path, folder: Path, again: bool, tell: Tell) -> Page:
     notebook = _executed(solution, folder, again, tell)
-    return Lesson(solution.stem, notebook, _replay(solution.stem, notebook, folder, again, tell))
+    return Page(solution.stem, notebook, _replay(solution.stem, notebook, folder, again, tell))
 
 
 def _executed(solution: Path, folder: Path, again: bool, tell: Tell) -> NotebookNode:
@@ -264,7 +264,7 @@ def _recorded(
 # ---------------------------------------------------------------- from notebooks to pages
 
 
-def assemble(folder: Path, lessons: list[Lesson], notebooks: Path) -> None:
+def assemble(folder: Path, lessons: list[Page], notebooks: Path) -> None:
     """Write what Sphinx makes the site from: settings, first page, pages, recordings, the learner's notebooks."""
     from labkit.console import replay
 
@@ -286,7 +286,7 @@ def assemble(folder: Path, lessons: list[Lesson], notebooks: Path) -> None:
         shutil.copy(path, extra)
 
 
-def page(lesson: Lesson, static: Path) -> NotebookNode:
+def page(lesson: Page, static: Path) -> NotebookNode:
     """An executed solution as a page: no badges, no bootstrap, the console a recording, figures in files."""
     made = deepcopy(lesson.notebook)
     for cell in made.cells:
@@ -314,7 +314,7 @@ def _html_output(html: str) -> NotebookNode:
     return nbformat.v4.new_output("display_data", {"text/html": html})
 
 
-def _stage(lesson: Lesson) -> str:
+def _stage(lesson: Page) -> str:
     """Where the recording plays; figure and table stay there without scripts."""
     assert lesson.replay is not None
     notebook = f"notebooks/{lesson.name}.ipynb"
@@ -322,11 +322,11 @@ def _stage(lesson: Lesson) -> str:
     return f'<div class="labkit-replay" {places}>{lesson.replay.still}</div>'
 
 
-def _recording_of(lesson: Lesson) -> str:
+def _recording_of(lesson: Page) -> str:
     return f"_static/replays/{lesson.name}.js"
 
 
-def _write_recording(path: Path, lesson: Lesson) -> None:
+def _write_recording(path: Path, lesson: Page) -> None:
     """As a script, because a page that is opened from a file may not fetch JSON."""
     assert lesson.replay is not None
     content = json.dumps(lesson.replay.recording, separators=(",", ":"))

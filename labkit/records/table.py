@@ -28,14 +28,14 @@ Tell = Callable[[str], None]
 PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn")
 
 
-class Row(Protocol):
+class TableRow(Protocol):
     """A row of a table: a dataclass with an `id`, which tells its run from the other runs of the table."""
 
     @property
     def id(self) -> Hashable: ...
 
 
-AnyRow = TypeVar("AnyRow", bound=Row)
+AnyRow = TypeVar("AnyRow", bound=TableRow)
 Todo = TypeVar("Todo")
 
 

@@ -36,7 +36,7 @@ PACKAGES = ("labkit", "torch", "torchvision", "numpy", "pillow", "safetensors")
 
 
 @dataclass(frozen=True)
-class Report:
+class RunReport:
     """A report that was written; in a notebook it shows itself in a frame."""
 
     path: Path
@@ -59,7 +59,7 @@ def report(
     path: Path | str | os.PathLike[str],
     test: Evaluation | None = None,
     title: str | None = None,
-) -> Report:
+) -> RunReport:
     """Write a report of a run: plan, data, curves, intervals, mistakes, cost, model card, versions.
 
     Args:
@@ -86,7 +86,7 @@ def report(
             card=card.to_json(),
         )
     try:
-        return Report(write_atomic(place, page.encode(errors="replace")), title or card.title)
+        return RunReport(write_atomic(place, page.encode(errors="replace")), title or card.title)
     except (OSError, ValueError) as trouble:
         raise FileError.of(place, trouble) from trouble
 

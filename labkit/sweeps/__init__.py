@@ -12,14 +12,14 @@ from typing import Any
 
 from labkit.errors import FileError, PlanError, shown
 from labkit.sweeps.driver import Sweep, default_folder
-from labkit.sweeps.jobs import Job, Row, jobs_of
+from labkit.sweeps.jobs import Job, SweepRow, jobs_of
 from labkit.sweeps.parts import worker_setup
 from labkit.sweeps.processes import Processes, lanes_for
 from labkit.sweeps.rows_on_disk import RowsOnDisk
 from labkit.sweeps.work import work
 from labkit.tuning.run import Run
 
-__all__ = ["Job", "Row", "Sweep", "sweep", "work"]
+__all__ = ["Job", "Sweep", "SweepRow", "sweep", "work"]
 
 
 def sweep(

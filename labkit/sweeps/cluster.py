@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from labkit.errors import SweepError, shown
 from labkit.hosts import how_to_install
-from labkit.sweeps.jobs import Job, Row
+from labkit.sweeps.jobs import Job, SweepRow
 from labkit.sweeps.parts import set_up_worker
 from labkit.sweeps.processes import TRIES, use_one_thread
 from labkit.sweeps.work import work
@@ -46,7 +46,7 @@ class WorkerSetup(WorkerPlugin):  # type: ignore[misc,unused-ignore]
 class Cluster:
     """Does jobs on the workers of a client; `rows` yields them as they come."""
 
-    def __init__(self, client: Any, setup: bytes, do: Callable[[Job], Row] = work) -> None:
+    def __init__(self, client: Any, setup: bytes, do: Callable[[Job], SweepRow] = work) -> None:
         if not hasattr(client, "submit") or getattr(client, "asynchronous", False):
             raise SweepError(
                 f"client={shown(client)} is not a dask client that answers at once. "
@@ -61,7 +61,7 @@ class Cluster:
         """How many jobs the cluster does at once, as it is now."""
         return max(1, sum(self._client.nthreads().values()))
 
-    def rows(self, groups: Sequence[Sequence[Job]]) -> Iterator[list[Row]]:
+    def rows(self, groups: Sequence[Sequence[Job]]) -> Iterator[list[SweepRow]]:
         """The rows of all jobs as they finish."""
         tries = Counter[str]()
         with self._handed_out():
@@ -96,10 +96,10 @@ class Cluster:
         self._jobs.update(zip(futures, jobs, strict=True))
         return list(futures)
 
-    def _row(self, future: Any, job: Job, tries: Counter[str]) -> Row | None:
+    def _row(self, future: Any, job: Job, tries: Counter[str]) -> SweepRow | None:
         """What came of a job, or None where it shall be tried again."""
         if future.status == "finished":
-            row: Row = future.result()
+            row: SweepRow = future.result()
             return row
         tries[job.key] += 1
         # Cancelled or lost is not its own fault.
@@ -109,7 +109,7 @@ class Cluster:
         reason = (
             f"{type(trouble).__name__}: {trouble}" if isinstance(trouble, Exception) else trouble
         )
-        return Row.of(job, "failed", reason=f"The cluster gave up on it. {reason}")
+        return SweepRow.of(job, "failed", reason=f"The cluster gave up on it. {reason}")
 
     @contextmanager
     def _handed_out(self) -> Iterator[None]:

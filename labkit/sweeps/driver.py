@@ -12,7 +12,7 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from labkit import runtime
-from labkit.sweeps.jobs import Job, Row, digest, grouped
+from labkit.sweeps.jobs import Job, SweepRow, digest, grouped
 from labkit.sweeps.rows_on_disk import RowsOnDisk
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Executor(Protocol):
     def lanes(self) -> int:
         """How many jobs it does at once."""
 
-    def rows(self, groups: Sequence[Sequence[Job]]) -> Iterator[list[Row]]:
+    def rows(self, groups: Sequence[Sequence[Job]]) -> Iterator[list[SweepRow]]:
         """The rows of all jobs as they finish, each time all that have come since."""
 
     def stop(self) -> None:
@@ -59,8 +59,8 @@ class Sweep:
         self.axes = tuple(name for name, _ in jobs[0].cell)
         self.executor, self.folder = executor, disk.folder
         self._disk = disk
-        self._rows: dict[str, Row] = {}  # by key, in the order in which they came
-        self._came: list[Row] = []
+        self._rows: dict[str, SweepRow] = {}  # by key, in the order in which they came
+        self._came: list[SweepRow] = []
         self._news = threading.Condition()
         self._thread: threading.Thread | None = None
         self._trouble: BaseException | None = None
@@ -141,7 +141,7 @@ class Sweep:
         finally:
             self._disk.close()
 
-    def _take(self, rows: Sequence[Row]) -> None:
+    def _take(self, rows: Sequence[SweepRow]) -> None:
         with self._news:
             self._rows.update((row.key, row) for row in rows)
             self._came.extend(rows)
@@ -154,7 +154,7 @@ class Sweep:
 
     # ------------------------------------------------------------ what came
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[SweepRow]:
         """Every row, in the order in which they come; raises what kept the sweep from going on."""
         self.start()
         seen = 0
@@ -171,7 +171,7 @@ class Sweep:
             raise self._trouble
 
     @property
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[SweepRow, ...]:
         """The rows so far, in the order of the jobs."""
         with self._news:
             return tuple(self._rows[job.key] for job in self.jobs if job.key in self._rows)
@@ -200,7 +200,7 @@ class Sweep:
         """
         import pandas as pd
 
-        cells: dict[tuple[Any, ...], list[Row]] = {}
+        cells: dict[tuple[Any, ...], list[SweepRow]] = {}
         for job in self.jobs:
             cells.setdefault(tuple(value for _, value in job.cell), [])
         for row in self.rows:
@@ -232,7 +232,7 @@ class Sweep:
         return f"Sweep({len(kinds)} of {len(self)} runs{also}, {self.state}, kept in {self.folder})"
 
 
-def _summed_up(rows: Sequence[Row], of: str) -> list[Any]:
+def _summed_up(rows: Sequence[SweepRow], of: str) -> list[Any]:
     """Seeds, mean, low, high, how many diverged and failed, and their seconds, for one combination."""
     values = [getattr(row, of) for row in rows if getattr(row, of) is not None]
     mean, half = (fmean(values), _half_width(values)) if values else (nan, nan)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from labkit.errors import LabkitError, PlanError, SplitError, shown
 from labkit.runtime import LARGEST_SEED, Precision, real_number, whole_number
 from labkit.settings import OF_PHASE, OF_PLAN, SETTINGS
-from labkit.sweeps.parts import Part, part_of_data, part_of_net
+from labkit.sweeps.parts import ContentRef, part_of_data, part_of_net
 from labkit.tuning.contracts import Data
 from labkit.tuning.plans import Plan, resolve_depth
 
@@ -39,8 +39,8 @@ MOST_PROBLEMS = 8  # named at once; more would bury them
 class Job:
     """One run of a sweep. `cell` names what the sweep varies; the other fields decide the outcome."""
 
-    net: Part
-    data: Part
+    net: ContentRef
+    data: ContentRef
     plan: Plan
     seed: int
     precision: Precision
@@ -59,7 +59,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Row:
+class SweepRow:
     """What came of a job. Counts and losses (mean cross-entropy in nats) are those of the last epoch.
 
     `status` is "done", "diverged" (the loss was no number any more) or "failed" (`reason` says how). Only a row that
@@ -90,7 +90,7 @@ class Row:
         object.__setattr__(self, "curve", tuple(self.curve))  # JSON knows only lists
 
     @classmethod
-    def of(cls, job: Job, status: Status, **facts: Any) -> Row:
+    def of(cls, job: Job, status: Status, **facts: Any) -> SweepRow:
         """The row of a job."""
         return cls(job.key, dict(job.cell), job.seed, status, **facts)
 

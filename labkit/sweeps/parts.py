@@ -31,7 +31,7 @@ CHUNK = 256  # samples looked at in one go
 
 
 @dataclass(frozen=True)
-class Part:
+class ContentRef:
     """A network or a data set by the digest of its content; `spec` is JSON that loads it where everybody has it."""
 
     digest: str
@@ -41,18 +41,18 @@ class Part:
 # ---------------------------------------------------------------- the driver's side
 
 
-def part_of_net(net: Net, classes: int) -> Part:
+def part_of_net(net: Net, classes: int) -> ContentRef:
     """How a job names this network."""
     if _is_published(net):
-        return Part(_digest_of_published(net), json.dumps(net.spec()))
-    return Part(_digest(_inside_of_net(net, classes)))
+        return ContentRef(_digest_of_published(net), json.dumps(net.spec()))
+    return ContentRef(_digest(_inside_of_net(net, classes)))
 
 
-def part_of_data(data: Data) -> Part:
+def part_of_data(data: Data) -> ContentRef:
     """How a job names these data."""
     if _is_carded(data):
-        return Part(_digest_of_carded(data), json.dumps(data.spec()))
-    return Part(_digest(_inside_of_data(data)))
+        return ContentRef(_digest_of_carded(data), json.dumps(data.spec()))
+    return ContentRef(_digest(_inside_of_data(data)))
 
 
 def worker_setup(base: Run) -> bytes:
@@ -112,7 +112,7 @@ def set_up_worker(setup: bytes) -> None:
 
 
 @lru_cache(maxsize=2)
-def net_of(part: Part) -> Any:
+def net_of(part: ContentRef) -> Any:
     """The network that a job names: loaded once a worker."""
     if part.spec is None:
         return _taken(part)
@@ -125,7 +125,7 @@ def net_of(part: Part) -> Any:
 
 
 @lru_cache(maxsize=8)
-def data_of(part: Part, per_class: int | None = None, seed: int = 0) -> Any:
+def data_of(part: ContentRef, per_class: int | None = None, seed: int = 0) -> Any:
     """The data that a job names, or `per_class` examples of every class of it: loaded once a worker."""
     if per_class is not None:
         return _whole(part).subset(per_class, seed)
@@ -133,7 +133,7 @@ def data_of(part: Part, per_class: int | None = None, seed: int = 0) -> Any:
 
 
 @lru_cache(maxsize=2)
-def _whole(part: Part) -> Any:
+def _whole(part: ContentRef) -> Any:
     if part.spec is None:
         return _taken(part)
     from labkit.data import load_data
@@ -144,7 +144,7 @@ def _whole(part: Part) -> Any:
     return data
 
 
-def _taken(part: Part) -> Any:
+def _taken(part: ContentRef) -> Any:
     try:
         return _handed[part.digest]
     except KeyError:

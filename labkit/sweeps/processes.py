@@ -22,7 +22,7 @@ from typing import Any
 
 from labkit import runtime
 from labkit.errors import PlanError, SweepError, shown
-from labkit.sweeps.jobs import Job, Row
+from labkit.sweeps.jobs import Job, SweepRow
 from labkit.sweeps.parts import set_up_worker
 from labkit.sweeps.work import work
 
@@ -73,11 +73,11 @@ class Processes:
 
     def __init__(self, setup: bytes, lanes: int) -> None:
         self.lanes, self._setup = lanes, setup
-        self._came: SimpleQueue[Row | Exception | None] = SimpleQueue()  # None: a lane is over
+        self._came: SimpleQueue[SweepRow | Exception | None] = SimpleQueue()  # None: a lane is over
         self._workers: dict[int, Worker] = {}
         self._stopping = False
 
-    def rows(self, groups: Sequence[Sequence[Job]]) -> Iterator[list[Row]]:
+    def rows(self, groups: Sequence[Sequence[Job]]) -> Iterator[list[SweepRow]]:
         """The rows of all jobs as they finish; raises what keeps the workers from working."""
         backlog, tries = Backlog(groups), Counter[str]()
         for lane in range(self.lanes):
@@ -87,13 +87,13 @@ class Processes:
         while running:
             news = self._news()
             running -= news.count(None)
-            if rows := [one for one in news if isinstance(one, Row)]:
+            if rows := [one for one in news if isinstance(one, SweepRow)]:
                 yield rows
             for trouble in news:
                 if isinstance(trouble, Exception):
                     raise trouble
 
-    def _news(self) -> list[Row | Exception | None]:
+    def _news(self) -> list[SweepRow | Exception | None]:
         """Wait for something, and take all that has come by then: one sync of the disk serves many rows."""
         news = [self._came.get()]
         with suppress(Empty):
@@ -129,7 +129,7 @@ class Processes:
                 worker.close()
             self._came.put(None)
 
-    def _try(self, lane: int, job: Job, tries: Counter[str]) -> Row | None:
+    def _try(self, lane: int, job: Job, tries: Counter[str]) -> SweepRow | None:
         """The row of a job, or None where its worker died and it shall be tried again."""
         worker = self._worker(lane)
         try:
@@ -140,7 +140,7 @@ class Processes:
             tries[job.key] += 1
             if tries[job.key] < TRIES or self._stopping:
                 return None
-            return Row.of(job, "failed", reason=f"{death} It was tried {TRIES} times.")
+            return SweepRow.of(job, "failed", reason=f"{death} It was tried {TRIES} times.")
 
     def _worker(self, lane: int) -> Worker:
         """The worker of a lane, started when it is first needed and after each death."""
@@ -188,7 +188,7 @@ class Worker:
             self.close()
             raise SweepError(f"A worker process cannot take the network or the data: {refusal}")
 
-    def do(self, job: Job) -> Row:
+    def do(self, job: Job) -> SweepRow:
         """The row of a job; raises WorkerDied where the process does not live to tell."""
         return self._ask(job)
 

@@ -20,9 +20,9 @@ from typing import IO, Any
 
 from labkit.errors import UNREADABLE, SweepError
 from labkit.runtime import lock, write_atomic
-from labkit.sweeps.jobs import Row
+from labkit.sweeps.jobs import SweepRow
 
-KNOWN = tuple(field.name for field in fields(Row))
+KNOWN = tuple(field.name for field in fields(SweepRow))
 
 
 class RowsOnDisk:
@@ -33,10 +33,10 @@ class RowsOnDisk:
         self._file: IO[bytes] | None = None
         self._lock: IO[bytes] | None = None
         self._size = 0  # bytes of whole lines
-        self._waiting: list[Row] = []  # rows that found no room
+        self._waiting: list[SweepRow] = []  # rows that found no room
         self._warned = False
 
-    def open(self, about: dict[str, Any]) -> list[Row]:
+    def open(self, about: dict[str, Any]) -> list[SweepRow]:
         """Take the folder and return the rows in it; raises SweepError while another driver has it."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ class RowsOnDisk:
             self._warn(trouble)
         return rows
 
-    def append(self, rows: Sequence[Row]) -> None:
+    def append(self, rows: Sequence[SweepRow]) -> None:
         """Put rows on disk with one sync, and be sure of it; where the disk is full, keep them in memory."""
         self._waiting.extend(rows)
         try:
@@ -98,7 +98,7 @@ class RowsOnDisk:
 
     # ------------------------------------------------------------ reading
 
-    def read(self) -> list[Row]:
+    def read(self) -> list[SweepRow]:
         """The whole rows of the file in their order, the last of each key; damaged lines are named in a warning."""
         try:
             content = self.path.read_bytes()
@@ -135,19 +135,19 @@ class RowsOnDisk:
         self._lock.flush()
 
 
-def line_of(row: Row) -> bytes:
+def line_of(row: SweepRow) -> bytes:
     """A row as a line of JSON with a checksum."""
     content = row.to_dict()
     return json.dumps({**content, "sum": _sum(content)}, separators=(",", ":")).encode() + b"\n"
 
 
-def row_of(line: bytes) -> Row | None:
+def row_of(line: bytes) -> SweepRow | None:
     """The row of a line, or None where it is damaged."""
     try:
         content = json.loads(line)
         if content.pop("sum") != _sum(content):
             return None
-        return Row(**{name: value for name, value in content.items() if name in KNOWN})
+        return SweepRow(**{name: value for name, value in content.items() if name in KNOWN})
     except UNREADABLE:
         return None
 

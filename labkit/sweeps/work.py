@@ -7,13 +7,13 @@ import socket
 import time
 from typing import Any
 
-from labkit.sweeps.jobs import Job, Row
+from labkit.sweeps.jobs import Job, SweepRow
 from labkit.sweeps.parts import data_of, net_of
 from labkit.tuning.events import EpochDone, RunFailed
 from labkit.tuning.run import Run
 
 
-def work(job: Job) -> Row:
+def work(job: Job) -> SweepRow:
     """Train and count. A run that diverges and a run that cannot be made are rows too: nothing is raised."""
     began = time.perf_counter()
     try:
@@ -24,17 +24,17 @@ def work(job: Job) -> Row:
         return _row(job, run, began)
     except Exception as trouble:
         reason = f"{type(trouble).__name__}: {trouble}"
-        return Row.of(job, "failed", reason=reason, where=_here(), seconds=_since(began))
+        return SweepRow.of(job, "failed", reason=reason, where=_here(), seconds=_since(began))
 
 
-def _row(job: Job, run: Run, began: float) -> Row:
+def _row(job: Job, run: Run, began: float) -> SweepRow:
     events = [event for _, event in run.journal.since(0)]
     epochs = [event for event in events if isinstance(event, EpochDone)]
     facts: dict[str, Any] = {"epochs": run.epoch, "steps": run.step_number, "where": _here()}
     facts["curve"] = tuple(epoch.valid_correct for epoch in epochs)
     trouble = next((event for event in events if isinstance(event, RunFailed)), None)
     if trouble is not None:
-        return Row.of(job, "diverged", reason=trouble.reason, seconds=_since(began), **facts)
+        return SweepRow.of(job, "diverged", reason=trouble.reason, seconds=_since(began), **facts)
     last, best = epochs[-1], max(epochs, key=lambda epoch: epoch.valid_correct)
     facts |= {"correct": last.valid_correct, "count": last.valid_count}
     facts |= {"loss": last.valid_loss, "train_loss": last.train_loss}
@@ -42,7 +42,7 @@ def _row(job: Job, run: Run, began: float) -> Row:
     if job.test:
         end = run.evaluate("test")
         facts |= {"test_correct": end.correct, "test_count": end.count}
-    return Row.of(job, "done", seconds=_since(began), **facts)
+    return SweepRow.of(job, "done", seconds=_since(began), **facts)
 
 
 def _since(began: float) -> float:

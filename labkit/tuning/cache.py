@@ -46,7 +46,7 @@ class Key:
         return self.prefix, self.split, self.precision
 
 
-class Entry:
+class CacheEntry:
     """The values of one key: a row for each of `count` samples, filled as they are needed.
 
     Values are kept as they come. Only where a whole entry is larger than `limit` bytes, 32-bit ones are kept in
@@ -76,7 +76,7 @@ class Entry:
         )  # of rows on disk: a damaged one is noticed
         self._lock = threading.RLock()  # runs share entries, and one may move while another reads
 
-    def open(self, place: Place, folder: Path) -> Entry:
+    def open(self, place: Place, folder: Path) -> CacheEntry:
         """Take the room. Raises OSError or MemoryError where there is none."""
         self._parts, self.place = self._room(place, folder), place
         rows = len(self.known) if place == "disk" else 0
@@ -149,7 +149,7 @@ class PrefixCache:
     ) -> None:
         self._memory, self._disk, self._folder = memory, disk, folder
         self._limit = HALVED if memory is None else memory
-        self._entries: dict[Key, Entry] = {}
+        self._entries: dict[Key, CacheEntry] = {}
         self._clock = 0
         self._lock = threading.RLock()
         self.refused = 0  # entries that found no room
@@ -178,7 +178,7 @@ class PrefixCache:
         """The folder for their files. Raises OSError where none can be made."""
         return self._folder or scratch.folder()
 
-    def find(self, key: Key) -> Entry | None:
+    def find(self, key: Key) -> CacheEntry | None:
         """The entry of a key, marked as just used."""
         with self._lock:
             entry = self._entries.get(key)
@@ -187,19 +187,19 @@ class PrefixCache:
                 entry.used = self._clock
             return entry
 
-    def add(self, key: Key, count: int, first: Values) -> Entry | None:
+    def add(self, key: Key, count: int, first: Values) -> CacheEntry | None:
         """A new entry for `count` samples whose values look like `first`, or None where there is no room for it."""
         with self._lock:
             if (known := self.find(key)) is not None:
                 return known
-            entry = Entry(count, first, self._limit)
+            entry = CacheEntry(count, first, self._limit)
             if not self._make_room(entry, key):
                 self.refused += 1
                 return None
             self._entries[key] = entry
             return self.find(key)
 
-    def _make_room(self, entry: Entry, key: Key) -> bool:
+    def _make_room(self, entry: CacheEntry, key: Key) -> bool:
         """Find a place for a new entry. It never drives out its own family: its views would chase each other."""
         try:
             if entry.bytes <= self.memory and self._free_up("memory", entry.bytes, key):
@@ -271,7 +271,7 @@ class PrefixCache:
 shared = PrefixCache()  # the one that runs use; it holds nothing before a run trains
 
 
-def _usefulness(entry: Entry) -> tuple[int, float]:
+def _usefulness(entry: CacheEntry) -> tuple[int, float]:
     """What was used lately is worth more; of equals, what costs more to compute again for its size."""
     return entry.used, entry.seconds_a_row * len(entry.known) / max(1, entry.bytes)
 

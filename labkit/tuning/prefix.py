@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from labkit import runtime
-from labkit.tuning.cache import Entry, Key, PrefixCache, Values
+from labkit.tuning.cache import CacheEntry, Key, PrefixCache, Values
 from labkit.tuning.contracts import Inputs, Split, lengths_of
 from labkit.tuning.evaluation import forward
 from labkit.tuning.freezing import is_adapter
@@ -175,7 +175,7 @@ class Prefix:
         return tuple(part.to(self._device) for part in found)
 
     def _learn(
-        self, split: Split, rows: Tensor, view: View, key: Key, entry: Entry | None
+        self, split: Split, rows: Tensor, view: View, key: Key, entry: CacheEntry | None
     ) -> Values:
         """Compute rows and keep them where there is room; gives the values of them all."""
         parts = []
@@ -254,7 +254,7 @@ def _cut(every: Sequence[tuple[str, nn.Module]], trainable_from: str) -> int:
     return cut
 
 
-def _together(missing: Tensor, coming: Tensor, entry: Entry | None) -> Tensor:
+def _together(missing: Tensor, coming: Tensor, entry: CacheEntry | None) -> Tensor:
     """The missing rows, and as many of the coming ones as fill up the last batch."""
     short = -len(missing) % BATCH
     if not short or not len(coming):

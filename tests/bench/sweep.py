@@ -24,7 +24,7 @@ from typing import Any
 import labkit
 from labkit import sweeps
 from labkit.runtime import Precision
-from labkit.sweeps import Job, Row, Sweep, jobs_of
+from labkit.sweeps import Job, Sweep, SweepRow, jobs_of
 from labkit.sweeps.processes import Backlog
 from labkit.sweeps.rows_on_disk import RowsOnDisk
 from labkit.tuning import Run
@@ -69,7 +69,7 @@ class Simulated:
         self.lanes, self.seconds = lanes, seconds
         self.clock, self.chance, self.batches = 0.0, random.Random(0), 0
 
-    def rows(self, groups: Sequence[Sequence[Job]]) -> Iterator[list[Row]]:
+    def rows(self, groups: Sequence[Sequence[Job]]) -> Iterator[list[SweepRow]]:
         backlog = Backlog(groups)
         busy = [
             (self._ends(0), lane, job) for lane in range(self.lanes) if (job := backlog.next(lane))
@@ -83,7 +83,7 @@ class Simulated:
                 if following := backlog.next(lane):
                     heapq.heappush(busy, (self._ends(now), lane, following))
                 facts = {"correct": 300, "count": 359, "loss": 0.5, "train_loss": 0.4}
-                rows.append(Row.of(job, "done", **facts, steps=100, where=f"worker-{lane}:1"))
+                rows.append(SweepRow.of(job, "done", **facts, steps=100, where=f"worker-{lane}:1"))
             self.batches += 1
             yield rows
             self.clock += time.perf_counter() - began
@@ -150,9 +150,9 @@ def _sync_seconds(path: Path, times: int = 300) -> float:
 # ---------------------------------------------------------------- a real scheduler
 
 
-def empty(job: Job) -> Row:
+def empty(job: Job) -> SweepRow:
     """A job that takes no time."""
-    return Row.of(job, "done", correct=1, count=2)
+    return SweepRow.of(job, "done", correct=1, count=2)
 
 
 def cluster(count: int) -> dict[str, Any]:

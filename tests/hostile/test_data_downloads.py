@@ -22,7 +22,7 @@ import labkit
 from labkit import learn
 from labkit.console.session import Session
 from labkit.data import fetching
-from labkit.data.cards import Archive, Card, cards
+from labkit.data.cards import Archive, DatasetCard, cards
 from labkit.data.fetching import download, fetch
 from labkit.errors import AtlasError, DownloadError, FetchError, ShareError
 from labkit.runtime import Precision
@@ -156,11 +156,11 @@ def zipped_album() -> bytes:
 
 
 @pytest.fixture
-def album_card(site, tmp_path, monkeypatch) -> Card:
+def album_card(site, tmp_path, monkeypatch) -> DatasetCard:
     """A data set named album that the server has, with an empty cache and nothing in LABKIT_DATA."""
     content = zipped_album()
     site.files["album.zip"] = content
-    card = Card(
+    card = DatasetCard(
         "album",
         "Two colours",
         classes=("ants", "bees"),
@@ -334,4 +334,4 @@ def test_a_click_in_the_atlas_downloads_nothing(site, nothing_at_hand):
 def test_a_set_without_an_address_says_where_to_put_it() -> None:
     """It was taken for the digits before."""
     with pytest.raises(FetchError, match=r"no address to fetch it from.*its folder, leaves"):
-        fetching._make(Card(name="leaves", title="Leaves", folder="leaves"))
+        fetching._make(DatasetCard(name="leaves", title="Leaves", folder="leaves"))

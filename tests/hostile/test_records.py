@@ -25,8 +25,8 @@ from labkit.errors import (
 from labkit.learn import progress, questions
 from labkit.learn.questions import QuizError
 from labkit.records import table
-from labkit.records.atlas.record import Entry
-from labkit.records.evidence.record import Row
+from labkit.records.atlas.record import RecordedRun
+from labkit.records.evidence.record import EvidenceRow
 from labkit.records.exam import Answer
 from labkit.sweeps.rows_on_disk import row_of
 from tests.nonsense import DEEP, HUGE
@@ -75,13 +75,17 @@ CSV = {
 
 Reader = Callable[[Path], Any]
 READERS: dict[str, tuple[Reader, type[LabkitError], dict[str, bytes]]] = {
-    "the card of weights": (models.Card.read, WeightsError, JSON),
+    "the card of weights": (models.ModelCard.read, WeightsError, JSON),
     "weights": (models.read_weights, WeightsError, JSON),
     "the card of data": (read_data_card, DataError, TOML),
     "prices": (insight.machines, PriceError, TOML),
     "a record of the bench": (bench.read, BenchError, JSON),
-    "a record of the atlas": (lambda path: table.read(path, Entry, AtlasError), AtlasError, CSV),
-    "a record of evidence": (lambda path: table.read(path, Row), EvidenceError, CSV),
+    "a record of the atlas": (
+        lambda path: table.read(path, RecordedRun, AtlasError),
+        AtlasError,
+        CSV,
+    ),
+    "a record of evidence": (lambda path: table.read(path, EvidenceRow), EvidenceError, CSV),
     "a record of the exam": (lambda path: table.read(path, Answer), EvidenceError, CSV),
     "a quiz": (lambda path: questions.read(path.read_text("utf-8")), QuizError, TOML),
 }

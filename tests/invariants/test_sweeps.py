@@ -16,7 +16,7 @@ import torch
 import labkit
 from labkit import sweeps
 from labkit.runtime import Precision
-from labkit.sweeps import Row, jobs_of, work
+from labkit.sweeps import SweepRow, jobs_of, work
 from labkit.sweeps.parts import set_up_worker, worker_setup
 from labkit.sweeps.rows_on_disk import row_of
 from labkit.tuning import Run
@@ -58,7 +58,7 @@ def by_hand() -> set[Any]:
         torch.set_num_threads(before)
 
 
-def outcomes(rows: tuple[Row, ...]) -> set[Any]:
+def outcomes(rows: tuple[SweepRow, ...]) -> set[Any]:
     assert len({row.key for row in rows}) == len(rows)
     return {row.outcome for row in rows}
 

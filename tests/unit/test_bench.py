@@ -18,7 +18,7 @@ from labkit.bench import driver, precision, profiling, report, scaling
 from labkit.bench.inputs import Inputs
 from labkit.bench.peers import common
 from labkit.bench.processes import ask
-from labkit.bench.record import Record, Row
+from labkit.bench.record import BenchRow, Record
 from labkit.bench.work import MEAN, STD
 from labkit.errors import BenchError
 from labkit.runtime import PRECISIONS, Precision
@@ -28,11 +28,13 @@ TESTED = ("labkit", "pytorch", "fastai")  # in processes of their own; `test` an
 
 def row(
     work: str, peer: str, seconds: float, correct: tuple[int, ...], seed: int = 0, **more
-) -> Row:
-    return Row(work, peer, seed, seconds=seconds, correct=correct, count=100, peak_mb=500, **more)
+) -> BenchRow:
+    return BenchRow(
+        work, peer, seed, seconds=seconds, correct=correct, count=100, peak_mb=500, **more
+    )
 
 
-def described(*rows: Row) -> Record:
+def described(*rows: BenchRow) -> Record:
     """A record of made-up measurements, with every work and peer described."""
     record = driver._new_record(bench.WORKS, bench.PEERS, None)
     record.rows = list(rows)
@@ -269,7 +271,7 @@ def test_epochs_not_measured_are_extended_from_the_mean_and_marked():
     work = replace(bench.find_works(["head"])[0], epochs=2)
     answer = {"setup": 3.0, "epochs": (10.0, 12.0), "correct": (60, 70), "count": 153}
     answer |= {"parts": {}, "facts": {}, "rehearsal": 1, "cpu_seconds": 40, "peak_mb": 900}
-    found = Row.of(work, "pytorch", 25, {**answer, "worker_peak_mb": 300})
+    found = BenchRow.of(work, "pytorch", 25, {**answer, "worker_peak_mb": 300})
     assert found.seconds == 3 + 25 * 11
     assert found.extended_from == 2
     told = bench.table(described(found))

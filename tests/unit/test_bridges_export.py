@@ -28,7 +28,7 @@ from labkit.bridges import onnx
 from labkit.bridges.export import TOLERANCE, Exported, plain_model
 from labkit.data.images import decode
 from labkit.errors import ExportError, FileError, WeightsError
-from labkit.models import Card
+from labkit.models import ModelCard
 from labkit.models.backbone import OFFICIAL
 from labkit.models.vision import staging
 from labkit.models.vision.shipped import SHIPPED
@@ -65,7 +65,7 @@ def test_exported_weights_come_back_to_the_bit_with_their_card(run: Run, tmp_pat
     found = back.trained().state_dict()
     assert found.keys() == before.keys()
     assert all(torch.equal(found[key], before[key]) for key in before)
-    assert back.card == Card.read(path.with_suffix(".json"))
+    assert back.card == ModelCard.read(path.with_suffix(".json"))
     assert back.card is not None
     assert back.card.classes == run.data.classes
     assert [measure.what for measure in back.card.measures] == ["test split", "validation split"]
@@ -246,7 +246,7 @@ def test_a_class_whose_name_is_no_text_is_exported(run: Run, tmp_path: Path) -> 
     data = replace(run.data, classes=("ant\udcff", *run.data.classes[1:]))
     odd = Run(run.net, data, run.plan, seed=0, precision=Precision())
     labkit.export(odd, tmp_path, formats=["safetensors"])
-    assert Card.read(tmp_path / "model.json").classes[0] == "ant\udcff"
+    assert ModelCard.read(tmp_path / "model.json").classes[0] == "ant\udcff"
 
 
 def test_a_network_without_a_head_of_its_own_is_no_trained_one() -> None:
@@ -365,7 +365,7 @@ def test_a_photograph_on_its_side_is_turned_as_labkit_turns_it(learner: Learner)
 @pytest.mark.slow
 def test_the_card_says_what_a_learner_needs_and_that_it_is_a_pickle(learner: Learner) -> None:
     about = learner.exported.card.recipe["fastai"]
-    assert Card.read(learner.file.with_suffix(".json")).recipe["fastai"] == about
+    assert ModelCard.read(learner.file.with_suffix(".json")).recipe["fastai"] == about
     assert about["file"] == "model.pkl"
     assert about["sha256"] == hashlib.sha256(learner.file.read_bytes()).hexdigest()
     assert about["needs"]["fastai"] == version("fastai")

@@ -11,7 +11,7 @@ import pytest
 import labkit
 from labkit.course.lesson_14 import clinic
 from labkit.course.lesson_14 import figures as clinic_charts
-from labkit.course.lesson_14.card import ClinicCard, Job
+from labkit.course.lesson_14.card import ClinicCard, Request
 from labkit.course.lesson_14.clinic import DISEASES, Clinic, Patient
 from labkit.course.lesson_14.patients import EXAMINATIONS, MOST_ROWS, _trained
 from labkit.errors import LabkitError
@@ -288,7 +288,7 @@ def test_the_card_refuses_nonsense_in_words_and_one_wish_while_another_goes(ward
     ):
         assert said in card.reply(wish)["problem"]
     assert card.reply(None)["job"] is None
-    monkeypatch.setattr(Job, "go", lambda self, clinic: None)  # one that never ends
+    monkeypatch.setattr(Request, "go", lambda self, clinic: None)  # one that never ends
     assert card.reply({"kind": "examine", "patient": 1, "name": "audit"})["problem"] == ""
     assert "Wait" in card.reply({"kind": "examine", "patient": 2, "name": "audit"})["problem"]
 

@@ -13,10 +13,10 @@ from labkit.course import evidence
 from labkit.course.lesson_15 import claims as lesson_15
 from labkit.errors import EvidenceError
 from labkit.records.evidence import making
-from labkit.records.evidence.setting import Experiment, Setting
+from labkit.records.evidence.setting import Condition, Experiment
 from labkit.tuning import Run
 
-OURS = Setting(
+OURS = Condition(
     group="digits-3",
     net="resnet10-glyphs",
     data={"name": "digits", "size": 16, "seed": 0},

@@ -7,11 +7,11 @@ import json
 import pytest
 
 from labkit import doctor, runtime
-from labkit.doctor import Check, Diagnosis
+from labkit.doctor import Check, Checks
 
 
 @pytest.fixture(scope="module")
-def diagnosis() -> Diagnosis:
+def diagnosis() -> Checks:
     return doctor.examine()
 
 

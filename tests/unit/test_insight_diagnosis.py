@@ -137,7 +137,7 @@ def test_a_fault_comes_before_a_note():
 @pytest.mark.slow
 def test_the_curves_alone_give_a_diagnosis_where_nothing_else_is_known():
     for kind in ("rate-too-small", "overfitting", "little-validation", "not-a-number"):
-        assert judge(diagnosis.Evidence(found(kind).evidence.trace)).kind == kind
+        assert judge(diagnosis.Observations(found(kind).evidence.trace)).kind == kind
 
 
 def test_the_optimisers_memory_is_shown_a_row_a_stage():

@@ -14,7 +14,7 @@ from labkit.errors import AtlasError, LabkitError
 from labkit.learn import atlas_panel
 from labkit.learn.atlas_panel import AtlasCard
 from labkit.records import atlas, table
-from labkit.records.atlas.record import Entry
+from labkit.records.atlas.record import RecordedRun
 from labkit.show.atlas import figure
 from tests.small_atlas import SHEET, write_made_up
 from tests.waiting import wait_until
@@ -128,11 +128,11 @@ def test_the_figure_shows_the_band_the_run_and_the_map(card: AtlasCard, folder: 
 
 
 def test_a_cell_whose_runs_diverged_can_be_drawn(tmp_path: Path) -> None:
-    def bad(one: Entry) -> Entry:
+    def bad(one: RecordedRun) -> RecordedRun:
         return replace(one, status="diverged", right=(40,)) if one.lr == 1e-1 else one
 
     path = write_made_up(tmp_path) / f"{SHEET.file}.csv"
-    table.write(path, [bad(one) for one in table.read(path, Entry)])
+    table.write(path, [bad(one) for one in table.read(path, RecordedRun)])
     card = AtlasCard(SHEET, tmp_path)
     assert json.loads(json.dumps(card.table))["mean"][0][0][2] == [None, None]
     drawn = figure(card.expect(1e-1), out=tmp_path)

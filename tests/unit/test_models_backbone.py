@@ -25,7 +25,7 @@ from torchvision.models import (
 import labkit
 from labkit import runtime
 from labkit.errors import BackboneError, WeightsError
-from labkit.models import Card, cut, save_weights
+from labkit.models import ModelCard, cut, save_weights
 from labkit.models.backbone import OFFICIAL
 from labkit.models.files import read_weights
 from labkit.models.vision import published
@@ -138,7 +138,7 @@ def test_the_table_names_what_can_be_loaded() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_shipped_weights_are_the_ones_their_card_describes(name: str) -> None:
     path = FOLDER / f"{SHIPPED[name]}.safetensors"
-    card = Card.read(path.with_suffix(".json"))
+    card = ModelCard.read(path.with_suffix(".json"))
     assert sha256(path) == card.sha256
     assert path.stat().st_size <= 10_000_000
     assert card.name == name
@@ -150,7 +150,7 @@ def test_shipped_weights_are_the_ones_their_card_describes(name: str) -> None:
     assert card.machine
     assert card.data_licence
     assert card.made_with.startswith("labkit pretrain")
-    assert card == Card.read(path.with_suffix(".json"))
+    assert card == ModelCard.read(path.with_suffix(".json"))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -15,16 +15,23 @@ from PIL import Image
 
 import labkit
 from labkit.errors import DataError, WeightsError
-from labkit.models import Card, Measure
+from labkit.models import Measure, ModelCard
 from labkit.models.vision.shipped import FOLDER
 from labkit.models.vision.staging import Staged
-from labkit.pretraining import PHOTOS, Progress, Recipe, letters, pretrain_glyphs, pretrain_photos
+from labkit.pretraining import (
+    PHOTOS,
+    PretrainingRecipe,
+    Progress,
+    letters,
+    pretrain_glyphs,
+    pretrain_photos,
+)
 from labkit.pretraining.glyphs import correct_letters
 from labkit.pretraining.loop import Pretraining
 from labkit.pretraining.photos import augment, normalise, read_photos
 from labkit.pretraining.transfer import features, few_digits, probe
 
-TINY = Recipe(epochs=2, steps_per_epoch=2, batch_size=4)
+TINY = PretrainingRecipe(epochs=2, steps_per_epoch=2, batch_size=4)
 WNIDS = ("n002", "n001")  # the archive's order, not the alphabet's
 NAMES = ("zebra", "ant, emmet")
 
@@ -39,7 +46,7 @@ def random_batches(
         yield torch.randn(4, 3, 16, 16, generator=generator), torch.arange(4)
 
 
-def trained(recipe: Recipe, checkpoint: Path) -> dict[str, torch.Tensor]:
+def trained(recipe: PretrainingRecipe, checkpoint: Path) -> dict[str, torch.Tensor]:
     return Pretraining(recipe, 4, 2, checkpoint).run(random_batches).state_dict()
 
 
@@ -158,7 +165,7 @@ def test_the_same_recipe_makes_the_same_file(archive: Path, tmp_path: Path) -> N
 
 def test_a_recipe_that_only_warms_up_is_refused() -> None:
     with pytest.raises(labkit.LabkitError, match="warmup_epochs=2"):
-        Recipe(epochs=2, warmup_epochs=2)
+        PretrainingRecipe(epochs=2, warmup_epochs=2)
 
 
 def test_augmentation_draws_for_each_image_and_keeps_its_range() -> None:
@@ -219,7 +226,7 @@ def test_the_glyphs_recipe_writes_weights_that_load_with_a_card(
 # ---------------------------------------------------------------- the cards of the shipped weights
 
 
-def shipped(name: str) -> tuple[Staged, Card]:
+def shipped(name: str) -> tuple[Staged, ModelCard]:
     net = labkit.load_backbone(name)
     assert net.card is not None
     module = net.build(len(net.card.classes))
@@ -257,7 +264,7 @@ def test_the_glyphs_card_tells_the_truth_about_digits() -> None:
 
 
 def test_the_photographs_card_reports_the_whole_validation_split() -> None:
-    card = Card.read(FOLDER / "resnet10-photos.json")
+    card = ModelCard.read(FOLDER / "resnet10-photos.json")
     assert card.measures[0].count == 10_000
     assert len(card.classes) == 200
     assert card.measures[0].low < card.measures[0].accuracy < card.measures[0].high

@@ -56,16 +56,16 @@ def notebooks(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def lessons() -> list[book.Lesson]:
+def lessons() -> list[book.Page]:
     replay = Rehearsal(RECORDING, FIGURE)
     return [
-        book.Lesson("01_lesson", executed(1), replay),
-        book.Lesson("02_lesson", executed(2), None),
+        book.Page("01_lesson", executed(1), replay),
+        book.Page("02_lesson", executed(2), None),
     ]
 
 
 @pytest.fixture
-def source(tmp_path: Path, notebooks: Path, lessons: list[book.Lesson]) -> Path:
+def source(tmp_path: Path, notebooks: Path, lessons: list[book.Page]) -> Path:
     folder = tmp_path / "source"
     folder.mkdir()
     book.assemble(folder, lessons, notebooks)
@@ -194,7 +194,7 @@ def test_without_sphinx_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.fixture
-def checkout(notebooks: Path, lessons: list[book.Lesson], monkeypatch: pytest.MonkeyPatch) -> Path:
+def checkout(notebooks: Path, lessons: list[book.Page], monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout whose two lessons have run and were recorded."""
     (notebooks / "solutions").mkdir()
     for lesson in lessons:

@@ -20,7 +20,7 @@ from labkit.errors import AtlasError, LabkitError, LearningRateError
 from labkit.records import atlas, table
 from labkit.records.atlas import Expectation, Sheet, record
 from labkit.records.atlas.asking import point
-from labkit.records.atlas.record import Entry
+from labkit.records.atlas.record import RecordedRun
 from labkit.runtime import Precision
 from tests.small_atlas import RIGHT, entry, write_made_up
 from tests.small_atlas import SHEET as MADE_UP
@@ -141,7 +141,7 @@ def test_a_sentence_and_a_message_say_it(made_up: Path) -> None:
 def test_runs_that_diverged_are_told_and_never_averaged(tmp_path: Path) -> None:
     bad = [("head", 3, 1e-2, 0), *(("head", 3, 1e-1, seed) for seed in range(4))]
 
-    def changed(one: Entry) -> Entry:
+    def changed(one: RecordedRun) -> RecordedRun:
         return replace(one, status="diverged", right=(40,)) if one.id in bad else one
 
     entries = [changed(entry(*setting)) for setting in record.settings(MADE_UP)]

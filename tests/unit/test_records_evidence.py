@@ -14,8 +14,8 @@ from labkit.insight.metrics import Estimate
 from labkit.records import table
 from labkit.records.evidence import making, rechecking
 from labkit.records.evidence.claim import Claim
-from labkit.records.evidence.record import Row, Trial
-from labkit.records.evidence.setting import TRIAL_SEEDS, Experiment, Reading, Setting
+from labkit.records.evidence.record import EvidenceRow, Trial
+from labkit.records.evidence.setting import TRIAL_SEEDS, Condition, Experiment, Measurement
 
 PLACE = {
     "group": "digits-6",
@@ -30,8 +30,8 @@ SMALL = Experiment(
     name="small",
     question="Does a record come about as it should?",
     settings=(
-        Setting(**PLACE, plan=labkit.feature_extraction(3e-3, 1, name="linear probe")),
-        Setting(
+        Condition(**PLACE, plan=labkit.feature_extraction(3e-3, 1, name="linear probe")),
+        Condition(
             **PLACE,
             plan=labkit.feature_extraction(3e-3, 1, name="trap", frozen_statistics="running"),
         ),
@@ -51,7 +51,7 @@ def built(tmp_path_factory):
 
 
 def row(setting, seed, correct, count=100):
-    return Row(
+    return EvidenceRow(
         group=setting.group, plan=setting.plan.name, seed=seed, correct=correct, count=count,
         valid_correct=correct, best_correct=correct, best_epoch=1, valid_count=count, epochs=1,
         steps=1, seconds=1.0, cpu_seconds=1.0, statistics=0.0, precision="fp32", recipe="0" * 12,
@@ -116,16 +116,16 @@ def seen_before(run):
 def test_a_changed_recipe_is_another_and_what_it_was_asked_for_can_be_cited(tmp_path):
     plain = SMALL.settings[0]
     asked = {
-        "size": Reading(lambda run: len(run.data.train)),
-        "back": Reading(seen_before, "steps"),
-        "path": Reading(lambda run: [1.0, 0.25]),
+        "size": Measurement(lambda run: len(run.data.train)),
+        "back": Measurement(seen_before, "steps"),
+        "path": Measurement(lambda run: [1.0, 0.25]),
     }
     other = replace(plain, group="other", change=Fewer(2), start=fresh, readings=asked)
     assert len({making.recipe(s) for s in (plain, other, replace(other, change=Fewer(3)))}) == 3
     both = replace(SMALL, settings=(plain, other), seeds=(0,))
     evidence.at(tmp_path).build(both)
     assert evidence.at(tmp_path).check(replace(both, seeds=(0,))) == []
-    row = table.read(tmp_path / "small.csv", Row)[1]
+    row = table.read(tmp_path / "small.csv", EvidenceRow)[1]
     assert row.reading("size") == 20  # two of ten classes each
     assert row.reading("back") == 0
     assert row.reading("path") == 0.25, "a text gets the last number of a curve"
@@ -150,7 +150,7 @@ def test_runs_done_again_are_the_same_to_the_example(built):
 
 
 def test_a_run_that_ends_where_no_seed_would_is_found_out(built, tmp_path):
-    rows = table.read(built / "small.csv", Row)
+    rows = table.read(built / "small.csv", EvidenceRow)
     table.write(tmp_path / "small.csv", [replace(row, correct=1) for row in rows])
     (one,) = rechecking.recheck([[(SMALL, tmp_path)]], chance=0)
     assert not one.inside
@@ -177,7 +177,7 @@ def test_a_record_by_another_recipe_is_found_out(built):
 
 
 def test_a_record_that_lacks_seeds_or_holds_impossible_counts_is_found_out(built, tmp_path):
-    rows = table.read(built / "small.csv", Row)
+    rows = table.read(built / "small.csv", EvidenceRow)
     table.write(tmp_path / "small.csv", [replace(rows[0], correct=rows[0].count + 1), *rows[2:]])
     problems = " ".join(evidence.at(tmp_path).check(SMALL))
     assert "has seeds [0]" in problems

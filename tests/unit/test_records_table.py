@@ -13,8 +13,8 @@ import pytest
 from labkit.bench import record as bench
 from labkit.course import evidence
 from labkit.records import atlas, exam, table
-from labkit.records.atlas.record import RECORDS, Entry
-from labkit.records.evidence.record import Row, Trial
+from labkit.records.atlas.record import RECORDS, RecordedRun
+from labkit.records.evidence.record import EvidenceRow, Trial
 
 FOLDERS = sorted({chapter.folder for chapter in evidence.chapters} | {RECORDS, exam.RECORDS})
 CSVS = [path for folder in FOLDERS for path in sorted(folder.glob("*.csv"))]
@@ -23,8 +23,8 @@ PROVENANCES = [path for folder in FOLDERS for path in sorted(folder.glob("*.json
 
 def kind_of(path: Path) -> Any:
     if path.parent in (RECORDS, exam.RECORDS):
-        return Entry if path.parent == RECORDS else exam.Answer
-    return Trial if path.name.endswith(".rates.csv") else Row
+        return RecordedRun if path.parent == RECORDS else exam.Answer
+    return Trial if path.name.endswith(".rates.csv") else EvidenceRow
 
 
 @pytest.mark.parametrize("path", CSVS, ids=lambda path: path.name)

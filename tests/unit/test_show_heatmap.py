@@ -16,7 +16,7 @@ from labkit.runtime import Precision
 from labkit.show import heatmap
 from labkit.show.figure import SHADES, ink_on
 from labkit.show.heatmap import heat_map
-from labkit.sweeps import Job, Row, Sweep, jobs_of
+from labkit.sweeps import Job, Sweep, SweepRow, jobs_of
 from labkit.sweeps.rows_on_disk import RowsOnDisk
 from tests.small import Clouds, Small
 
@@ -29,13 +29,13 @@ class Told:
     def __init__(self, most: int) -> None:
         self.most = most
 
-    def rows(self, groups: Sequence[Sequence[Job]]) -> Iterator[list[Row]]:
+    def rows(self, groups: Sequence[Sequence[Job]]) -> Iterator[list[SweepRow]]:
         for job in [job for group in groups for job in group][: self.most]:
             lr = job.plan.phases[0].lr
             if lr == 1.0:
-                yield [Row.of(job, "diverged", reason="the loss is nan")]
+                yield [SweepRow.of(job, "diverged", reason="the loss is nan")]
             else:
-                yield [Row.of(job, "done", correct=int(40 + 4000 * lr + job.seed), count=100)]
+                yield [SweepRow.of(job, "done", correct=int(40 + 4000 * lr + job.seed), count=100)]
 
     def stop(self) -> None: ...
 

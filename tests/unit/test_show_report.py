@@ -13,7 +13,7 @@ import pytest
 
 import labkit
 from labkit.errors import FileError
-from labkit.show.report import Report
+from labkit.show.report import RunReport
 from labkit.tuning import Run
 from tests.small import Clouds, Small
 
@@ -120,7 +120,7 @@ def test_hostile_names_stay_text(run: Run, tmp_path: Path) -> None:
     assert "script" not in page.tags
     assert "b" not in page.tags
     assert "<script" not in text
-    frame = Report(tmp_path / "report.html", HOSTILE[0])._repr_html_()
+    frame = RunReport(tmp_path / "report.html", HOSTILE[0])._repr_html_()
     assert "sandbox" in frame
     assert Page(frame).tags == ["iframe"]
 

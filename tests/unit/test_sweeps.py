@@ -18,9 +18,9 @@ import labkit
 from labkit import sweeps
 from labkit.errors import LabkitError, PlanError, ShareError, SplitError, SweepError
 from labkit.runtime import Precision
-from labkit.sweeps import Job, Row, Sweep, jobs_of, work
+from labkit.sweeps import Job, Sweep, SweepRow, jobs_of, work
 from labkit.sweeps.jobs import grouped
-from labkit.sweeps.parts import Part, set_up_worker, worker_setup
+from labkit.sweeps.parts import ContentRef, set_up_worker, worker_setup
 from labkit.sweeps.processes import Backlog, lanes_for
 from labkit.sweeps.rows_on_disk import RowsOnDisk, line_of, row_of
 from labkit.tuning import Run
@@ -217,7 +217,7 @@ def test_runs_on_other_examples_are_another_group(base: Run) -> None:
 
 
 def job_number(number: int) -> Job:
-    part = Part("0")
+    part = ContentRef("0")
     return Job(part, part, labkit.full(), number, Precision())
 
 
@@ -350,7 +350,7 @@ def test_rows_come_as_they_finish_and_the_same_sweep_makes_none_twice(
 
 def test_a_row_that_comes_twice_is_kept_once(base: Run, tmp_path: Path) -> None:
     class Twice(Here):
-        def rows(self, groups: Any) -> Iterator[list[Row]]:
+        def rows(self, groups: Any) -> Iterator[list[SweepRow]]:
             for rows in super().rows(groups):
                 yield rows * 2
                 yield rows
@@ -365,7 +365,7 @@ def test_what_goes_wrong_in_the_background_is_raised_where_rows_are_waited_for(
     base: Run, tmp_path: Path
 ) -> None:
     class Broken(Here):
-        def rows(self, groups: Any) -> Iterator[list[Row]]:
+        def rows(self, groups: Any) -> Iterator[list[SweepRow]]:
             yield next(super().rows(groups))
             raise SweepError("the cluster is gone")
 
@@ -379,8 +379,8 @@ def test_what_goes_wrong_in_the_background_is_raised_where_rows_are_waited_for(
 # ---------------------------------------------------------------- the rows on disk
 
 
-def row(seed: int = 0, **facts: Any) -> Row:
-    return Row(f"key-{seed}", {"lr": 0.1}, seed, "done", **{"correct": 3, "count": 4, **facts})
+def row(seed: int = 0, **facts: Any) -> SweepRow:
+    return SweepRow(f"key-{seed}", {"lr": 0.1}, seed, "done", **{"correct": 3, "count": 4, **facts})
 
 
 def test_a_row_comes_back_from_its_line_as_it_was() -> None:

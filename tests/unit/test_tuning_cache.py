@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from labkit.tuning.cache import Entry, Key, PrefixCache
+from labkit.tuning.cache import CacheEntry, Key, PrefixCache
 
 ROW = torch.rand(4, 8, 6, 6)  # 1,152 bytes a row in fp32
 ROWS = torch.arange(4)
@@ -21,7 +21,7 @@ def key(name: str, view: str = "") -> Key:
     return Key(name, "split", view, "fp32")
 
 
-def filled(cache: PrefixCache, name: str, view: str = "") -> Entry | None:
+def filled(cache: PrefixCache, name: str, view: str = "") -> CacheEntry | None:
     entry = cache.add(key(name, view), 100, (ROW,))
     if entry:
         entry.put(ROWS, (ROW,), 0.1)
@@ -33,7 +33,7 @@ def filled(cache: PrefixCache, name: str, view: str = "") -> Entry | None:
 @pytest.mark.parametrize("place", ["memory", "disk"])
 def test_rows_come_back_to_the_bit_and_in_their_layout(place, layout, dtype, tmp_path):
     values = (ROW * 100).to(dtype).contiguous(memory_format=layout)
-    entry = Entry(10, (values,), limit=10**9).open(place, tmp_path)
+    entry = CacheEntry(10, (values,), limit=10**9).open(place, tmp_path)
     entry.put(torch.tensor([7, 0, 3, 9]), (values,), 0.1)
     (found,) = entry.get(torch.tensor([9, 7]))
     assert found.dtype == dtype
@@ -87,7 +87,7 @@ def test_the_views_of_one_network_do_not_chase_each_other_out():
 
 
 def test_what_is_too_large_is_kept_in_half_where_that_loses_next_to_nothing(tmp_path):
-    entry = Entry(100, (ROW,), limit=SIZE - 1).open("memory", tmp_path)
+    entry = CacheEntry(100, (ROW,), limit=SIZE - 1).open("memory", tmp_path)
     assert entry.bytes == SIZE // 2
     entry.put(ROWS, (ROW,), 0.1)
     (found,) = entry.get(ROWS)
@@ -95,7 +95,7 @@ def test_what_is_too_large_is_kept_in_half_where_that_loses_next_to_nothing(tmp_
     assert 0 < entry.error <= 1e-3
     assert torch.equal(found, entry.rounded((ROW,))[0])
     huge = ROW * 1e6  # 16 bits cannot hold these
-    assert Entry(100, (huge,), limit=1).bytes == SIZE
+    assert CacheEntry(100, (huge,), limit=1).bytes == SIZE
 
 
 def test_files_are_gone_when_their_entries_are(tmp_path):
@@ -108,7 +108,7 @@ def test_files_are_gone_when_their_entries_are(tmp_path):
 
 
 def test_rows_that_the_disk_damages_are_noticed_and_computed_again(tmp_path):
-    entry = Entry(100, (ROW,), limit=10**9).open("disk", tmp_path)
+    entry = CacheEntry(100, (ROW,), limit=10**9).open("disk", tmp_path)
     entry.put(ROWS, (ROW,), 0.1)
     entry._parts[0][2, 3, 1, 1] += 0.001
     assert entry.get(ROWS) is None

@@ -13,7 +13,7 @@ from fastai.data.transforms import Categorize, IntToFloatTensor, Normalize
 from fastai.vision.core import TensorImage
 from torch import Tensor
 
-from labkit.data import Card, ImageData, Report, Split
+from labkit.data import DataReport, DatasetCard, ImageData, ImageSplit
 from labkit.errors import DataError, SplitError
 
 PARTS = ("train", "valid", "test")
@@ -72,10 +72,12 @@ def from_dataloaders(loaders: DataLoaders, name: str = "from fastai") -> ImageDa
     for part in PARTS:
         _, labels, names = sides.pop(0) if sides else (None, torch.empty(0, dtype=torch.int64), ())
         rows = torch.arange(start, start + len(labels))
-        splits[part], start = Split(store, rows, labels, tuple(names)), start + len(labels)
-    about = Card(name, "Images out of fastai's DataLoaders", classes=classes, pictures=len(store))
+        splits[part], start = ImageSplit(store, rows, labels, tuple(names)), start + len(labels)
+    about = DatasetCard(
+        name, "Images out of fastai's DataLoaders", classes=classes, pictures=len(store)
+    )
     recipe = {"name": name}
-    return ImageData(name, store.shape[-1], classes, about, Report(()), **splits, recipe=recipe)
+    return ImageData(name, store.shape[-1], classes, about, DataReport(()), **splits, recipe=recipe)
 
 
 def _read(loader: Any) -> tuple[Tensor, Tensor, list[str]]:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from labkit.data.images.decode import SUFFIXES, Reading, read
+from labkit.data.images.decode import SUFFIXES, DecodedFile, read
 
 NEEDED = ("numpy", "PIL")  # packages that the text imports
 AS_PNG = (
@@ -57,7 +57,7 @@ class Opening:
             )
         return Image.fromarray(reading.pixels.transpose(1, 2, 0))
 
-    def _reading(self, what: object) -> Reading:
+    def _reading(self, what: object) -> DecodedFile:
         if isinstance(what, (str, Path)):
             return self._read(Path(what))
         if isinstance(what, bytes):
@@ -68,11 +68,11 @@ class Opening:
         kind = "PNG" if image.mode in AS_PNG else "TIFF"
         return self._through_a_file(lambda path: image.save(path, kind))
 
-    def _read(self, path: Path) -> Reading:
+    def _read(self, path: Path) -> DecodedFile:
         SUFFIXES.setdefault(path.suffix.lower(), "")  # an upload may have any name
         return read(path, self.size, **self.how)
 
-    def _through_a_file(self, write: Callable[[Path], object]) -> Reading:
+    def _through_a_file(self, write: Callable[[Path], object]) -> DecodedFile:
         with TemporaryDirectory(prefix="labkit-") as folder:
             path = Path(folder) / "image.png"
             write(path)

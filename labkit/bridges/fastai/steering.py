@@ -103,7 +103,7 @@ class _Count:
 
 
 @dataclass(frozen=True)
-class Told:
+class LearnerRecipe:
     """What stands where a run has its plan: the recipe's name; weights are what the Learner began with."""
 
     name: str
@@ -139,7 +139,7 @@ class Steered:
             learn.create_opt()
         self.learn, self.recipe, self.name = learn, recipe, name
         self.data, self.net, self.seed = data or Loaders(learn.dls), net, seed
-        self.plan = plan or Told(name)
+        self.plan = plan or LearnerRecipe(name)
         self.precision, self.budget, self.origin = runtime.Precision(), None, None
         self.stages = stage_names(learn)
         self.model = staged(learn)

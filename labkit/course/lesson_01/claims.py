@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from labkit.records.evidence.claim import Ask, Claim
-from labkit.records.evidence.setting import ANTS_BEES, FRESH_SEEDS, Experiment, Setting, digits
+from labkit.records.evidence.setting import ANTS_BEES, FRESH_SEEDS, Condition, Experiment, digits
 from labkit.tuning import from_scratch, full
 
 LATER_SEEDS = (10, 11, 12, 13, 14)  # 0 to 9 were known when the rule of claim 2 was written
@@ -14,7 +14,7 @@ LATER_SEEDS = (10, 11, 12, 13, 14)  # 0 to 9 were known when the rule of claim 2
 
 def _head_start(
     place: Mapping[str, Any], rates: tuple[float, float], epochs: int, longer: int, **plan: Any
-) -> list[Setting]:
+) -> list[Condition]:
     """Everything trained, from pre-trained weights, from random ones, and from these `longer` times as long."""
     scratch, tuned = rates
     shared = {"schedule": "cosine", "warmup": 0.1, **plan}
@@ -24,7 +24,7 @@ def _head_start(
     ]
     if longer:
         plans.append(from_scratch(scratch, longer * epochs, **shared, name="from scratch, longer"))
-    return [Setting(**place, plan=one) for one in plans]
+    return [Condition(**place, plan=one) for one in plans]
 
 
 def _races(group: str, longer: bool) -> dict[str, tuple[str, str]]:

@@ -16,9 +16,9 @@ from labkit.records.evidence.claim import Ask, Claim
 from labkit.records.evidence.setting import (
     ANTS_BEES,
     FRESH_SEEDS,
+    Condition,
     Experiment,
-    Reading,
-    Setting,
+    Measurement,
     digits,
 )
 from labkit.tuning import feature_extraction, from_scratch, full, partial
@@ -57,7 +57,7 @@ def _bare(inputs: int, num_classes: int) -> nn.Module:
     return nn.Sequential(stages)
 
 
-def _probes(place: Mapping[str, Any], epochs: int, batch_size: int) -> list[Setting]:
+def _probes(place: Mapping[str, Any], epochs: int, batch_size: int) -> list[Condition]:
     """A head on the features of each source, on those of a random network, and on bare pixels."""
     starts: dict[str, dict[str, Any]] = {name: {"net": net} for name, net in SOURCES.items()}
     shared: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, **SHAPE}
@@ -66,7 +66,7 @@ def _probes(place: Mapping[str, Any], epochs: int, batch_size: int) -> list[Sett
     for name, start in starts.items():
         rate = RATES[place["group"]][name]
         plan = feature_extraction(rate, **shared, pretrained=name in SOURCES, name=name)
-        settings.append(Setting(**{**place, **start}, plan=plan, rates=TRIED))
+        settings.append(Condition(**{**place, **start}, plan=plan, rates=TRIED))
     return settings
 
 
@@ -114,16 +114,16 @@ ABOVE = {"layer1": "layer2", "layer2": "layer3", "layer3": "layer4", "layer4": "
 
 def _kept(
     place: Mapping[str, Any], fresh: float, probe: float, epochs: int, batch_size: int
-) -> list[Setting]:
+) -> list[Condition]:
     """Stages up to one frozen as they come from a source, the others trained from random weights."""
     shared: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, **SHAPE}
     nothing = from_scratch(fresh, **shared, name="from scratch")
-    settings = [Setting(**place, plan=nothing)]
+    settings = [Condition(**place, plan=nothing)]
     for source, net in SOURCES.items():
         for last, first in ABOVE.items():
             rate = probe if first == "head" else fresh
             plan = partial(first, rate, **shared, name=f"{source} up to {last}")
-            settings.append(Setting(**{**place, "net": net}, plan=plan, start=KeepUpTo(last)))
+            settings.append(Condition(**{**place, "net": net}, plan=plan, start=KeepUpTo(last)))
     return settings
 
 
@@ -172,15 +172,15 @@ def _prototypes(run: Run) -> float:
     return float((answers == split.labels).double().mean())
 
 
-ASKED = {"zero-shot": Reading(_zero_shot), "prototypes": Reading(_prototypes)}
+ASKED = {"zero-shot": Measurement(_zero_shot), "prototypes": Measurement(_prototypes)}
 
 
 def _against_the_old_head(
     place: Mapping[str, Any], rate: float, epochs: int, batch_size: int
-) -> Setting:
+) -> Condition:
     """Everything trained on few labels, and what could be said before."""
     plan = full(rate, epochs, batch_size=batch_size, **SHAPE, name="fine-tuned")
-    return Setting(**place, plan=plan, readings=ASKED)
+    return Condition(**place, plan=plan, readings=ASKED)
 
 
 def _photographs(labels: int) -> dict[str, Any]:

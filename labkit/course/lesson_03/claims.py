@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import labkit
 from labkit.insight.kinds import images_of
 from labkit.records.evidence.claim import Ask, Claim
-from labkit.records.evidence.setting import ANTS_BEES, Experiment, Reading, Setting, digits
+from labkit.records.evidence.setting import ANTS_BEES, Condition, Experiment, Measurement, digits
 from labkit.tuning import feature_extraction, full
 
 if TYPE_CHECKING:
@@ -91,11 +91,11 @@ def _budget(data: ImageData, looked: float) -> int:
     return round(looked * len(data.train))
 
 
-def _readings(learned: bool) -> dict[str, Reading]:
+def _readings(learned: bool) -> dict[str, Measurement]:
     """What is asked of every run with wrong labels: `found-10` is the share found by looking at a tenth."""
     who = "in-sample-" if learned else ""
     return {
-        f"{who}{name}-{looked:.0%}".rstrip("%"): Reading(Found(looked, precise, learned))
+        f"{who}{name}-{looked:.0%}".rstrip("%"): Measurement(Found(looked, precise, learned))
         for looked in (0.1, LOOKED)
         for name, precise in (("found", False), ("precision", True))
     }
@@ -104,10 +104,10 @@ def _readings(learned: bool) -> dict[str, Reading]:
 # ---------------------------------------------------------------- the settings
 
 
-def _place(where: Mapping[str, Any], plan: Plan, labels: int, share: float) -> Setting:
+def _place(where: Mapping[str, Any], plan: Plan, labels: int, share: float) -> Condition:
     """A plan with so many labels a class, of which a share is wrong."""
     told = f" wrong {share:g}" if share else ""
-    setting = Setting(
+    setting = Condition(
         **{**where, "labels": labels}, plan=plan.with_(name=f"{plan.name} {labels}{told}")
     )
     if not share:
@@ -117,13 +117,13 @@ def _place(where: Mapping[str, Any], plan: Plan, labels: int, share: float) -> S
     )
 
 
-def _looked_through(where: Mapping[str, Any], plan: Plan, labels: int) -> Setting:
+def _looked_through(where: Mapping[str, Any], plan: Plan, labels: int) -> Condition:
     named = plan.with_(name=f"{plan.name} {labels} wrong {SHARES[0]:g} looked through")
     change = LookedThrough(SHARES[0], LOOKED, where["net"])
-    return Setting(**{**where, "labels": labels}, plan=named, change=change)
+    return Condition(**{**where, "labels": labels}, plan=named, change=change)
 
 
-def _noise(where: Mapping[str, Any], plan: Plan) -> list[Setting]:
+def _noise(where: Mapping[str, Any], plan: Plan) -> list[Condition]:
     """Few labels all right, more all right, and more of which a fifth or two fifths are wrong."""
     few = FEW[where["group"]]
     amounts = [few, *(times * few for times in MORE)]

@@ -10,9 +10,9 @@ from labkit.records.evidence.claim import Ask, Claim
 from labkit.records.evidence.setting import (
     ANTS_BEES,
     FRESH_SEEDS,
+    Condition,
     Experiment,
-    Reading,
-    Setting,
+    Measurement,
     digits,
 )
 from labkit.tuning import feature_extraction
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from labkit.tuning import Run
 
 
-def _trap(place: Mapping[str, Any], rate: float, epochs: int, **plan: Any) -> list[Setting]:
+def _trap(place: Mapping[str, Any], rate: float, epochs: int, **plan: Any) -> list[Condition]:
     """Only the head learns; the statistics of frozen stages are fixed, or left running."""
     head = feature_extraction(rate, epochs, schedule="cosine", warmup=0.1, **plan)
     return [
-        Setting(**place, plan=head.with_(name=f"statistics {kind}", frozen_statistics=kind))
+        Condition(**place, plan=head.with_(name=f"statistics {kind}", frozen_statistics=kind))
         for kind in ("fixed", "running")
     ]
 
@@ -59,7 +59,7 @@ SEEN = Experiment(
     name="batchnorm-seen",
     question="Does a frozen network see the same as before, when only the statistics could have moved?",
     settings=tuple(
-        replace(setting, readings={"features": Reading(features_moved)})
+        replace(setting, readings={"features": Measurement(features_moved)})
         for setting in TRAP.settings
     ),
     seeds=FRESH_SEEDS,

@@ -7,13 +7,13 @@ from itertools import combinations
 from typing import Any
 
 from labkit.records.evidence.claim import Ask, Claim
-from labkit.records.evidence.setting import ANTS_BEES, FRESH_SEEDS, Experiment, Setting, digits
+from labkit.records.evidence.setting import ANTS_BEES, FRESH_SEEDS, Condition, Experiment, digits
 from labkit.tuning import feature_extraction, from_scratch, full, partial
 
 
 def _types(
     place: Mapping[str, Any], rates: Sequence[float], epochs: int, tried: bool, **plan: Any
-) -> list[Setting]:
+) -> list[Condition]:
     """From scratch, head, layer4 and head, all: the same but for what learns and how fast."""
     shared = {"epochs": epochs, "schedule": "cosine", "warmup": 0.1, **plan}
     scratch, probe, layer4, everything = rates
@@ -24,7 +24,7 @@ def _types(
         (full(everything, **shared, name="full"), SMALL),
     )
     return [
-        Setting(**place, plan=one, rates=candidates if tried else ()) for one, candidates in plans
+        Condition(**place, plan=one, rates=candidates if tried else ()) for one, candidates in plans
     ]
 
 
@@ -51,7 +51,7 @@ TYPES = Experiment(
         *_types(digits(10), ON_DIGITS, epochs=12, batch_size=20, tried=True),
         *_types(digits(50), ON_DIGITS, epochs=8, batch_size=32, tried=False),
         *_types(ANTS_BEES, ON_PHOTOGRAPHS, epochs=15, augment="light", tried=True),
-        Setting(**ANTS_BEES, plan=GENTLE, rates=SMALL[:3]),
+        Condition(**ANTS_BEES, plan=GENTLE, rates=SMALL[:3]),
     ),
     notes="Rates were tried on digits-10 and ants-bees; digits-3 and digits-50 take those of digits-10. "
     "Those of ants-bees were tried with the photographs' weights two epochs before the last, but for "
@@ -65,7 +65,7 @@ TYPES = Experiment(
 
 def _three_types(
     place: Mapping[str, Any], rates: Sequence[float], epochs: int, **plan: Any
-) -> list[Setting]:
+) -> list[Condition]:
     """The types that start from pre-trained weights."""
     settings = _types(place, rates, epochs, tried=False, **plan)
     return [setting for setting in settings if setting.plan.pretrained]

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from labkit.records.evidence.claim import Ask, Claim
-from labkit.records.evidence.setting import ANTS_BEES, Experiment, Setting, digits, slug
+from labkit.records.evidence.setting import ANTS_BEES, Condition, Experiment, digits, slug
 from labkit.tuning import Plan, feature_extraction, full, partial
 
 
 def _one_at_a_time(
     place: Mapping[str, Any], base: Plan, grid: Mapping[str, Sequence[Any]]
-) -> list[Setting]:
+) -> list[Condition]:
     """The base plan with one knob turned at a time; the base itself is among the rates."""
     changes = {
         f"{knob} {value:g}": {KNOBS[knob]: value}
@@ -20,7 +20,7 @@ def _one_at_a_time(
         for value in values
         if knob == "rate" or value != values[MIDDLE]
     }
-    return [Setting(**place, plan=base.with_(**new, name=name)) for name, new in changes.items()]
+    return [Condition(**place, plan=base.with_(**new, name=name)) for name, new in changes.items()]
 
 
 def _spreads(group: str, grid: Mapping[str, Sequence[Any]]) -> dict[str, tuple[str, ...]]:
@@ -35,7 +35,7 @@ def _spreads(group: str, grid: Mapping[str, Sequence[Any]]) -> dict[str, tuple[s
     return found
 
 
-def _extremes(place: Mapping[str, Any], base: Plan, rates: Sequence[float]) -> list[Setting]:
+def _extremes(place: Mapping[str, Any], base: Plan, rates: Sequence[float]) -> list[Condition]:
     """Everything trained at each of some rates, from scratch at the largest, and the head alone."""
     fresh = base.with_(lr=max(rates), pretrained=False, name=f"from scratch {max(rates):g}")
     own: dict[str, Any] = {
@@ -45,7 +45,7 @@ def _extremes(place: Mapping[str, Any], base: Plan, rates: Sequence[float]) -> l
     }
     alone = feature_extraction(1e-2, **own, warmup=0.1, name="head alone")
     at = [base.with_(lr=rate, name=f"rate {rate:g}") for rate in rates]
-    return [Setting(**place, plan=plan) for plan in (*at, fresh, alone)]
+    return [Condition(**place, plan=plan) for plan in (*at, fresh, alone)]
 
 
 KNOBS = {"rate": "lr", "batch": "batch_size", "weight decay": "weight_decay"}
@@ -83,11 +83,11 @@ STEP_SIZE = Experiment(
 )
 
 
-def _decaying(labels: int, epochs: int, batch_size: int, tried: bool) -> Setting:
+def _decaying(labels: int, epochs: int, batch_size: int, tried: bool) -> Condition:
     """`full` of `types`, but each stage at half the rate of the one above it."""
     shape = {"schedule": "cosine", "warmup": 0.1, "batch_size": batch_size}
     plan = full(1e-3, epochs, lr_decay=0.5, **shape, name="full, rates decaying")
-    return Setting(**digits(labels), plan=plan, rates=(1e-3, 3e-3, 1e-2) if tried else ())
+    return Condition(**digits(labels), plan=plan, rates=(1e-3, 3e-3, 1e-2) if tried else ())
 
 
 DISCRIMINATIVE = Experiment(

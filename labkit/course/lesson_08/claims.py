@@ -7,7 +7,7 @@ from typing import Any
 
 from labkit.records.evidence.claim import Ask, Claim
 from labkit.records.evidence.readings import REMEMBERED
-from labkit.records.evidence.setting import ANTS_BEES, FRESH_SEEDS, Experiment, Setting, digits
+from labkit.records.evidence.setting import ANTS_BEES, FRESH_SEEDS, Condition, Experiment, digits
 from labkit.tuning import feature_extraction, full, gradual, partial
 
 STAGES = 6  # stem, four layers and the head: a phase for each
@@ -18,7 +18,7 @@ ON_DIGITS, ON_PHOTOGRAPHS = (3e-4, 1e-3, 3e-3, 1e-2), (1e-4, 3e-4, 1e-3, 3e-3)
 
 def _orders(
     place: Mapping[str, Any], tried: Sequence[float], rates: Sequence[float], **plan: Any
-) -> list[Setting]:
+) -> list[Condition]:
     """The plain three, the head first and then everything, and a phase a stage: all for as many epochs."""
     epochs, own = STAGES * PHASE, {"schedule": "cosine", "warmup": 0.1, **plan}
     head, layer4, at_once, first, one_rate, decaying = rates
@@ -35,7 +35,7 @@ def _orders(
         ),
     )
     return [
-        Setting(**place, plan=one, rates=tuple(those), readings={"old": REMEMBERED})
+        Condition(**place, plan=one, rates=tuple(those), readings={"old": REMEMBERED})
         for one, those in plans
     ]
 

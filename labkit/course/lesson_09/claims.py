@@ -11,9 +11,9 @@ from labkit.records.evidence.claim import Ask, Claim
 from labkit.records.evidence.setting import (
     ANTS_BEES,
     FRESH_SEEDS,
+    Condition,
     Experiment,
-    Reading,
-    Setting,
+    Measurement,
     digits,
 )
 from labkit.tuning import EpochDone, full
@@ -96,17 +96,17 @@ def _validation_losses(run: Run) -> list[float]:
 
 
 FIT = {
-    "fit": Reading(_right_in_training),
-    "gap": Reading(_gap),
-    "rise": Reading(_rise),
-    "training-loss": Reading(_training_losses),
-    "validation-loss": Reading(_validation_losses),
+    "fit": Measurement(_right_in_training),
+    "gap": Measurement(_gap),
+    "rise": Measurement(_rise),
+    "training-loss": Measurement(_training_losses),
+    "validation-loss": Measurement(_validation_losses),
 }
 STOP = {
-    "by-loss": Reading(_at_lowest_loss),
-    "by-accuracy": Reading(_at_most_right),
-    "patient": Reading(_with_patience),
-    "patient-epochs": Reading(_epochs_with_patience, "epochs"),
+    "by-loss": Measurement(_at_lowest_loss),
+    "by-accuracy": Measurement(_at_most_right),
+    "patient": Measurement(_with_patience),
+    "patient-epochs": Measurement(_epochs_with_patience, "epochs"),
 }
 
 # ---------------------------------------------------------------- the experiment
@@ -128,7 +128,7 @@ class Disturbed:
 
 def _ways(
     place: Mapping[str, Any], rate: float, epochs: int, decay: bool = False, **plan: Any
-) -> list[Setting]:
+) -> list[Condition]:
     """Everything trained, all for the same epochs, far longer than the fit needs.
 
     Without augmentation, with two levels of it, and, where asked for, with a hundred times the usual weight decay: at a
@@ -141,16 +141,16 @@ def _ways(
     if decay:
         others.append(plain.with_(weight_decay=1.0, name="decay"))
     return [
-        *(Setting(**place, plan=one, readings={**FIT, **STOP}) for one in (plain, held)),
-        *(Setting(**place, plan=one, readings=FIT) for one in others),
+        *(Condition(**place, plan=one, readings={**FIT, **STOP}) for one in (plain, held)),
+        *(Condition(**place, plan=one, readings=FIT) for one in others),
     ]
 
 
-def _few_to_watch() -> Setting:
+def _few_to_watch() -> Condition:
     """Wrong labels and a constant rate again, but a handful of validation images to choose by."""
     place = {**digits(10), "group": "digits-10-few-to-watch", "change": Disturbed(0.3, 20)}
     plan = full(1e-3, 20, warmup=0.1, batch_size=20, name="constant rate")
-    return Setting(**place, plan=plan, readings=STOP)
+    return Condition(**place, plan=plan, readings=STOP)
 
 
 WRONG_LABELS = {**digits(10), "group": "digits-10-wrong-labels", "change": Disturbed(0.3)}

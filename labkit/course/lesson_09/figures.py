@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from labkit import runtime
 from labkit.course import evidence
-from labkit.data import Split
+from labkit.data import ImageSplit
 from labkit.insight import mean_interval
 from labkit.show.figure import (
     COLOURS,
@@ -44,7 +44,7 @@ FEW = {"digits-10-few-to-watch": "wrong labels, 20 images to watch"}
 
 
 def views(
-    split: Split, images: Sequence[int], classes: Sequence[str], count: int = 5, seed: int = 0
+    split: ImageSplit, images: Sequence[int], classes: Sequence[str], count: int = 5, seed: int = 0
 ) -> Figure:
     """Images of a split as they are, and `count` views of each as training sees them: a row a level."""
     rows = [(image, level) for image in images for level in LEVELS[1:]]

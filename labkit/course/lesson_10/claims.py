@@ -20,9 +20,9 @@ from labkit.records.evidence.setting import (
     ANTS_BEES,
     FRESH_SEEDS,
     TRIAL_SEEDS,
+    Condition,
     Experiment,
-    Reading,
-    Setting,
+    Measurement,
     digits,
 )
 from labkit.tuning import feature_extraction, full, partial
@@ -86,15 +86,15 @@ def choose(tried: Mapping[float, tuple[float, float]]) -> float:
     return max(enough, key=lambda one: tried[one][0]) if enough else min(filter(None, tried))
 
 
-def _tried(place: Mapping[str, Any], usual: Plan) -> Iterator[Setting]:
+def _tried(place: Mapping[str, Any], usual: Plan) -> Iterator[Condition]:
     """The usual plan without a remedy, and with each at each strength."""
-    asked = {"old": Reading(Retold())}
-    yield Setting(**place, plan=usual.with_(name="without"), readings=asked)
+    asked = {"old": Measurement(Retold())}
+    yield Condition(**place, plan=usual.with_(name="without"), readings=asked)
     for remedy, strengths in STRENGTHS.items():
         change = Beside(place["net"]) if remedy == "rehearse" else None
         for one in strengths:
             plan = usual.with_(name=f"{remedy} {one:g}", **{remedy: float(one)})
-            yield Setting(**place, plan=plan, change=change, readings=asked)
+            yield Condition(**place, plan=plan, change=change, readings=asked)
 
 
 REMEDIES_TRIED = Experiment(
@@ -118,7 +118,7 @@ REMEDIES_TRIED = Experiment(
 
 def _how_hard(
     place: Mapping[str, Any], rates: tuple[float, float], epochs: int, **plan: Any
-) -> list[Setting]:
+) -> list[Condition]:
     """The head alone, layer4 and head, and everything: at a tenth of a rate that suits it, at it, at ten times it."""
     head, everything = rates
     own = {"epochs": epochs, "schedule": "cosine", "warmup": 0.1, **plan}
@@ -131,9 +131,11 @@ def _how_hard(
             for name, times in (("gentle", 0.1), ("usual", 1), ("aggressive", 10))
         ),
     )
-    halfway = {f"halfway-{task}": Reading(Halfway(task, place["split"])) for task in ("old", "new")}
+    halfway = {
+        f"halfway-{task}": Measurement(Halfway(task, place["split"])) for task in ("old", "new")
+    }
     return [
-        Setting(
+        Condition(
             **place,
             plan=one,
             readings={"old": REMEMBERED} | (halfway if one.name in ("usual", "aggressive") else {}),
@@ -144,14 +146,14 @@ def _how_hard(
 
 def _with_remedies(
     place: Mapping[str, Any], rate: float, epochs: int, **plan: Any
-) -> list[Setting]:
+) -> list[Condition]:
     """Everything at the rate that suits it, held to the start or rehearsing, as strongly as was chosen."""
     usual, asked = full(rate, epochs, schedule="cosine", warmup=0.1, **plan), {"old": REMEMBERED}
     held = usual.with_(name="usual, held", hold=round(CHOSEN["hold"] * RATE / rate, 6))
     rehearsing = usual.with_(name="usual, rehearsing", rehearse=CHOSEN["rehearse"])
     return [
-        Setting(**place, plan=held, readings=asked),
-        Setting(**place, plan=rehearsing, change=Beside(place["net"]), readings=asked),
+        Condition(**place, plan=held, readings=asked),
+        Condition(**place, plan=rehearsing, change=Beside(place["net"]), readings=asked),
     ]
 
 

@@ -9,7 +9,7 @@ from math import nan
 from typing import TYPE_CHECKING, Any
 
 import labkit
-from labkit.records.evidence.setting import ANTS_BEES, Experiment, Reading, Setting, digits
+from labkit.records.evidence.setting import ANTS_BEES, Condition, Experiment, Measurement, digits
 from labkit.tuning import feature_extraction, partial
 
 if TYPE_CHECKING:
@@ -81,11 +81,11 @@ def _confidence_scaled(run: Run) -> float:
 
 
 READINGS = {
-    "answers": Reading(_answers),
-    "sure-when-wrong": Reading(_sure_when_wrong),
-    "right": Reading(_right_half),
-    "confidence": Reading(_confidence_half),
-    "confidence-scaled": Reading(_confidence_scaled),
+    "answers": Measurement(_answers),
+    "sure-when-wrong": Measurement(_sure_when_wrong),
+    "right": Measurement(_right_half),
+    "confidence": Measurement(_confidence_half),
+    "confidence-scaled": Measurement(_confidence_scaled),
 }
 
 # ---------------------------------------------------------------- the experiment
@@ -97,14 +97,14 @@ def _candidates(
     heads: Sequence[float],
     uppers: Sequence[float],
     **plan: Any,
-) -> list[Setting]:
+) -> list[Condition]:
     """The head alone and layer4 with the head, each at several rates: what someone might try in an afternoon."""
     shared = {"epochs": epochs, "schedule": "cosine", "warmup": 0.1, **plan}
     plans = (
         *(feature_extraction(lr, **shared, name=f"head {lr:g}") for lr in heads),
         *(partial("layer4", lr, **shared, name=f"layer4 {lr:g}") for lr in uppers),
     )
-    return [Setting(**place, plan=one, readings=READINGS) for one in plans]
+    return [Condition(**place, plan=one, readings=READINGS) for one in plans]
 
 
 HEADS = (3e-3, 1e-2, 3e-2)

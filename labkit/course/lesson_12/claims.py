@@ -15,15 +15,15 @@ from labkit.records.evidence.claim import Ask, Claim
 from labkit.records.evidence.setting import (
     ANTS_BEES,
     FRESH_SEEDS,
+    Condition,
     Experiment,
-    Reading,
-    Setting,
+    Measurement,
     digits,
 )
 from labkit.tuning import full
 
 if TYPE_CHECKING:
-    from labkit.data import ImageData, Split
+    from labkit.data import ImageData, ImageSplit
     from labkit.tuning import Plan, Run
 
 STRENGTHS = (0.25, 0.5, 0.75, 1.0)
@@ -87,7 +87,7 @@ class WithLabels:
         from labkit.data.splits import per_class
 
         data, place = _shifted(images_of(run), self.kind, 1.0, run.seed), self.place
-        others: Split = getattr(data, place.others)
+        others: ImageSplit = getattr(data, place.others)
         labelled = others.take(per_class(others.labels, place.labels, run.seed))
         nothing = others.take(torch.arange(0))  # to validate on: nothing is chosen
         fresh, on = labkit.load_backbone, labkit.insight.carried_on
@@ -137,7 +137,7 @@ class OneClass:
 
     def __call__(self, run: Run) -> float:
         data = _shifted(images_of(run), LOOKED_AT, 1.0, run.seed)
-        others: Split = getattr(data, self.place.others)
+        others: ImageSplit = getattr(data, self.place.others)
         asked = getattr(data, self.place.counted)
         adapt = labkit.insight.adapt
         return fmean(
@@ -148,7 +148,7 @@ class OneClass:
         )
 
 
-def _readings(place: Place) -> dict[str, Reading]:
+def _readings(place: Place) -> dict[str, Measurement]:
     """What is on record of each run: `contrast` as it is, `contrast-adapted`, `contrast-labels`, and so on."""
     asked: dict[str, Any] = {"adapted": Unshifted(place)}
     for kind in KINDS:
@@ -160,16 +160,18 @@ def _readings(place: Place) -> dict[str, Reading]:
         asked[f"amount{name}"] = ByAmount(place, prior)
         asked[f"mixed{name}"] = ByAmount(place, prior, (ALONE,))
         asked[f"one-class{name}"] = OneClass(place, prior)
-    return {name: Reading(ask) for name, ask in asked.items()}
+    return {name: Measurement(ask) for name, ask in asked.items()}
 
 
 # ---------------------------------------------------------------- the experiment
 
 
-def _clean(where: Mapping[str, Any], labels: int, few: Plan, **place: str) -> Setting:
+def _clean(where: Mapping[str, Any], labels: int, few: Plan, **place: str) -> Condition:
     """Everything trained on images as they are; what is asked of it afterwards is about shifted ones."""
     plan = few.with_(name="clean")
-    return Setting(**where, plan=plan, readings=_readings(Place(**place, labels=labels, plan=few)))
+    return Condition(
+        **where, plan=plan, readings=_readings(Place(**place, labels=labels, plan=few))
+    )
 
 
 SHAPE: dict[str, Any] = {"schedule": "cosine", "warmup": 0.1}

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 
 from labkit.course import evidence
 from labkit.course.lesson_12.claims import AMOUNTS, PRIOR, STRENGTHS
-from labkit.data import KINDS, Split
+from labkit.data import KINDS, ImageSplit
 from labkit.data.images.shift import DONE, shifted
 from labkit.insight import Estimate, mean_interval
 from labkit.show.figure import FAINT, INK, Figure, Look, Marked, dress, legend, look, shorten
@@ -37,7 +37,7 @@ def home(place: str) -> str:
 
 
 def gallery(
-    split: Split,
+    split: ImageSplit,
     image: int,
     classes: Sequence[str],
     strengths: Sequence[float] = (0, 0.25, 0.5, 0.75, 1),

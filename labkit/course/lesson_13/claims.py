@@ -16,9 +16,9 @@ from labkit.records.evidence.claim import Ask, Claim
 from labkit.records.evidence.setting import (
     ANTS_BEES,
     FRESH_SEEDS,
+    Condition,
     Experiment,
-    Reading,
-    Setting,
+    Measurement,
     digits,
 )
 from labkit.tuning import feature_extraction, from_scratch, full, partial
@@ -84,19 +84,19 @@ def _planned_again(run: Run) -> float:
 
 
 PLANNED = {
-    "operations": Reading(_planned, "GFLOP"),
-    "operations-again": Reading(_planned_again, "GFLOP"),
+    "operations": Measurement(_planned, "GFLOP"),
+    "operations-again": Measurement(_planned_again, "GFLOP"),
 }
 
 
-def _steps() -> dict[str, Reading]:
+def _steps() -> dict[str, Measurement]:
     """`again-layer4`: the share of the time that a step from layer4 upward takes, frozen part run again."""
-    found: dict[str, Reading] = {}
+    found: dict[str, Measurement] = {}
     for depth in DEPTHS:
         for way in ("again", "kept"):
-            found[f"{way}-{depth}"] = Reading(Time(depth, way, share=True))
-            found[f"{way}-{depth}-ms"] = Reading(Time(depth, way, share=False), "ms")
-            found[f"{way}-{depth}-operations"] = Reading(Operations(depth, way))
+            found[f"{way}-{depth}"] = Measurement(Time(depth, way, share=True))
+            found[f"{way}-{depth}-ms"] = Measurement(Time(depth, way, share=False), "ms")
+            found[f"{way}-{depth}-operations"] = Measurement(Operations(depth, way))
     return found
 
 
@@ -113,7 +113,7 @@ def _from_nothing(data: ImageData, seed: int) -> Any:
 
 def _strategies(
     place: Mapping[str, Any], rates: tuple[float, float, float, float], epochs: int, batch: int
-) -> list[Setting]:
+) -> list[Condition]:
     """From scratch, the head alone, layer4 and head, everything: the same epochs. Steps are asked of the last."""
     shape: dict[str, Any] = {
         "epochs": epochs, "batch_size": batch, "schedule": "cosine", "warmup": 0.1,
@@ -126,7 +126,7 @@ def _strategies(
         full(everything, **shape, name="full"),
     )
     return [
-        Setting(
+        Condition(
             **place,
             plan=plan,
             change=_from_nothing,

@@ -20,7 +20,7 @@ import traitlets
 from labkit.console import assets
 from labkit.console.panel import Panel
 from labkit.console.wire import Message, in_words, sent_back
-from labkit.course.lesson_14.patients import DISEASES, EXAMINATIONS, Sheet
+from labkit.course.lesson_14.patients import DISEASES, EXAMINATIONS, ExaminationResult
 from labkit.errors import LabkitError, shown
 from labkit.learn.note import Note
 from labkit.records import sabotage
@@ -52,7 +52,7 @@ class ClinicCard(Panel):
         )
         self._clinic = clinic
         self._lock = threading.Lock()
-        self._job: Job | None = None
+        self._job: Request | None = None
 
     def obey(self, asked: Message, buffers: Sequence[Any]) -> None:
         """Begin an examination or a diagnosis, or only tell how the last one stands."""
@@ -71,7 +71,7 @@ class ClinicCard(Panel):
             "score": self._clinic.score().headline,
         }
 
-    def _begin(self, kind: Any, number: Any, name: Any) -> Job:
+    def _begin(self, kind: Any, number: Any, name: Any) -> Request:
         """Have something done in a thread of its own; one thing at a time."""
         patient = self._clinic.patient(number)
         known = EXAMINATIONS if kind == "examine" else DISEASES
@@ -80,7 +80,7 @@ class ClinicCard(Panel):
         with self._lock:
             if self._job is not None and not self._job.over:
                 raise LabkitError(f"Patient {self._job.patient} is still being seen to. Wait.")
-            job = Job(0 if self._job is None else self._job.id + 1, patient.number, kind, name)
+            job = Request(0 if self._job is None else self._job.id + 1, patient.number, kind, name)
             self._job = job
         threading.Thread(
             target=job.go, args=(self._clinic,), name="labkit-clinic", daemon=True
@@ -96,7 +96,7 @@ class ClinicCard(Panel):
 
 
 @dataclass(eq=False)
-class Job:
+class Request:
     """One wish of the page, from the click to what came of it."""
 
     id: int
@@ -104,7 +104,7 @@ class Job:
     kind: str  # "examine" or "diagnose"
     name: str
     about: Note | None = None
-    result: Sheet | Note | None = None
+    result: ExaminationResult | Note | None = None
     trouble: str = ""
     _over: threading.Event = field(default_factory=threading.Event)
 
@@ -138,7 +138,9 @@ class Job:
             "over": over,
             "trouble": self.trouble if over else "",
             "about": _said(self.about) if over and self.about else None,
-            "sheet": _shown(self.result) if over and isinstance(self.result, Sheet) else None,
+            "sheet": _shown(self.result)
+            if over and isinstance(self.result, ExaminationResult)
+            else None,
             "note": _said(self.result) if over and isinstance(self.result, Note) else None,
         }
 
@@ -152,7 +154,7 @@ def _said(note: Note) -> dict[str, Any]:
     }
 
 
-def _shown(sheet: Sheet) -> dict[str, Any]:
+def _shown(sheet: ExaminationResult) -> dict[str, Any]:
     """A sheet as plain values: the figure as PNG in base 64 with its words, the table cell by cell as text."""
     figure = sheet.figure
     return {

@@ -43,7 +43,7 @@ LIKE: dict[str, tuple[str, ...]] = {  # what a fault is easily taken for, the li
 
 
 @dataclass(frozen=True)
-class Told:
+class LearnerDiagnosis:
     """What the learner said of one patient, and what it was."""
 
     patient: int
@@ -123,11 +123,11 @@ class Clinic:
         again = f"Your first word on this patient was {first}; that one counts."
         return Note(note.headline, (*note.points, again), note.hints, note.tone)
 
-    def told(self) -> tuple[Told, ...]:
+    def told(self) -> tuple[LearnerDiagnosis, ...]:
         """The first diagnosis of every patient that has one."""
         book = progress.read("exercises").get(ENTRY, {}).get("told", {})
         return tuple(
-            Told(patient.number, book[str(patient.number)], patient._case.kind)
+            LearnerDiagnosis(patient.number, book[str(patient.number)], patient._case.kind)
             for patient in self.patients
             if str(patient.number) in book
         )

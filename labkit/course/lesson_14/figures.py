@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Question:
+class DiagnosticStep:
     """One question to a run: where the answer is looked up, which answer ends the search, and what it is then."""
 
     ask: str
@@ -36,35 +36,35 @@ class Question:
 
 # A mechanism that can be read off comes before a curve, because it bends curves in many ways.
 METHOD = (
-    Question("Did a frozen stage move?", "audit", "its buffers did", "statistics-drift"),
-    Question(
+    DiagnosticStep("Did a frozen stage move?", "audit", "its buffers did", "statistics-drift"),
+    DiagnosticStep(
         "Did all move that should, and does the optimiser hold it?",
         "audit, memory",
         "a stage stood still",
         "head-left-out",
     ),
-    Question(
+    DiagnosticStep(
         "Does the optimiser remember more steps than were trained?",
         "memory",
         "yes",
         "stale-moments",
     ),
-    Question("Is a stage that trains in evaluation mode?", "modes", "yes", "eval-mode"),
-    Question(
+    DiagnosticStep("Is a stage that trains in evaluation mode?", "modes", "yes", "eval-mode"),
+    DiagnosticStep(
         "Was a whole number of images right, each time?",
         "recount, curves",
         "no",
         "averaged-averages",
     ),
-    Question("Does the count repeat?", "recount", "no", "eval-mode"),
-    Question("Are images on both sides?", "twins", "yes", "leakage"),
-    Question(
+    DiagnosticStep("Does the count repeat?", "recount", "no", "eval-mode"),
+    DiagnosticStep("Are images on both sides?", "twins", "yes", "leakage"),
+    DiagnosticStep(
         "Do both splits come on the scale that the network learned?",
         "scales",
         "no",
         "normalisation",
     ),
-    Question(
+    DiagnosticStep(
         "Did the loss shoot up, or a stage move by over 100 %?",
         "curves, audit",
         "yes",
@@ -97,7 +97,7 @@ def method() -> Figure:
     return figure.told(alt, table)
 
 
-def _asked(axes: Axes, question: Question, y: float) -> None:
+def _asked(axes: Axes, question: DiagnosticStep, y: float) -> None:
     """A question on the left, an arrow to its diagnosis on the right, and one that comes from above."""
     _arrow(axes, (2.8, y + 0.62), (2.8, y + 0.33))
     _box(axes, (0, y), 5.6, question.ask, COLOURS[0], below=f"look: {question.where}")

@@ -29,7 +29,7 @@ MOST_ROWS = 12  # of a table that a sheet shows; the probe itself has them all
 
 
 @dataclass(frozen=True)
-class Sheet:
+class ExaminationResult:
     """What one examination of a patient shows: the question it answers, a table, and a figure where there is one."""
 
     patient: int
@@ -126,7 +126,7 @@ class Patient:
         assert found is not None
         return found
 
-    def memory(self) -> probes.Memory:
+    def memory(self) -> probes.OptimizerMemory:
         """What the optimiser holds and remembers."""
         found = self._evidence.memory
         assert found is not None
@@ -150,7 +150,7 @@ class Patient:
         """On which scale the images come."""
         return self._evidence.scales
 
-    def examine(self, name: str) -> Sheet:
+    def examine(self, name: str) -> ExaminationResult:
         """One examination as a sheet to read: question, table, figure. `EXAMINATIONS` names them, in their order."""
         if name not in EXAMINATIONS:
             raise LabkitError(
@@ -165,7 +165,7 @@ class Patient:
         return self.about._repr_html_() + self.curves.html()
 
     @cached_property
-    def _sheets(self) -> dict[str, Sheet]:
+    def _sheets(self) -> dict[str, ExaminationResult]:
         return {}
 
     @cached_property
@@ -173,7 +173,7 @@ class Patient:
         return diagnosis.diagnose(self.run)
 
     @property
-    def _evidence(self) -> diagnosis.Evidence:
+    def _evidence(self) -> diagnosis.Observations:
         return self._diagnosis.evidence
 
 
@@ -223,22 +223,28 @@ EXAMINATIONS: dict[str, Examination] = {
 }
 
 
-def _sheet(patient: Patient, name: str) -> Sheet:
+def _sheet(patient: Patient, name: str) -> ExaminationResult:
     from labkit.course.lesson_14 import figures as clinic_charts
 
     examination, shown = EXAMINATIONS[name], EXAMINATIONS[name].look(patient)
     remark = _remark(shown)
     if shown is None:
-        return Sheet(patient.number, name, examination.question, _no_rows(), None, remark)
+        return ExaminationResult(
+            patient.number, name, examination.question, _no_rows(), None, remark
+        )
     if name in ("curves", "audit"):
-        return Sheet(patient.number, name, examination.question, shown.table, shown, remark)
+        return ExaminationResult(
+            patient.number, name, examination.question, shown.table, shown, remark
+        )
     table = shown.table()
     figure: Figure | None = None
     if not isinstance(shown, probes.Twins):
         table = table.reset_index()
     elif shown.copies:
         figure = clinic_charts.pairs(images_of(patient.run), shown.copies)
-    return Sheet(patient.number, name, examination.question, table.head(MOST_ROWS), figure, remark)
+    return ExaminationResult(
+        patient.number, name, examination.question, table.head(MOST_ROWS), figure, remark
+    )
 
 
 def _remark(shown: Any) -> str:

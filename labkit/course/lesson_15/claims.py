@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from labkit.records.evidence.setting import ANTS_BEES, Experiment, Setting, digits
+from labkit.records.evidence.setting import ANTS_BEES, Condition, Experiment, digits
 from labkit.tuning import Phase, Plan
 
 BASE = 2e-3  # fastai's own base_lr, tuned by nobody
@@ -48,21 +48,21 @@ def _without(plan: Plan) -> list[Plan]:
     ]
 
 
-def _matched(where: Mapping[str, Any], epochs: int) -> list[Setting]:
+def _matched(where: Mapping[str, Any], epochs: int) -> list[Condition]:
     """Our plan, and what it is to match."""
     plan = as_plan(epochs, 20)
     return [
-        Setting(**where, plan=plan),
-        Setting(**where, plan=plan.with_(name="fine_tune"), by="fastai"),
+        Condition(**where, plan=plan),
+        Condition(**where, plan=plan.with_(name="fine_tune"), by="fastai"),
     ]
 
 
-def _taken_apart(where: Mapping[str, Any], epochs: int) -> list[Setting]:
+def _taken_apart(where: Mapping[str, Any], epochs: int) -> list[Condition]:
     """The same with fastai's own head, and our plan with one of its choices undone at a time."""
     plan = as_plan(epochs, 20)
     own = plan.with_(name="fine_tune, its own head")
-    undone = [Setting(**where, plan=one) for one in _without(plan)]
-    return [Setting(**where, plan=own, by="fastai, its own head"), *undone]
+    undone = [Condition(**where, plan=one) for one in _without(plan)]
+    return [Condition(**where, plan=own, by="fastai, its own head"), *undone]
 
 
 FINE_TUNE = Experiment(

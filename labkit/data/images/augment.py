@@ -25,7 +25,7 @@ NOTHING = torch.empty(0, **PLAIN)
 
 
 @dataclass(frozen=True)
-class Recipe:
+class AugmentationLevel:
     """How far a level goes: smallest zoom (share of the side), turn in degrees, colour and erasing as shares."""
 
     zoom: float
@@ -34,7 +34,10 @@ class Recipe:
     erase: float = 0.0
 
 
-RECIPES = {"light": Recipe(zoom=0.8), "strong": Recipe(zoom=0.6, turn=15, colour=0.4, erase=0.5)}
+RECIPES = {
+    "light": AugmentationLevel(zoom=0.8),
+    "strong": AugmentationLevel(zoom=0.6, turn=15, colour=0.4, erase=0.5),
+}
 
 
 def check_level(level: str) -> str:
@@ -96,7 +99,7 @@ def _uniform(n: int, low: float, high: float, generator: torch.Generator) -> Ten
     return torch.empty(n, **PLAIN).uniform_(low, high, generator=generator)
 
 
-def _affine(n: int, recipe: Recipe, flip: bool, generator: torch.Generator) -> Tensor:
+def _affine(n: int, recipe: AugmentationLevel, flip: bool, generator: torch.Generator) -> Tensor:
     """(n, 2, 3) maps from output to input coordinates: turn, zoom, mirror, and a shift that stays inside."""
     zoom = _uniform(n, recipe.zoom, 1.0, generator)
     angle = _uniform(n, -recipe.turn, recipe.turn, generator).deg2rad()

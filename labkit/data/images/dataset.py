@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from labkit.data.cards import Card
+from labkit.data.cards import DatasetCard
 from labkit.data.images.augment import LEVELS, change, check_level, draw
 from labkit.data.images.shift import check_shift, shifted
 from labkit.data.mislabel import check_share, mislabelled, where
-from labkit.data.report import Report
+from labkit.data.report import DataReport
 from labkit.data.splits import check_count, check_seed
 from labkit.data.splits import per_class as choose
 from labkit.errors import DataError, SplitError, shown
@@ -26,7 +26,7 @@ PIXELS_AT_ONCE = MOST_AT_ONCE * 32 * 32  # what the first stages make of more fi
 
 
 @dataclass(frozen=True, eq=False)
-class Split:
+class ImageSplit:
     """One side of a data set: some rows of the decoded images, with their labels and names.
 
     `store` uint8 (M, 3, H, W) holds the images of all splits, in memory or mapped from disk; `rows` int64 (N,)
@@ -93,7 +93,7 @@ class Split:
             images = change(images, changes[indices])
         return images, self.labels[indices]
 
-    def take(self, positions: Tensor) -> Split:
+    def take(self, positions: Tensor) -> ImageSplit:
         """The same split with only the images at `positions` (n,), sorted."""
         names = tuple(self.names[position] for position in positions.tolist())
         return replace(self, rows=self.rows[positions], labels=self.labels[positions], names=names)
@@ -106,11 +106,11 @@ class ImageData:
     name: str
     size: int
     classes: tuple[str, ...]
-    card: Card = field(repr=False)
-    report: Report = field(repr=False)
-    train: Split
-    valid: Split
-    test: Split
+    card: DatasetCard = field(repr=False)
+    report: DataReport = field(repr=False)
+    train: ImageSplit
+    valid: ImageSplit
+    test: ImageSplit
     recipe: dict[str, Any] = field(repr=False)
     old: Any = field(default=None, repr=False)  # examples of another task, see `with_old`
 

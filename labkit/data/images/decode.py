@@ -19,7 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
 from labkit.data.images.sniff import describe, is_jpeg, may_be_deep
-from labkit.data.report import Action, Finding
+from labkit.data.report import Action, FileFinding
 
 # GIF is known so that it can be named; it is for drawings, and torchvision's ImageFolder leaves it out as well.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
@@ -59,7 +59,7 @@ _one_large = Lock()  # several large photographs at a time would not fit into a 
 
 
 @dataclass(frozen=True)
-class Reading:
+class DecodedFile:
     """What came of one file: pixels uint8 (3, size, size) or None, and what was found on the way."""
 
     pixels: np.ndarray | None
@@ -70,7 +70,7 @@ class UnusableError(Exception):
     """Said of a file that is read no further; the message is the reason."""
 
 
-def read(source: Source, size: int, white: int | None = None) -> Reading:
+def read(source: Source, size: int, white: int | None = None) -> DecodedFile:
     """Decode one image to `size` pixels square: the middle of it, shrunk with antialiasing.
 
     `white` is the value that becomes 255 in grey images with more than 8 bits, see `full_scale`; by default it is
@@ -80,18 +80,18 @@ def read(source: Source, size: int, white: int | None = None) -> Reading:
     problems: list[Problem] = []
     try:
         if not isinstance(source, Path):
-            return Reading(_pixels(source(), size))
+            return DecodedFile(_pixels(source(), size))
         with _open(source) as image, _one_large if _area(image) > MAX_PIXELS else nullcontext():
             deep = _is_deep_colour(image), image.mode.startswith("I")  # known until it is decoded
             pixels = _pixels(_normal(image, source, size, white, problems), size)
         if pixels.max() < DARK:
             problems.append((_told_dark(int(pixels.max()), *deep, white), "kept"))
-        return Reading(pixels, tuple(problems))
+        return DecodedFile(pixels, tuple(problems))
     except UnusableError as reason:
         problem = str(reason)
     except Exception as error:  # a decoder fed with garbage may raise anything at all
         problem = f"cannot be decoded: {error or type(error).__name__}"
-    return Reading(None, ((problem, "left out"),))
+    return DecodedFile(None, ((problem, "left out"),))
 
 
 # ---------------------------------------------------------------- more than 8 bits
@@ -160,7 +160,7 @@ def _told_dark(brightest: int, deep_colour: bool, deep_grey: bool, white: int | 
     return told
 
 
-def white_of(report: Iterable[Finding]) -> int | None:
+def white_of(report: Iterable[FileFinding]) -> int | None:
     """The value that was white in the deep grey files of a data set, as its report tells; None where it tells none."""
     told = [DEEP.search(finding.problem) for finding in report]
     found = [one for one in told if one]

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from labkit.data.cards import Card
+from labkit.data.cards import DatasetCard
 from labkit.data.images.decode import SUFFIXES, Source
-from labkit.data.report import Finding
+from labkit.data.report import FileFinding
 from labkit.errors import DataError
 
 DIGITS = Path(__file__).with_name("digits.npz")
@@ -74,12 +74,12 @@ class Listing:
 
     classes: tuple[str, ...]
     images: tuple[ListedImage, ...]
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[FileFinding, ...] = ()
     key: str | None = None
     places: Mapping[str, str] = field(default_factory=dict)
 
 
-def list_digits(card: Card) -> Listing:
+def list_digits(card: DatasetCard) -> Listing:
     """The 1,797 handwritten digits, 8 × 8 pixels of 0 to 16, brought to 0 to 255.
 
     They lie in the package with the pixels and in the order of scikit-learn's `load_digits`, because importing that
@@ -95,7 +95,7 @@ def list_digits(card: Card) -> Listing:
     return Listing(card.classes, tuple(images))
 
 
-def list_torchvision(card: Card, folder: Path) -> Listing:
+def list_torchvision(card: DatasetCard, folder: Path) -> Listing:
     """A set that torchvision reads (and checks) from `folder`, in its official parts."""
     from torchvision import datasets
 
@@ -130,7 +130,7 @@ def _labels(dataset: Any) -> list[int]:
     return [int(label) for label in labels]
 
 
-def _archive_key(card: Card) -> str:
+def _archive_key(card: DatasetCard) -> str:
     return f"{card.name}-" + "-".join(str(archive.checksum) for archive in card.archives)
 
 
@@ -153,10 +153,12 @@ def list_folder(root: Path) -> Listing:
         if _loose_images(train) or not _subfolders(train):  # a class may be called train
             return list_parts({"train": root}, root)
         raise DataError(_unclear(root, [train, *others], "only the first is named as a split is"))
-    findings = [Finding(_shown_folder(f), "a folder beside the splits", "left out") for f in others]
+    findings = [
+        FileFinding(_shown_folder(f), "a folder beside the splits", "left out") for f in others
+    ]
     if "test" in parts and _is_unlabelled(parts["test"], train):
         strange = "none of its folders is a class, so nothing says what its images show"
-        findings.append(Finding(_shown_folder(parts.pop("test")), strange, "left out"))
+        findings.append(FileFinding(_shown_folder(parts.pop("test")), strange, "left out"))
     listing = list_parts(parts, root)
     return replace(listing, findings=(*listing.findings, *findings))
 
@@ -175,12 +177,12 @@ def list_parts(folders: Mapping[str, Path], root: Path | None) -> Listing:
             )
     own = frozenset(path.resolve() for found in classes.values() for path in found.values())
     images: list[ListedImage] = []
-    findings: list[Finding] = []
+    findings: list[FileFinding] = []
     places = {part: _place(part, folder, root) for part, folder in folders.items()}
     for part, folder in folders.items():
         for path in _loose_images(folder):
             shown = _shown(path, folder, places[part])
-            findings.append(Finding(shown, "lies in no class folder", "left out"))
+            findings.append(FileFinding(shown, "lies in no class folder", "left out"))
         for label, name in enumerate(names):
             walk = Walk(set(own), [])
             for path in walk.files(classes[part][name]):
@@ -188,9 +190,9 @@ def list_parts(folders: Mapping[str, Path], root: Path | None) -> Listing:
                 if path.suffix.lower() in SUFFIXES:
                     images.append(ListedImage(shown, label, part, path))
                 else:
-                    findings.append(Finding(shown, _what_else(path), "left out"))
+                    findings.append(FileFinding(shown, _what_else(path), "left out"))
             for path, reason in walk.passed:
-                findings.append(Finding(_shown(path, folder, places[part]), reason, "left out"))
+                findings.append(FileFinding(_shown(path, folder, places[part]), reason, "left out"))
     return Listing(names, tuple(images), tuple(findings), places=places)
 
 

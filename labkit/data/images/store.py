@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from labkit.data.images.decode import Problem, Reading, Source, full_scale, largest, read
+from labkit.data.images.decode import DecodedFile, Problem, Source, full_scale, largest, read
 from labkit.errors import UNREADABLE, DataError
 from labkit.runtime import cache_dir, memory_limit, threads, write_atomic
 
@@ -33,7 +33,7 @@ Done = TypeVar("Done")
 
 
 @dataclass(frozen=True)
-class Note:
+class ImageRecord:
     """What is known of one image: whether it can be used, what was found, the sha256 of its file and of its pixels.
 
     The same photograph saved again is another file with the same pixels.
@@ -50,7 +50,7 @@ class Decoded:
     """Pixels uint8 (M, 3, S, S), one row per image in order, and a note on each; unusable rows are black."""
 
     store: Tensor
-    notes: tuple[Note, ...]
+    notes: tuple[ImageRecord, ...]
 
 
 def memory_budget() -> int:
@@ -119,14 +119,14 @@ def _tensor(pixels: np.ndarray, budget: int) -> Tensor:
     return torch.from_numpy(np.array(pixels) if pixels.nbytes <= budget else pixels)
 
 
-def _note(usable: bool, problems: list[Problem], digest: str, pixels: str) -> Note:
-    return Note(usable, tuple((text, action) for text, action in problems), digest, pixels)
+def _note(usable: bool, problems: list[Problem], digest: str, pixels: str) -> ImageRecord:
+    return ImageRecord(usable, tuple((text, action) for text, action in problems), digest, pixels)
 
 
 def _write(
     path: Path, sources: Sequence[Source], size: int, digests: tuple[str, ...], budget: int
 ) -> Decoded:
-    notes: list[Note] = []
+    notes: list[ImageRecord] = []
     checksum = hashlib.sha256()
 
     def pour(file: IO[bytes]) -> None:
@@ -175,17 +175,17 @@ def _digest(path: Path) -> str:
 
 def _rows(
     sources: Sequence[Source], size: int, digests: tuple[str, ...]
-) -> Iterator[tuple[np.ndarray, Note]]:
+) -> Iterator[tuple[np.ndarray, ImageRecord]]:
     """The pixels of each image in order, black where there are none, and the note on it."""
     black = np.zeros((3, size, size), np.uint8)
     for index, reading in enumerate(_readings(sources, size)):
         pixels = black if reading.pixels is None else reading.pixels
         same = hashlib.sha256(pixels.data).hexdigest()
         digest = digests[index] if digests else same
-        yield pixels, Note(reading.pixels is not None, reading.problems, digest, same)
+        yield pixels, ImageRecord(reading.pixels is not None, reading.problems, digest, same)
 
 
-def _readings(sources: Sequence[Source], size: int) -> Iterator[Reading]:
+def _readings(sources: Sequence[Source], size: int) -> Iterator[DecodedFile]:
     """Decode on all threads, in order, once it is known what the deepest images count as white."""
     bar = tqdm(total=len(sources), desc="decoding", unit="image", delay=2, leave=False)
     with bar, ThreadPoolExecutor(threads()) as pool, warnings.catch_warnings():

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from labkit import runtime
 from labkit.errors import WeightsError
-from labkit.models.card import Card, Measure
+from labkit.models.card import Measure, ModelCard
 from labkit.models.files import State
 from labkit.models.vision.resnet import RESNETS, ResNet
 from labkit.models.vision.shipped import sha256
@@ -233,11 +233,11 @@ def _unavailable(name: str, about: Published, why: str) -> WeightsError:
     )
 
 
-def card(name: str) -> Card:
+def card(name: str) -> ModelCard:
     """What torchvision says about its weights."""
     about = weights_of(name)
     correct = round(about.accuracy * 500)  # of 50,000
-    return Card(
+    return ModelCard(
         name=name,
         title=about.title,
         architecture=name,

@@ -6,17 +6,17 @@ import hashlib
 from pathlib import Path
 
 from labkit.errors import WeightsError
-from labkit.models.card import Card
+from labkit.models.card import ModelCard
 
 SHIPPED = {"resnet10": "resnet10-photos", "resnet10-glyphs": "resnet10-glyphs"}  # name -> file
 ALIASES = {"resnet10-photos": "resnet10"}
 FOLDER = Path(__file__).parent / "weights"
 
 
-def shipped(name: str) -> tuple[Path, Card]:
+def shipped(name: str) -> tuple[Path, ModelCard]:
     """The file of shipped weights and its card; WeightsError where one does not belong to the other."""
     path = FOLDER / f"{SHIPPED[name]}.safetensors"
-    card = Card.read(path.with_suffix(".json"))
+    card = ModelCard.read(path.with_suffix(".json"))
     if not path.exists() or sha256(path) != card.sha256:
         raise WeightsError(
             f"{path} is {'damaged' if path.exists() else 'missing'}: it is not the file that its card describes. "

@@ -17,12 +17,12 @@ from labkit.models.checksum import checksum
 from labkit.records import table
 from labkit.records.atlas import record
 from labkit.records.atlas.asking import curve_of, expect
-from labkit.records.atlas.record import RECORDS, Entry
+from labkit.records.atlas.record import RECORDS, RecordedRun
 from labkit.records.atlas.sheets import SHEETS, Sheet, find
 from labkit.records.table import Recheck, Tell
 
 if TYPE_CHECKING:
-    from labkit.sweeps import Row
+    from labkit.sweeps import SweepRow
     from labkit.tuning import Run
 
 VERSION = 1  # raise it when the same recipe would end otherwise than before
@@ -62,7 +62,7 @@ def _built(sheet: Sheet, folder: Path, workers: int, tell: Tell, again: bool) ->
     return path
 
 
-def _swept(sheet: Sheet, workers: int, tell: Tell) -> tuple[list[Entry], float]:
+def _swept(sheet: Sheet, workers: int, tell: Tell) -> tuple[list[RecordedRun], float]:
     """All runs of a sheet in order, and how long this call waited for them."""
     from labkit.sweeps import sweep
 
@@ -90,10 +90,10 @@ def _swept(sheet: Sheet, workers: int, tell: Tell) -> tuple[list[Entry], float]:
     return [entries[one] for one in record.settings(sheet)], time.perf_counter() - began
 
 
-def _entry(row: Row, count: int) -> Entry:
+def _entry(row: SweepRow, count: int) -> RecordedRun:
     axes: dict[str, Any] = dict(row.axes)
     where = str(axes["trainable_from"]), int(axes["per_class"]), float(axes["lr"])
-    return Entry(*where, row.seed, row.status, count, tuple(row.curve), row.seconds)
+    return RecordedRun(*where, row.seed, row.status, count, tuple(row.curve), row.seconds)
 
 
 def _base(sheet: Sheet) -> Run:
@@ -117,7 +117,7 @@ def problems(sheet: Sheet, folder: Path | None = None) -> list[str]:
     """What is wrong with the record of a sheet, in words; empty when it is complete and up to date."""
     folder = folder or RECORDS
     try:
-        record.tabled(sheet, table.read(folder / f"{sheet.file}.csv", Entry, AtlasError))
+        record.tabled(sheet, table.read(folder / f"{sheet.file}.csv", RecordedRun, AtlasError))
         provenance = table.read_provenance(folder / f"{sheet.file}.json", AtlasError)
     except AtlasError as error:
         return [str(error)]
@@ -130,7 +130,7 @@ def _plan(sheet: Sheet) -> dict[str, Any]:
     return sheet.plan(sheet.depths[0], sheet.rates[0]).to_dict()
 
 
-def _provenance(sheet: Sheet, entries: Sequence[Entry], clock: float) -> dict[str, Any]:
+def _provenance(sheet: Sheet, entries: Sequence[RecordedRun], clock: float) -> dict[str, Any]:
     """What a reader needs to make the record again."""
     return {
         "sheet": sheet.name,
@@ -174,13 +174,13 @@ def check(
     recorded = [
         (sheet, entry)
         for sheet in sheets
-        for entry in table.read(folder / f"{sheet.file}.csv", Entry, AtlasError)
+        for entry in table.read(folder / f"{sheet.file}.csv", RecordedRun, AtlasError)
         if entry.status == "done"
     ]
     return table.recheck(recorded, runs, chance, lambda one: _redo(*one, folder))
 
 
-def _redo(sheet: Sheet, then: Entry, folder: Path) -> Recheck:
+def _redo(sheet: Sheet, then: RecordedRun, folder: Path) -> Recheck:
     run = real_run(sheet, *then.id).fit()
     expected = expect(sheet, None, then.trainable_from, then.lr, then.per_class, out=folder)
     verdict, now = expected.judge(run), curve_of(run)

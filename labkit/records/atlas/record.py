@@ -28,7 +28,7 @@ Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Entry:
+class RecordedRun:
     """One recorded run: how many of `count` validation examples it had right before training and after each epoch.
 
     A run that diverged has fewer numbers than epochs.
@@ -131,7 +131,7 @@ def _plain(values: Numbers) -> Any:
 @lru_cache(maxsize=16)
 def load(sheet: Sheet, folder: Path = RECORDS) -> Recorded:
     """The record of a sheet, read once; raises AtlasError where it is missing, damaged or incomplete."""
-    entries = table.read(folder / f"{sheet.file}.csv", Entry, AtlasError)
+    entries = table.read(folder / f"{sheet.file}.csv", RecordedRun, AtlasError)
     if not entries:
         raise AtlasError(
             f"Nothing is on record for {sheet.name}. Make it: labkit atlas build {sheet.name}"
@@ -140,7 +140,7 @@ def load(sheet: Sheet, folder: Path = RECORDS) -> Recorded:
     return replace(tabled(sheet, entries), weights=str(weights))
 
 
-def tabled(sheet: Sheet, entries: Iterable[Entry]) -> Recorded:
+def tabled(sheet: Sheet, entries: Iterable[RecordedRun]) -> Recorded:
     """Entries in the order of the sheet; raises AtlasError where runs are missing."""
     known = {entry.id: entry for entry in entries}
     missing = [setting for setting in settings(sheet) if setting not in known]

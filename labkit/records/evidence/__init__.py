@@ -20,8 +20,8 @@ from labkit.records import table
 from labkit.records.evidence import making, rechecking
 from labkit.records.evidence.claim import Claim
 from labkit.records.evidence.making import Trainer
-from labkit.records.evidence.record import Row, Trial
-from labkit.records.evidence.setting import Experiment, Setting
+from labkit.records.evidence.record import EvidenceRow, Trial
+from labkit.records.evidence.setting import Condition, Experiment
 from labkit.records.table import Recheck, Tell
 from labkit.runtime import wilson
 
@@ -230,8 +230,8 @@ class Evidence:
 
     # ------------------------------------------------------------ looking up
 
-    def _recorded(self, experiment: Experiment) -> list[Row]:
-        found = table.read(self.folder(experiment) / f"{experiment.name}.csv", Row)
+    def _recorded(self, experiment: Experiment) -> list[EvidenceRow]:
+        found = table.read(self.folder(experiment) / f"{experiment.name}.csv", EvidenceRow)
         if not found:
             raise EvidenceError(
                 f"Nothing is on record for {experiment.name}. Make it: labkit evidence build {experiment.name}"
@@ -270,7 +270,7 @@ class Evidence:
 
 def _problems(experiment: Experiment, folder: Path) -> list[str]:
     try:
-        found = table.read(folder / f"{experiment.name}.csv", Row)
+        found = table.read(folder / f"{experiment.name}.csv", EvidenceRow)
         trials = table.read(folder / f"{experiment.name}.rates.csv", Trial)
         provenance = table.read_provenance(folder / f"{experiment.name}.json")
     except EvidenceError as error:
@@ -282,7 +282,7 @@ def _problems(experiment: Experiment, folder: Path) -> list[str]:
     return problems
 
 
-def _of_setting(setting: Setting, experiment: Experiment, found: list[Row]) -> list[str]:
+def _of_setting(setting: Condition, experiment: Experiment, found: list[EvidenceRow]) -> list[str]:
     problems = []
     if [row.seed for row in found] != list(experiment.seeds):
         problems.append(
@@ -295,7 +295,7 @@ def _of_setting(setting: Setting, experiment: Experiment, found: list[Row]) -> l
     return problems
 
 
-def _of_rates(setting: Setting, trials: list[Trial]) -> list[str]:
+def _of_rates(setting: Condition, trials: list[Trial]) -> list[str]:
     """The rate in force must be the best of those tried, the smaller one of two that are equal."""
     if not setting.rates:
         return []
@@ -319,11 +319,11 @@ def _of_rates(setting: Setting, trials: list[Trial]) -> list[str]:
 # ---------------------------------------------------------------- looking up
 
 
-def _of(setting: Setting, found: list[Row]) -> list[Row]:
+def _of(setting: Condition, found: list[EvidenceRow]) -> list[EvidenceRow]:
     return [row for row in found if (row.group, row.plan) == (setting.group, setting.plan.name)]
 
 
-def _race(experiment: Experiment, name: str, recorded: list[Row]) -> dict[int, float]:
+def _race(experiment: Experiment, name: str, recorded: list[EvidenceRow]) -> dict[int, float]:
     """How long the runner trained, seed by seed, until it had what the other ended with: steps, or seconds."""
     runner, other = experiment.races[name.removesuffix("/seconds")]
     plans = {setting.key: setting for setting in experiment.settings}
@@ -347,7 +347,7 @@ def _unit(experiment: Experiment, rest: str) -> str | None:
     return "steps" if rest.endswith("/steps") or rest in experiment.races else None
 
 
-def _summary(setting: Setting, found: list[Row]) -> dict[str, object]:
+def _summary(setting: Condition, found: list[EvidenceRow]) -> dict[str, object]:
     if not found:
         return {"group": setting.group, "plan": setting.plan.name, "seeds": 0}
     mean = mean_interval(row.accuracy for row in found)

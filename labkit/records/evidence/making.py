@@ -14,8 +14,8 @@ from labkit import runtime
 from labkit.errors import EvidenceError
 from labkit.models.checksum import checksum
 from labkit.records import table
-from labkit.records.evidence.record import Row, Trial
-from labkit.records.evidence.setting import TRIAL_SEEDS, Experiment, Setting
+from labkit.records.evidence.record import EvidenceRow, Trial
+from labkit.records.evidence.setting import TRIAL_SEEDS, Condition, Experiment
 from labkit.records.table import Tell
 
 Trainer = Callable[..., Any]  # network, data, plan and seed to a run that has not begun
@@ -37,7 +37,7 @@ def build(
     Raises EvidenceError for a setting whose trainer was not given.
     """
     path = folder / f"{experiment.name}.csv"
-    rows = table.read(path, Row) if resume else []
+    rows = table.read(path, EvidenceRow) if resume else []
     current = {(row.id, row.recipe) for row in rows}
     runs = [(setting, seed) for setting in experiment.settings for seed in experiment.seeds]
     todo = [(s, seed) for s, seed in runs if (s.run_id(seed), recipe(s)) not in current]
@@ -48,7 +48,7 @@ def build(
         if tell:
             tell(f"{setting.key} seed {seed}: {counts}")
     table.write_provenance(
-        path.with_suffix(".json"), _provenance(experiment, table.read(path, Row))
+        path.with_suffix(".json"), _provenance(experiment, table.read(path, EvidenceRow))
     )
     return path
 
@@ -75,7 +75,7 @@ def tune(experiment: Experiment, folder: Path, tell: Tell | None = None) -> Path
     return path
 
 
-def recipe(setting: Setting) -> str:
+def recipe(setting: Condition) -> str:
     """A digest that changes when anything does that decides how the runs of a setting end."""
     return table.digest(
         {
@@ -96,7 +96,7 @@ def _weights(net: str) -> str:
     return checksum(net)
 
 
-def started(setting: Setting, seed: int, trainers: Mapping[str, Trainer]) -> Any:
+def started(setting: Condition, seed: int, trainers: Mapping[str, Trainer]) -> Any:
     """The run of a setting with a seed, as it is before its first step.
 
     Raises EvidenceError where somebody trains who was not brought along.
@@ -110,7 +110,7 @@ def started(setting: Setting, seed: int, trainers: Mapping[str, Trainer]) -> Any
     return trainer(setting.backbone(), setting.load(seed), setting.plan, seed)
 
 
-def _run(setting: Setting, seed: int, trainers: Mapping[str, Trainer]) -> Row:
+def _run(setting: Condition, seed: int, trainers: Mapping[str, Trainer]) -> EvidenceRow:
     """Train once and count."""
     from labkit.insight.drift import layers_drift, statistics_drift
 
@@ -124,7 +124,7 @@ def _run(setting: Setting, seed: int, trainers: Mapping[str, Trainer]) -> Row:
     best = valid.loc[valid["correct"].idxmax()]
     statistics, drift = statistics_drift(run), layers_drift(run)
     epochs, steps = run.epoch, run.step_number  # a reading may rewind the run
-    return Row(
+    return EvidenceRow(
         group=setting.group,
         plan=setting.plan.name,
         seed=seed,
@@ -154,7 +154,7 @@ def _written(given: float | Sequence[float]) -> str:
     return f"{given:.6g}"
 
 
-def _try(setting: Setting, rate: float, seed: int) -> Trial:
+def _try(setting: Condition, rate: float, seed: int) -> Trial:
     plan = setting.plan.with_(lr=rate)
     run = labkit.Run(setting.backbone(), setting.load_trial(seed), plan, seed).fit()
     end = run.evaluate(setting.trial_split)
@@ -162,7 +162,7 @@ def _try(setting: Setting, rate: float, seed: int) -> Trial:
     return Trial(setting.group, setting.plan.name, rate, seed, end.correct, end.count, weights)
 
 
-def _provenance(experiment: Experiment, rows: list[Row]) -> dict[str, Any]:
+def _provenance(experiment: Experiment, rows: list[EvidenceRow]) -> dict[str, Any]:
     """The question, the recipes and the machine: what a reader needs to make the record again."""
     return {
         "experiment": experiment.name,
@@ -181,7 +181,7 @@ def _provenance(experiment: Experiment, rows: list[Row]) -> dict[str, Any]:
     }
 
 
-def _setting(setting: Setting) -> dict[str, Any]:
+def _setting(setting: Condition) -> dict[str, Any]:
     return {
         "net": setting.net,
         "data": dict(setting.data),

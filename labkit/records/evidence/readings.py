@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from labkit.records.evidence.setting import Reading
+from labkit.records.evidence.setting import Measurement
 
 if TYPE_CHECKING:
     from labkit.tuning import Run
@@ -16,4 +16,4 @@ def _old_accuracy(run: Run) -> float:
     return remembered(run).accuracy
 
 
-REMEMBERED = Reading(_old_accuracy)  # of 1,000 questions of the old task, with the old head
+REMEMBERED = Measurement(_old_accuracy)  # of 1,000 questions of the old task, with the old head

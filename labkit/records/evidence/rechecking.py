@@ -8,12 +8,12 @@ from statistics import fmean, stdev
 
 from labkit.records import table
 from labkit.records.evidence.making import Trainer, started
-from labkit.records.evidence.record import Row
-from labkit.records.evidence.setting import Experiment, Setting
+from labkit.records.evidence.record import EvidenceRow
+from labkit.records.evidence.setting import Condition, Experiment
 from labkit.records.table import Recheck, Tell
 
 Recorded = tuple[
-    str, Setting, list[Row], Row
+    str, Condition, list[EvidenceRow], EvidenceRow
 ]  # experiment, setting, its runs on record, and one of them
 
 
@@ -44,7 +44,7 @@ def _repeatable(
     from labkit.data import at_hand, card
 
     for experiment, folder in lesson:
-        rows = table.read(folder / f"{experiment.name}.csv", Row)
+        rows = table.read(folder / f"{experiment.name}.csv", EvidenceRow)
         for setting in experiment.settings:
             here = setting.data["name"] == "digits" or at_hand(card(setting.data["name"]))
             mine = [row for row in rows if row.id == setting.run_id(row.seed)]
@@ -53,7 +53,11 @@ def _repeatable(
 
 
 def _redo(
-    experiment: str, setting: Setting, rows: list[Row], then: Row, trainers: Mapping[str, Trainer]
+    experiment: str,
+    setting: Condition,
+    rows: list[EvidenceRow],
+    then: EvidenceRow,
+    trainers: Mapping[str, Trainer],
 ) -> Recheck:
     from labkit.records.atlas.asking import point
 

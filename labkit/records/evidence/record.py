@@ -11,7 +11,7 @@ from math import nan
 
 
 @dataclass(frozen=True)
-class Row:
+class EvidenceRow:
     """One run: `correct` of `count` after the last epoch, on the split that is reported.
 
     `valid_correct`, `best_correct` and `best_epoch` are of the validation split. `seconds` is time

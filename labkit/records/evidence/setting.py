@@ -29,7 +29,7 @@ def slug(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class Reading:
+class Measurement:
     """A number that is asked of a finished run, beside its accuracy. It may rewind the run, it is the last to look.
 
     `unit` stands behind the number in a text; None where it is a share, which a text gives in per cent or points.
@@ -41,7 +41,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Setting:
+class Condition:
     """One way to train, in one group of settings that are compared with each other.
 
     `data` and `trial_data` are arguments of `load_data`; `labels` keeps so many a class, drawn anew
@@ -67,7 +67,7 @@ class Setting:
     rates: tuple[float, ...] = ()
     change: Callable[[Any, int], Any] | None = None
     start: Callable[[Backbone], Backbone] | None = None
-    readings: Mapping[str, Reading] = field(default_factory=dict)
+    readings: Mapping[str, Measurement] = field(default_factory=dict)
     by: str = ""
 
     @property
@@ -129,7 +129,7 @@ class Experiment:
 
     name: str
     question: str
-    settings: tuple[Setting, ...]
+    settings: tuple[Condition, ...]
     seeds: tuple[int, ...] = SEEDS
     notes: str = ""
     spreads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -82,7 +82,7 @@ def cases() -> list[Case]:
 
 def sit(case: Case) -> Answer:
     """Train the run of a case and ask the coach."""
-    from labkit.insight.diagnosis import Evidence, diagnose, judge
+    from labkit.insight.diagnosis import Observations, diagnose, judge
     from labkit.records.sabotage import train
 
     began = process_time()
@@ -90,7 +90,7 @@ def sit(case: Case) -> Answer:
         run = train(case)
         diagnosis = diagnose(run)
     besides = [finding.kind for finding in diagnosis.findings[1:]]
-    by_eye = judge(Evidence(diagnosis.evidence.trace))
+    by_eye = judge(Observations(diagnosis.evidence.trace))
     return Answer(
         case.kind,
         case.seed,

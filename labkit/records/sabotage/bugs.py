@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from labkit import runtime
 from labkit.data import ImageData
-from labkit.data.images.dataset import Split
+from labkit.data.images.dataset import ImageSplit
 from labkit.models import Backbone, Normalize
 from labkit.tuning import Evaluation, Run, freezing
 from labkit.tuning.contracts import Split as AnySplit
@@ -111,7 +111,7 @@ def _batches(count: int, batch: int) -> list[Tensor]:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Rescaled(Split):
+class Rescaled(ImageSplit):
     """A split whose images come as (x - mean) / std in place of [0, 1]."""
 
     mean: float = 0.0
@@ -126,13 +126,13 @@ class Rescaled(Split):
         return f"{super().fingerprint}, less {self.mean}, over {self.std}"
 
 
-def rescale(split: Split, mean: float, std: float) -> Rescaled:
+def rescale(split: ImageSplit, mean: float, std: float) -> Rescaled:
     """The same images on another scale."""
     return Rescaled(split.store, split.rows, split.labels, split.names, split.flip, mean, std)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Spoilt(Split):
+class Spoilt(ImageSplit):
     """A split in which one image is no number anywhere."""
 
     hole: int = 0
@@ -147,7 +147,7 @@ class Spoilt(Split):
         return f"{super().fingerprint}, {self.hole} spoilt"
 
 
-def spoil(split: Split, hole: int) -> Spoilt:
+def spoil(split: ImageSplit, hole: int) -> Spoilt:
     """The same images, one of them spoilt."""
     return Spoilt(split.store, split.rows, split.labels, split.names, split.flip, hole)
 
@@ -167,7 +167,7 @@ def leak(data: ImageData, share: float, noise: int, seed: int) -> ImageData:
     labels = torch.cat([data.train.labels, leaked.labels])
     names = (*data.train.names, *leaked.names)
     return replace(
-        data, train=Split(store, torch.arange(len(store)), labels, names, data.train.flip)
+        data, train=ImageSplit(store, torch.arange(len(store)), labels, names, data.train.flip)
     )
 
 
