@@ -45,8 +45,7 @@ def profile(names: Sequence[str] = DEPTHS, quick: bool = False, top: int = TOP) 
 
 
 def _profile(work: Work, top: int) -> dict[str, Any]:
-    from torch.profiler import ProfilerActivity
-    from torch.profiler import profile as torch_profile
+    from torch.profiler import ProfilerActivity, profile as torch_profile
 
     run = _run(work)
     first, *_, plain = (_epoch(run) for _ in range(WARM_EPOCHS))

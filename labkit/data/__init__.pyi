@@ -4,8 +4,10 @@ from labkit.data.images.augment import LEVELS
 from labkit.data.images.dataset import ImageData, ImageSplit
 from labkit.data.images.shift import KINDS
 from labkit.data.load import load_data
-from labkit.data.overview import describe
-from labkit.data.overview import describe as datasets  # the name that people look for first
+from labkit.data.overview import (
+    describe,
+    describe as datasets,  # the name that people look for first
+)
 from labkit.data.report import DataReport, FileFinding
 
 __all__ = [

@@ -28,7 +28,7 @@ from labkit.data.images.decode import SUFFIXES, read, white_of
 from labkit.errors import DataError, StageError
 from labkit.insight.inside import as_inputs, looking_at
 from labkit.show.figure import Figure, table_html
-from labkit.show.inside import grad_cam
+from labkit.show.inside import plot_grad_cam
 from labkit.tuning import Run
 from labkit.tuning.evaluation import forward
 from labkit.tuning.given import a_count, a_path, a_run, takes
@@ -125,7 +125,7 @@ def _where(run: Run, pixels: Tensor, name: str) -> tuple[Figure | None, tuple[st
         found = insight.grad_cam(run, pixels)
     except StageError as reason:
         return None, (f"Grad-CAM cannot be drawn: {reason}",)
-    return grad_cam(replace(found, images=replace(found.images, names=(name,)))), ()
+    return plot_grad_cam(replace(found, images=replace(found.images, names=(name,)))), ()
 
 
 class PredictCard(Panel):

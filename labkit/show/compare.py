@@ -58,7 +58,7 @@ def compare(runs: Sequence[Run]) -> Comparison:
     """
     several = as_runs("labkit.compare", runs)
     table = pd.DataFrame([_row(run) for run in several])
-    return Comparison(table, figures.history(several), _note(several))
+    return Comparison(table, figures.plot_history(several), _note(several))
 
 
 def _row(run: Run) -> dict[str, Any]:

@@ -68,7 +68,7 @@ class FramesFigure(Figure):
 
 
 @takes(run=a_run, found=maybe(a(FeatureMap, source="insight.feature_map(run)")))
-def feature_map(run: Run, found: FeatureMap | None = None, **how: Any) -> FramesFigure:
+def plot_feature_map(run: Run, found: FeatureMap | None = None, **how: Any) -> FramesFigure:
     """Small frames of a stage's features as training goes on, then the last one again, large and with thumbnails.
 
     A notebook shows the large frames one at a time, so that the points move. `how` is passed on to
@@ -96,7 +96,7 @@ def feature_map_now(run: Run) -> Figure:
     """Where the samples lie now, large, on the axes of step 0: those hold for every later look and every branch."""
     with run.paused():
         now = run.step_number
-    drawn = feature_map(run, steps=(0, now), fitted_at=0)
+    drawn = plot_feature_map(run, steps=(0, now), fitted_at=0)
     return drawn.frames[-1] if drawn.frames else drawn
 
 

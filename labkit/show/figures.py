@@ -59,7 +59,7 @@ MAX_COMMANDS = 8  # markers explained below a figure; more would bury the curves
 # ---------------------------------------------------------------- curves
 
 
-def history(runs: Run | Sequence[Run]) -> Figure:
+def plot_history(runs: Run | Sequence[Run]) -> Figure:
     """Loss and accuracy by step, training and validation, and where commands took effect.
 
     One run: training dashed, validation solid with markers. Several: a colour and a marker each.
@@ -224,7 +224,7 @@ def _rows(run: Run, split: str) -> pd.DataFrame:
 
 
 @takes(run=a_run)
-def drift(run: Run) -> Figure:
+def plot_drift(run: Run) -> Figure:
     """How far each stage has moved from where it began: one bar a stage, input at the top."""
     table = drift_table(run)
     figure = Figure(7, 0.9 + 0.36 * len(table))
@@ -244,7 +244,7 @@ def drift(run: Run) -> Figure:
 
 
 @takes(run=a_run)
-def audit(run: Run) -> Figure:
+def plot_audit(run: Run) -> Figure:
     """The audit of a run: which stages train, which moved, in parameters and in buffers."""
     result = run.audit()
     table = drift_table(run)

@@ -9,9 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from labkit.insight import Diary, OldTask, old_task
-from labkit.insight import between as line_of
-from labkit.insight import forgetting as asked_along
+from labkit.insight import Diary, OldTask, between as line_of, forgetting as asked_along, old_task
 from labkit.insight.forgetting import ASKED, asked
 from labkit.insight.kinds import backbone_of
 from labkit.insight.revisit import spread_out
@@ -25,7 +23,7 @@ DRAWN = 30  # moments of a diary that find room
 EIGHTHS = (0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1)
 
 
-def forgetting(
+def plot_forgetting(
     runs: Run | Sequence[Run], task: OldTask | None = None, moments_at_most: int = 9
 ) -> Figure:
     """Accuracy on the old task (left) and on the new one (right), epoch by epoch: a line a run.
@@ -125,7 +123,7 @@ def _came_to(rows: pd.DataFrame, task: str) -> str:
     return f"from {first[task]:.0%} to {last[task]:.0%} (95 % interval {low:.0%} to {high:.0%})"
 
 
-def between(
+def plot_between(
     runs: Run | Sequence[Run],
     shares: Sequence[float] = EIGHTHS,
     task: OldTask | None = None,

@@ -20,8 +20,7 @@ from matplotlib.axes import Axes
 
 from labkit.settings import SETTINGS
 from labkit.show.figure import CARD, FAINT, INK, SHADES, Figure, cell, dress, headline
-from labkit.sweeps import Sweep
-from labkit.sweeps import sweep as quiet_sweep
+from labkit.sweeps import Sweep, sweep as quiet_sweep
 from labkit.tuning.given import a, takes
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ ACROSS = 6  # panels side by side
 
 
 @takes(seen=a_run_or(Filters, "what insight.filters gave"))
-def filters(seen: Run | Filters) -> Figure:
+def plot_filters(seen: Run | Filters) -> Figure:
     """The filters of the first convolution as colours, the longest first; grey is zero.
 
     Each is scaled to its own largest weight, so that faint ones can be seen too; lengths are in the table.
@@ -66,7 +66,7 @@ def filters(seen: Run | Filters) -> Figure:
 
 
 @takes(seen=a_run_or(Activations, "what insight.activations gave"), count=a_count(1, MOST_DRAWN))
-def activations(
+def plot_activations(
     seen: Run | Activations,
     image: int | Tensor = 0,
     stage: str | None = None,
@@ -104,7 +104,7 @@ def activations(
 
 
 @takes(seen=a_run_or(GradCam, "what insight.grad_cam gave"))
-def grad_cam(
+def plot_grad_cam(
     seen: Run | GradCam,
     images: int | Sequence[int] | Tensor | None = None,
     stage: str | None = None,

@@ -25,7 +25,7 @@ ACROSS = 6  # examples side by side
     count=a_count(1, MOST_DRAWN),
     seen=maybe(a(SuspectLabels, source="insight.suspect_labels(run)")),
 )
-def suspect_labels(
+def plot_suspect_labels(
     run: Run, count: int = 12, split: str = "train", seen: SuspectLabels | None = None
 ) -> Figure:
     """The examples whose labels are least believable, worst first, with the class that is proposed instead.

@@ -69,7 +69,7 @@ def _stages(run: Run, image: int | Tensor, split: Split | str) -> dict[str, Acti
 
 
 @takes(seen=a_run_or(Neighbours, "what insight.neighbours gave"))
-def neighbours(seen: Run | Neighbours, data: Data | Split | None = None, **how: Any) -> Figure:
+def plot_neighbours(seen: Run | Neighbours, data: Data | Split | None = None, **how: Any) -> Figure:
     """A row for each image asked about: the image, then its nearest neighbours, the nearest first.
 
     A tick and a thin frame mean the same class, a cross and a thick frame another. `how` is passed on to

@@ -51,7 +51,7 @@ LABELLED = 20  # classes whose names and numbers find room
 
 
 @takes(seen=a_run_or(Confusion, "what insight.confusion gave"))
-def confusion(seen: Run | Confusion, split: str = "valid") -> Figure:
+def plot_confusion(seen: Run | Confusion, split: str = "valid") -> Figure:
     """Which class is taken for which: counts, and the share of each true class, row by row.
 
     Rates and their 95 % Wilson intervals are in the table. Of more than 20 classes only the colours are drawn.
@@ -105,7 +105,7 @@ def _confusion_alt(found: Confusion) -> str:
 
 
 @takes(temperature=maybe(a(Temperature, source="insight.fit_temperature(run)")))
-def calibration(
+def plot_calibration(
     *seen: Run | Calibration, split: str = "valid", temperature: Temperature | None = None
 ) -> Figure:
     """How often a network is right against how sure it is, with the examples behind every point.

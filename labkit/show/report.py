@@ -136,14 +136,14 @@ def _sections(run: Run, test: Evaluation | None) -> Iterator[Section]:
     yield Section(
         "Data", tuple(_data_words(run)), (_table(_counts(run, test)), _table(_findings(run)))
     )
-    yield Section("Curves", (), (_figure(figures.history(run)),))
+    yield Section("Curves", (), (_figure(figures.plot_history(run)),))
     yield Section("How often it is right", (INTERVALS,), (_table(_accuracies(run, test)),))
     if judged is not None:
         confusion = insight.confusion(judged, classes=run.data.classes)
         calibration = insight.calibration(judged)
-        drawn = (predicted.confusion(confusion), predicted.calibration(calibration))
+        drawn = (predicted.plot_confusion(confusion), predicted.plot_calibration(calibration))
         yield Section("Where it is wrong", (), tuple(map(_figure, drawn)))
-    yield Section("What was moved", (), (_figure(figures.audit(run)),))
+    yield Section("What was moved", (), (_figure(figures.plot_audit(run)),))
     yield Section("Cost", tuple(_cost_words(run)))
     yield Section("Versions", (), (_table(_versions()),))
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 @takes(seen=a_run_or(Similarity, "what insight.similarity gave"), other=maybe(a_run))
-def similarity(seen: Run | Similarity, other: Run | None = None, **how: Any) -> Figure:
+def plot_similarity(seen: Run | Similarity, other: Run | None = None, **how: Any) -> Figure:
     """How alike two networks see (linear CKA): stage against the same stage, and every stage against every other.
 
     Of a run alone: now against its start. `how` is passed on to `insight.similarity`: stages, count, split, seed.
@@ -98,7 +98,9 @@ def _all_pairs(axes: Axes, found: Similarity) -> None:
     relative=a_flag,
     count=a_count(),
 )
-def gradient_norms(seen: Run | pd.DataFrame, relative: bool = False, count: int = 20) -> Figure:
+def plot_gradient_norms(
+    seen: Run | pd.DataFrame, relative: bool = False, count: int = 20
+) -> Figure:
     """The length of the gradient of every stage over a run, on a log scale; a frozen stage has none.
 
     With `relative`, as a share of the length of the stage's weights. `seen` is a run, of which `count` steps are taken

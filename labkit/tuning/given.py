@@ -38,7 +38,8 @@ def takes(**checks: Check) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Judge the arguments of a function by name, in this order, before anything is done."""
 
     def judged(function: Callable[P, R]) -> Callable[P, R]:
-        signature, name = inspect.signature(function), function.__name__
+        signature = inspect.signature(function)
+        name = function.__name__.removeprefix("plot_")  # as the learner calls it: labkit.confusion
 
         @wraps(function)
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:

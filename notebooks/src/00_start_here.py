@@ -59,7 +59,7 @@ for _ in range(3):
 from labkit.show import figures
 
 run.fit()
-figures.history(run)
+figures.plot_history(run)
 
 # %%
 result = run.evaluate("valid")
@@ -128,7 +128,7 @@ steered = labkit.Run(net, data, plan.with_(lr=1e-5), seed=0, name="steered")
 steered.fit(epochs=3)
 steered.set(lr=0.01)
 steered.fit()
-figures.history(steered)
+figures.plot_history(steered)
 
 # %% [markdown]
 # The dotted line marks where the command took effect. The curve bends there.

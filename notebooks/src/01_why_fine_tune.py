@@ -107,7 +107,7 @@ tuned = labkit.Run(net, data, labkit.full(lr=1e-3, **shared), seed=0, name="fine
 fresh = labkit.Run(
     net, data, labkit.from_scratch(lr=3e-3, **shared), seed=0, name="from scratch"
 ).fit()
-figures.history([tuned, fresh])
+figures.plot_history([tuned, fresh])
 
 # %%
 print("fine-tuned:  ", tuned.evaluate("valid"))

@@ -103,7 +103,7 @@ plan = labkit.full(lr=1e-3, epochs=8, batch_size=6)
 
 honest = labkit.Run(net, few, plan, seed=0, name="new digits").fit()
 fooled = labkit.Run(net, leaking, plan, seed=0, name="copies").fit()
-figures.history([honest, fooled])
+figures.plot_history([honest, fooled])
 
 # %%
 for run in (honest, fooled):
@@ -201,7 +201,7 @@ print(mine.report)
 plan = labkit.full(lr=1e-3, epochs=12, batch_size=20)
 clean_run = labkit.Run(net, small, plan, seed=0, name="all labels right").fit()
 noisy_run = labkit.Run(net, noisy, plan, seed=0, name="a fifth wrong").fit()
-figures.history([clean_run, noisy_run])
+figures.plot_history([clean_run, noisy_run])
 
 # %% [markdown]
 # Follow the training accuracy of the second run. Only four fifths of its labels can be learned by understanding.

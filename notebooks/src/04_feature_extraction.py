@@ -195,7 +195,7 @@ plan = labkit.feature_extraction(lr=0.01, epochs=20, batch_size=10)
 run = labkit.Run(net, data, plan, seed=0)
 run.fit()
 print(run.evaluate("valid"))
-figures.audit(run)
+figures.plot_audit(run)
 
 # %% [markdown]
 # ## When labels grow in number
@@ -204,8 +204,7 @@ figures.audit(run)
 # A network trained from scratch has none, but it needs labels. Here are recorded runs of both, five seeds each.
 
 # %%
-from labkit.course import evidence
-from labkit.course import figures as charts
+from labkit.course import evidence, figures as charts
 
 ways = {HEAD: "linear-probe", SCRATCH: "from-scratch"}
 charts.by_stage(

@@ -115,10 +115,10 @@ held = labkit.Run(
 )
 trap.fit()
 held.fit()
-figures.audit(trap)
+figures.plot_audit(trap)
 
 # %%
-figures.audit(held)
+figures.plot_audit(held)
 
 # %%
 print("statistics running:", trap.evaluate("valid"))

@@ -93,7 +93,7 @@ del model, optimizer  # a run brings its own
 plan = labkit.full(lr=1e-3, epochs=4, batch_size=20)
 run = labkit.Run(net, data, plan, seed=0).fit()
 print(run.evaluate("valid"))
-figures.drift(run)
+figures.plot_drift(run)
 
 # %%
 moved = run.drift()
@@ -112,7 +112,7 @@ learn.reveal("06-drift", names.get(furthest, "a stage in the middle"))
 del run  # one trained network at a time fits a small machine
 run = labkit.Run(net, data, plan.with_(lr_decay=0.3), seed=0, name="a smaller rate below").fit()
 print(run.evaluate("valid"))
-figures.drift(run)
+figures.plot_drift(run)
 
 # %% [markdown]
 # ## The three types as data grows

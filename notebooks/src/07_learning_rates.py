@@ -154,7 +154,7 @@ print(shaken.fit().evaluate("valid"))
 
 # %%
 saved = shaken.branch(step=before, name="rewound").fit()
-figures.history([shaken, saved])
+figures.plot_history([shaken, saved])
 
 # %%
 lost = saved.evaluate("valid").accuracy - shaken.evaluate("valid").accuracy

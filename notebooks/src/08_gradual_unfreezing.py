@@ -113,7 +113,7 @@ charts.phases(orders, net.stages)
 from labkit.show import figures
 
 runs = [labkit.Run(net, data, plan, seed=0, name=name).fit() for name, plan in orders.items()]
-figures.history(runs)
+figures.plot_history(runs)
 
 # %% [markdown]
 # With one seed, on so few images, do not read much into the end of the curves. Look at how they begin.
@@ -130,7 +130,7 @@ from labkit import insight
 from labkit.show import forgotten
 
 exam = insight.old_task(net, count=300)  # letters that no training has seen
-forgotten.forgetting(runs, exam, moments_at_most=7)
+forgotten.plot_forgetting(runs, exam, moments_at_most=7)
 
 # %% [markdown]
 # While only the head trains, nothing is forgotten: the layers below stand still.

@@ -137,7 +137,7 @@ runs = [
     labkit.Run(net, data, labkit.full(lr=lr, epochs=6, batch_size=20), seed=0, name=name).fit()
     for name, lr in rates.items()
 ]
-forgotten.forgetting(runs, exam)
+forgotten.plot_forgetting(runs, exam)
 
 # %% [markdown]
 # The panel on the right is the one that everybody looks at. The panel on the left is the bill.
@@ -262,7 +262,7 @@ del run
 # `insight.between` asks some of those networks, and here is a picture of it.
 
 # %%
-forgotten.between([usual, aggressive], (0, 0.125, 0.25, 0.5, 0.75, 1), exam)
+forgotten.plot_between([usual, aggressive], (0, 0.125, 0.25, 0.5, 0.75, 1), exam)
 
 # %%
 from labkit.course import evidence

@@ -214,7 +214,7 @@ judging.pairs(by_seed[UPPER], by_seed[HEAD], (UPPER, HEAD))
 # %%
 from labkit.show import inside, predicted
 
-predicted.confusion(runs[UPPER])
+predicted.plot_confusion(runs[UPPER])
 
 # %% [markdown]
 # Read it row by row, and look at the counts before the shares. With a few dozen images a class, each share has a wide
@@ -238,7 +238,7 @@ change[change["true"] != change["predicted"]].style.hide(axis="index")
 # person. So sort the answers by how sure the network was, and count how many of each bin are right.
 
 # %%
-predicted.calibration(runs[UPPER])
+predicted.plot_calibration(runs[UPPER])
 
 # %% [markdown]
 # On the dashed line a network is as sure as it is right. Below the line it claims too much, above it too little. The
@@ -293,7 +293,7 @@ predicted.worst_images(judged, 12)
 
 # %%
 mistakes = [guess.index for guess in insight.worst(judged.evaluate("valid"), 6)]
-inside.grad_cam(judged, mistakes)
+inside.plot_grad_cam(judged, mistakes)
 
 # %% [markdown]
 # A bright place says where, not why. Some such maps hardly change when the network is replaced by a random one
@@ -356,7 +356,7 @@ print(f"chosen: {choice}\n{final}")
 # fitted on validation help on images it never saw?
 
 # %%
-predicted.calibration(
+predicted.plot_calibration(
     insight.calibration(final),
     insight.calibration(final, temperature=insight.fit_temperature(runs[choice])),
 )

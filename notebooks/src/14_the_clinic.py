@@ -198,13 +198,13 @@ one = labkit.Run(net, data, plan, seed=0, name="one")
 leave_head_out(one)
 one.fit()
 other = labkit.Run(net, data, plan, seed=0, name="other").fit()
-figures.history([one, other])
+figures.plot_history([one, other])
 
 # %% [markdown]
 # One of the two has the fault. The audit asks who moved, in parameters and in buffers.
 
 # %%
-figures.audit(one)
+figures.plot_audit(one)
 
 # %% [markdown]
 # The head trains now, says the plan. None of its tensors has changed, says the audit. Believe the audit.

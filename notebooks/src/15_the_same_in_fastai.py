@@ -154,7 +154,7 @@ def frozen_epoch(learner):
 held = bridge.Steered(
     bridge.learner(net, data, batch_size=20), frozen_epoch, data=data, name="frozen epoch"
 ).fit()
-figures.audit(held)
+figures.plot_audit(held)
 
 # %%
 rows = [row for row in held.audit().rows if row.stage != "head"]

@@ -16,8 +16,7 @@ from typing import Any
 
 import labkit
 from labkit.errors import FetchError
-from labkit.tuning import EpochDone, Run
-from labkit.tuning import run as engine
+from labkit.tuning import EpochDone, Run, run as engine
 
 REPEATS = 5
 

@@ -8,8 +8,7 @@ import zlib
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import labkit
 from labkit.errors import DownloadError, ShareError

@@ -25,9 +25,13 @@ from labkit import insight, learn, runtime, sweeps
 from labkit.course.lesson_14.clinic import Clinic
 from labkit.errors import LabkitError
 from labkit.insight.zero_shot import LETTERS_FOR_DIGITS
-from labkit.show import cost as cost_figures
-from labkit.show import feature_map as feature_figures
-from labkit.show import figures, finder, forgotten
+from labkit.show import (
+    cost as cost_figures,
+    feature_map as feature_figures,
+    figures,
+    finder,
+    forgotten,
+)
 from labkit.tuning import Run
 from tests.nonsense import HUGE, TOO_LONG, nested
 
@@ -474,8 +478,8 @@ DOORS: dict[str, Door] = {
         {"net": "net", "split": "split", "meanings": "plain", "name": "text"},
     ),
     # ------------------------------------------------------------ what a figure or a lesson's page offers
-    "show.audit": of_run(figures.audit),
-    "show.drift": of_run(figures.drift),
+    "show.audit": of_run(figures.plot_audit),
+    "show.drift": of_run(figures.plot_drift),
     "show.epochs_table": Door(figures.epochs_table, lambda w: {"runs": [w.run]}, {"runs": "runs"}),
     "show.evidence": Door(
         figures.evidence,
@@ -487,7 +491,7 @@ DOORS: dict[str, Door] = {
         lambda w: {"guesses": insight.worst(w.run.evaluate(), 2), "classes": w.run.data.classes},
         {"guesses": "stages", "classes": "plain"},
     ),
-    "show.history": Door(figures.history, lambda w: {"runs": [w.run]}, {"runs": "runs"}),
+    "show.history": Door(figures.plot_history, lambda w: {"runs": [w.run]}, {"runs": "runs"}),
     "show.images": Door(
         figures.images,
         lambda w: {
@@ -514,12 +518,12 @@ DOORS: dict[str, Door] = {
         {"test": "plain"},
     ),
     "show.forgetting": Door(
-        forgotten.forgetting,
+        forgotten.plot_forgetting,
         lambda w: {"runs": w.letters, "task": w.old},
         {"runs": "runs", "task": "task?", "moments_at_most": "count"},
     ),
     "show.between": Door(
-        forgotten.between,
+        forgotten.plot_between,
         lambda w: {"runs": w.letters, "shares": (0, 1), "task": w.old},
         {"runs": "runs", "shares": "plain", "task": "task?"},
     ),

@@ -50,6 +50,6 @@ def test_what_needs_a_module_earlier_waits_for_it(wire: Wire) -> None:
         "data = labkit.load_data('digits').subset(per_class=3)\n"
         "run = labkit.Run(labkit.load_backbone('resnet10-glyphs'), data, labkit.full(epochs=1))\n"
         "from labkit.show import figures\n"
-        "shown = figures.history(run.fit())"
+        "shown = figures.plot_history(run.fit())"
     )
     assert wire.value("run.status") == "ended"

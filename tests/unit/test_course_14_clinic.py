@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 import labkit
-from labkit.course.lesson_14 import clinic
-from labkit.course.lesson_14 import figures as clinic_charts
+from labkit.course.lesson_14 import clinic, figures as clinic_charts
 from labkit.course.lesson_14.card import ClinicCard, Request
 from labkit.course.lesson_14.clinic import DISEASES, Clinic, Patient
 from labkit.course.lesson_14.patients import EXAMINATIONS, MOST_ROWS, _trained

@@ -107,14 +107,14 @@ def run() -> Run:
 
 def test_a_history_draws_the_losses_of_its_steps_and_the_accuracies_of_its_epochs(run: Run) -> None:
     history = run.history
-    drawn = marks(figures.history(run))
+    drawn = marks(figures.plot_history(run))
     valid = history[history["split"] == "valid"]
     for wanted in (history["loss"], 100 * valid["accuracy"]):
         assert all(np.isclose(drawn, number).any() for number in wanted)
 
 
 def test_drift_is_drawn_as_long_as_it_is(run: Run) -> None:
-    drawn = marks(figures.drift(run))
+    drawn = marks(figures.plot_drift(run))
     assert all(
         np.isclose(drawn, moved).any() or np.isclose(drawn, 100 * moved).any()
         for moved in run.drift().values()

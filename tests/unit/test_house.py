@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import sys
 import tomllib
 import venv
 import zipfile
+from collections import defaultdict
 from graphlib import TopologicalSorter
 from importlib.metadata import distributions, requires
 from pathlib import Path
@@ -382,3 +384,27 @@ def test_a_lesson_goes_with_its_folder_and_its_row(root, tmp_path):
         cwd=tmp_path, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+def test_no_two_public_classes_have_one_name(root):
+    """Who reads `Card` or `Row` knows whose it is."""
+    homes = defaultdict(list)
+    for path in sorted((root / "labkit").rglob("*.py")):
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes[node.name].append(path.relative_to(root).as_posix())
+    assert {name: where for name, where in homes.items() if len(where) > 1} == {}
+
+
+def test_what_is_drawn_is_not_named_as_what_is_read(root):
+    """`insight.confusion` gives numbers, `show.plot_confusion` a figure of them."""
+    read, drawn = (
+        {
+            node.name
+            for path in (root / "labkit" / room).rglob("*.py")
+            for node in ast.parse(path.read_text("utf-8")).body
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+        }
+        for room in ("insight", "show")
+    )
+    assert read & drawn == set()

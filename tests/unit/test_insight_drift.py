@@ -12,8 +12,7 @@ import labkit
 from labkit.insight import drift_table, sentence, worst
 from labkit.insight.drift import in_words, layers_drift, statistics_drift
 from labkit.runtime import Precision
-from labkit.tuning.freezing import drift_of
-from labkit.tuning.freezing import parts as parts_of
+from labkit.tuning.freezing import drift_of, parts as parts_of
 from tests.bounds import held
 
 

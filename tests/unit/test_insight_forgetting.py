@@ -236,7 +236,7 @@ def test_the_figure_says_for_every_run_what_is_left_and_what_was_gained(glyphs, 
             ("wild", labkit.full(1e-1, **PLAN)),
         )
     )
-    figure = forgotten.forgetting([head, wild], letters)
+    figure = forgotten.plot_forgetting([head, wild], letters)
     before = f"{insight.remembered(head, letters).accuracy:.0%}"
     assert f"head $only$: the old task from {before} to {before}" in figure.alt
     assert set(figure.table["run"]) == {"head $only$", "wild"}
@@ -269,7 +269,7 @@ def test_the_line_is_asked_on_the_split_of_ones_choice(glyphs, letters, digits):
 @pytest.mark.slow
 def test_the_figure_of_the_line_says_what_lies_along_it(glyphs, letters, digits):
     run = labkit.Run(glyphs, digits, labkit.full(1e-2, **PLAN), name="far $away$").fit()
-    figure = forgotten.between(run, (0, 0.5, 1), letters)
+    figure = forgotten.plot_between(run, (0, 0.5, 1), letters)
     line = insight.between(run, (0, 0.5, 1), letters)
     assert f"far $away$: at 0 {line['old'][0]:.0%} and {line['new'][0]:.0%}, at 0.5" in figure.alt
     assert list(figure.table["old"]) == list(line["old"])

@@ -31,7 +31,7 @@ def executed(number: int = 1) -> NotebookNode:
         new_markdown_cell(f"# {number:02} · A lesson\n\n{BADGES}\n\n- **Time:** short"),
         new_code_cell("import labkit", metadata={"tags": ["bootstrap"]}),
         new_markdown_cell("A [step](../glossary.ipynb#one-step) and [a site](https://a.b)."),
-        new_code_cell("figures.history(run)", outputs=[new_output("display_data", shown)]),
+        new_code_cell("figures.plot_history(run)", outputs=[new_output("display_data", shown)]),
         new_code_cell("answer = 42", metadata={"tags": ["solution"]}),
         new_code_cell(
             "playground = 1\nlabkit.console(playground)",

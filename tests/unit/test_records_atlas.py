@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from scipy import stats
 
 import labkit
@@ -22,8 +21,7 @@ from labkit.records.atlas import Expectation, Sheet, record
 from labkit.records.atlas.asking import point
 from labkit.records.atlas.record import RecordedRun
 from labkit.runtime import Precision
-from tests.small_atlas import RIGHT, entry, write_made_up
-from tests.small_atlas import SHEET as MADE_UP
+from tests.small_atlas import RIGHT, SHEET as MADE_UP, entry, write_made_up
 
 BUILT = Sheet("digits", "resnet10-glyphs", 16, (3,), (1e-3, 1e-2), ("head",), (0, 1), 1)
 

@@ -56,7 +56,7 @@ assert again.trainer.seen == 3.0 and again.replay().settings.made_up == 3.0
 session = Session([run])
 told = json.dumps(session.answer({"kind": "poll", "seq": 0}))
 assert '"name": "made_up", "label": "Made-up number", "kind": "real"' in told
-drawn = figures.history(run)
+drawn = figures.plot_history(run)
 assert any("made-up number 3" in text.get_text() for text in drawn.findobj(matplotlib.text.Text))
 
 jobs = jobs_of(run, {"made_up": [1, 2]})

@@ -64,10 +64,10 @@ def recorded():
 def gallery(run, guesses, recorded):
     other = run.branch(2, lr=1e-2).fit()
     return {
-        "history": figures.history(run),
-        "several": figures.history([run, other]),
-        "drift": figures.drift(run),
-        "audit": figures.audit(run),
+        "history": figures.plot_history(run),
+        "several": figures.plot_history([run, other]),
+        "drift": figures.plot_drift(run),
+        "audit": figures.plot_audit(run),
         "images": figures.images(run.data.valid, guesses, run.data.classes),
         "evidence": figures.evidence(recorded, "accuracy", "plan", panel="data"),
     }
@@ -157,7 +157,7 @@ def test_the_table_counts_each_epoch_once(run):
 
 def test_a_run_that_has_not_started_can_be_drawn(run):
     fresh = labkit.Run(run.net, run.data, run.plan, precision=Precision())
-    shown = figures.history(fresh)
+    shown = figures.plot_history(fresh)
     assert "nothing trained yet" in shown.alt
     assert shown.png()
 
@@ -185,7 +185,7 @@ def test_names_are_never_markup_nor_mathematics(run, guesses):
 def test_hostile_run_names_are_drawn_as_they_are(run):
     for name in ("$\\frac{$", "_hidden", "<img src=x onerror=alert(1)>"):
         clone = run.branch(1, name=name)
-        shown = figures.history([clone, run])
+        shown = figures.plot_history([clone, run])
         assert "<img src=x" not in shown.html()
         assert any(name[:8] in text.get_text() for text in shown.legends[0].get_texts())
 
@@ -209,12 +209,12 @@ def test_drift_tells_frozen_stages_in_words(gallery):
 def test_the_sprung_trap_is_named_in_the_audit(run):
     plan = labkit.feature_extraction(epochs=1).with_(frozen_statistics="running")
     trapped = labkit.Run(run.net, run.data, plan, precision=Precision()).fit()
-    shown = figures.audit(trapped)
+    shown = figures.plot_audit(trapped)
     assert "stem was never trained" in shown.alt
     assert "statistics only" in set(shown.table["moved"])
     assert (
         "unchanged"
-        in figures.audit(
+        in figures.plot_audit(
             labkit.Run(
                 run.net, run.data, labkit.feature_extraction(epochs=1), precision=Precision()
             ).fit()

@@ -32,9 +32,9 @@ OF_ONE_RUN: dict[str, Callable[[Any], Any]] = {
     "uncertain_images": labkit.uncertain_images,
     "worst_images": labkit.worst_images,
     "compare": labkit.compare,
-    "history": figures.history,
-    "drift": figures.drift,
-    "audit": figures.audit,
+    "history": figures.plot_history,
+    "drift": figures.plot_drift,
+    "audit": figures.plot_audit,
     "report": lambda run: labkit.report(run, "report.html"),
 }
 

@@ -104,16 +104,16 @@ class Patient:
     @cached_property
     def curves(self) -> Figure:
         """Loss and accuracy by step."""
-        from labkit.show.figures import history
+        from labkit.show.figures import plot_history
 
-        return history(self.run)
+        return plot_history(self.run)
 
     @cached_property
     def audited(self) -> Figure:
         """The audit as a figure."""
-        from labkit.show.figures import audit
+        from labkit.show.figures import plot_audit
 
-        return audit(self.run)
+        return plot_audit(self.run)
 
     @cached_property
     def history(self) -> pd.DataFrame:

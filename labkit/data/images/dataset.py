@@ -16,8 +16,7 @@ from labkit.data.images.augment import LEVELS, change, check_level, draw
 from labkit.data.images.shift import check_shift, shifted
 from labkit.data.mislabel import check_share, mislabelled, where
 from labkit.data.report import DataReport
-from labkit.data.splits import check_count, check_seed
-from labkit.data.splits import per_class as choose
+from labkit.data.splits import check_count, check_seed, per_class as choose
 from labkit.errors import DataError, SplitError, shown
 
 # Images. The frozen part of a network is given 32 rows at the least (`tuning.prefix`): fewer would cost as much.

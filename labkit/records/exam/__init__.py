@@ -168,8 +168,7 @@ def _redo(case: Case, then: Answer) -> Recheck:
 
 def at_hand(case: Case) -> bool:
     """Whether the images of a case lie on this machine."""
-    from labkit.data import at_hand as here
-    from labkit.data import card
+    from labkit.data import at_hand as here, card
 
     return case.material == "digits" or bool(here(card(case.material)))
 
