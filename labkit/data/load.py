@@ -90,7 +90,7 @@ def _checked(size: Any, seed: Any, test: Any) -> tuple[int | None, int, float | 
         )
     if test is not None and (share is None or not 0 <= share <= 0.5):
         raise SplitError(
-            f"test={shown(test)} is no share; choose a number from 0 to 0.5, such as 0.2"
+            f"test={shown(test)} is not a fraction of the images; choose a number from 0 to 0.5, such as 0.2"
         )
     return pixels, check_seed(seed), share
 

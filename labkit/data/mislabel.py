@@ -16,7 +16,7 @@ def check_share(share: Any) -> float:
     number = real_number(share)
     if number is None or not 0 <= number <= 1:
         raise DataError(
-            f"share={shown(share)} is no share of the labels; choose a number from 0 to 1"
+            f"share={shown(share)} is not a fraction of the labels; choose a number from 0 to 1"
         )
     return float(number)
 

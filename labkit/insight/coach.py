@@ -318,7 +318,7 @@ def learning(trace: Trace) -> str | None:
 
 
 def level(trace: Trace) -> str | None:
-    """What is left when there is no news."""
+    """What to say when nothing has changed since the last sentence."""
     if len(trace.steps) < WINDOW:
         return (
             f"Just started: {_count(len(trace.steps), 'step')} done, loss {_loss(trace.steps):.2g}."

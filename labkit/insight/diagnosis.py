@@ -38,7 +38,7 @@ SMALL = 0.2  # of the training loss: a fall by less than this share is hardly an
 
 @dataclass(frozen=True)
 class Observations:
-    """All that the rules may look at. A field is None where nobody asked or the question makes no sense."""
+    """All that the rules may look at. A field is None if the probe was not run or does not apply."""
 
     trace: Trace
     audit: Audit | None = None
@@ -321,7 +321,7 @@ def _not_a_number(evidence: Observations) -> str | None:
     return f"{said}, though it was not rising: look for an image with values that are no numbers."
 
 
-def _not_not_a_number(evidence: Observations) -> str:
+def _loss_is_finite(evidence: Observations) -> str:
     return "The loss is a number at every step."
 
 
@@ -418,7 +418,7 @@ def _not_augmented(evidence: Observations) -> str:
 
 
 RULES: tuple[Rule, ...] = (
-    Rule("not-a-number", _not_a_number, _not_not_a_number),
+    Rule("not-a-number", _not_a_number, _loss_is_finite),
     Rule("frozen-moves", _frozen_moves, _not_frozen_moves),
     Rule("head-left-out", _head_left_out, _not_head_left_out),
     Rule("eval-mode", _eval_mode, _not_eval_mode),

@@ -198,7 +198,7 @@ class Attempt:
             self.verdict = it.judge(run)
         except LabkitError as trouble:
             self.trouble = trouble
-        except Exception as trouble:  # told to whoever waits: a thread has nobody to raise to
+        except Exception as trouble:  # shown on the card: an exception in a thread would be lost
             self.trouble = LabkitError(f"{type(trouble).__name__}: {trouble}")
         finally:
             self._over.set()

@@ -31,7 +31,7 @@ except ImportError as error:
 
 
 class WorkerSetup(WorkerPlugin):  # type: ignore[misc,unused-ignore]
-    """What a worker of the cluster is given as it joins."""
+    """Dask plugin: sends network and data to each worker once, as it joins."""
 
     def __init__(self, setup: bytes) -> None:
         self.given, self.driver = setup, (socket.gethostname(), os.getpid())

@@ -112,7 +112,7 @@ class SweepRow:
         return self.key, self.seed, self.status, *counts, self.epochs, self.steps, self.curve
 
     def to_dict(self) -> dict[str, Any]:
-        """The row as plain data; a number that is none becomes None, as JSON wants it."""
+        """The row as plain data; NaN and infinity become None: JSON has neither."""
         return {name: _finite(value) for name, value in asdict(self).items()}
 
 

@@ -163,7 +163,7 @@ class Processes:
         raise AssertionError
 
 
-class WorkerDied(Exception):  # noqa: N818 - it is news, not a mistake
+class WorkerDied(Exception):  # noqa: N818 - callers treat it as a result, not as a bug
     """The process is gone."""
 
 

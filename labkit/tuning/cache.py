@@ -200,7 +200,7 @@ class PrefixCache:
             return self.find(key)
 
     def _make_room(self, entry: CacheEntry, key: Key) -> bool:
-        """Find a place for a new entry. It never drives out its own family: its views would chase each other."""
+        """Make room for an entry, never at the cost of the same split: augmented copies would evict one another."""
         try:
             if entry.bytes <= self.memory and self._free_up("memory", entry.bytes, key):
                 entry.open("memory", self.folder)

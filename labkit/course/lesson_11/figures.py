@@ -2,8 +2,8 @@
 
 `pairs` draws what it is given. The others draw from the recorded runs of `is-it-better`, whose answers are on record
 image by image: so any choice by fewer images, seeds or candidates can be replayed, and nothing is trained. The
-recorded images stand for all there are. So the images of a choice are drawn with putting back, and what a run is
-worth is its accuracy on all of them.
+recorded images stand for all there are. So the images of a choice are drawn with replacement (a bootstrap), and what a
+run is worth is its accuracy on all of them.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def comparisons(place: str, looks: Sequence[tuple[int, int]] = LOOKS) -> pd.Data
 def _named(
     first: Answers, second: Answers, images: int, seeds: int, chance: np.random.Generator
 ) -> int:
-    """1 for the first, -1 for the second, 0 for nobody, by images drawn with putting back and seeds without."""
+    """1 for the first, -1 for the second, 0 for nobody, from images with replacement and seeds without."""
     shown = chance.integers(first.shape[1], size=images)
     drawn = chance.permutation(first.shape[0])[:seeds]
     gaps = (first[drawn][:, shown].sum(1) - second[drawn][:, shown].sum(1)) / images
@@ -219,7 +219,7 @@ WATCHED = (20, 50, 100)  # images that choose
 def choices(place: str, images: int, many: Sequence[int] = MANY) -> pd.DataFrame:
     """Replays the choice of the best of so many candidates by so many images: a row a number of candidates.
 
-    Candidates are recorded runs, drawn without putting back. `looked` is the mean accuracy of the chosen one on the
+    Candidates are recorded runs, drawn without replacement. `looked` is the mean accuracy of the chosen one on the
     images that chose it, `was` on all there are.
     """
     runs = np.concatenate(list(answers(place).values()))

@@ -30,7 +30,7 @@ def slug(name: str) -> str:
 
 @dataclass(frozen=True)
 class Measurement:
-    """A number that is asked of a finished run, beside its accuracy. It may rewind the run, it is the last to look.
+    """A number that is asked of a finished run, beside its accuracy. Called last, because it may rewind the run.
 
     `unit` stands behind the number in a text; None where it is a share, which a text gives in per cent or points.
     Where `ask` gives several numbers they are a curve, for a figure; a text gets the last of them.
