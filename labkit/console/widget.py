@@ -77,15 +77,15 @@ class Console(Panel):
             return
         data, metadata = self._repr_mimebundle_()
         self._still = display(data, metadata=metadata, raw=True, display_id=True)
-        self._drawn = self._told()
+        self._drawn = self._events()
 
     def after_cell(self) -> None:
         """After a cell that trained: a notebook that is executed without a browser keeps what it came to."""
         unseen = self._still is not None and not self._session.prober.ever_watched
-        if unseen and self._told() > self._drawn:
+        if unseen and self._events() > self._drawn:
             data, metadata = self._repr_mimebundle_()
             self._still.update(data, metadata=metadata, raw=True)
-            self._drawn = self._told()
+            self._drawn = self._events()
 
     def close(self) -> None:
         """End the panel and all that it does for its page. The runs go on as they are."""
@@ -103,11 +103,11 @@ class Console(Panel):
                 run.submit("pause")
         self.close()
 
-    def _told(self) -> int:
+    def _events(self) -> int:
         return sum(len(run.journal) for run in self.runs)
 
     def stand_in(self) -> tuple[Message, Message]:
-        """The picture and the table of the runs."""
+        """The figure and the table of the runs."""
         return stand_in(self.runs)
 
 

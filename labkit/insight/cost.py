@@ -174,7 +174,7 @@ def cost(run: Run) -> Cost:
         seen = len(run.data.train) * _views(run.plan, phase.epochs) + len(run.data.valid)
         flops += trained + judged + step.frozen * seen // step.samples
         again += trained + judged + step.frozen * (train + valid) // step.samples
-    seconds, saved = _told(run)
+    seconds, saved = _spent_and_saved(run)
     return Cost(
         run.plan.name,
         steps,
@@ -193,7 +193,7 @@ def _views(plan: Plan, epochs: int) -> int:
     return min(epochs, plan.views) if plan.views else epochs
 
 
-def _told(run: Run) -> tuple[float | None, float]:
+def _spent_and_saved(run: Run) -> tuple[float | None, float]:
     """Seconds of all steps of complete epochs, and those that were saved; (None, 0) where none is complete."""
     events = [event for _, event in run.journal.since(0)]
     epochs = [event for event in events if isinstance(event, EpochDone) and event.epoch]

@@ -20,7 +20,7 @@ from labkit.learn.note import Note
 NEEDED = 1.4e9  # bytes of a lesson that is played with for half an hour
 HEAVY = 0.4e9  # bytes: a kernel that holds less has not begun
 PROC = Path("/proc")
-_told = False
+_advised = False
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ def crowded() -> Note | None:
 
 def tell_once() -> None:
     """Show `crowded()` in a notebook, the first time in this process."""
-    global _told
-    if _told or not _in_kernel():
+    global _advised
+    if _advised or not _in_kernel():
         return
-    _told = True
+    _advised = True
     note = crowded()
     if note is not None:
         from IPython.display import display

@@ -149,7 +149,7 @@ class PredictCard(Panel):
 
     def obey(self, asked: Message, buffers: Sequence[Any]) -> Message:
         """Look at a file that the page sent."""
-        return {"seen": _told(self._look(asked.get("name"), buffers))}
+        return {"seen": _described(self._look(asked.get("name"), buffers))}
 
     def state(self, asked: Message) -> Message:
         """Who asked for which file; nothing is seen unless it can be used."""
@@ -193,7 +193,7 @@ def predict_panel(run: Run) -> PredictCard:
     return PredictCard(_checked(run))
 
 
-def _told(seen: Seen) -> dict[str, Any]:
+def _described(seen: Seen) -> dict[str, Any]:
     """What was seen as plain values: the figure as PNG in base 64 with its words, the rest as text."""
     figure = seen.figure
     return {

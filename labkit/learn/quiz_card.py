@@ -111,13 +111,13 @@ class Quiz(Panel):
         self.choose(asked["question"], asked["option"])
 
     def __repr__(self) -> str:
-        asked = "\n".join(self._told(number) for number in range(len(self.asked)))
+        asked = "\n".join(self._described(number) for number in range(len(self.asked)))
         answered = len(self.first) - self.first.count(_NONE)
         score = f"First choices: {self.right} of {answered} right." if answered else "Not begun."
         how = f'learn.quiz("{self.lesson}", answers="{LETTERS[0] * len(self.asked)}")'
         return f"{asked}\n{score} To answer in code, a letter for each question: {how}"
 
-    def _told(self, number: int) -> str:
+    def _described(self, number: int) -> str:
         """A question as text, with the reason for the latest choice."""
         question, place = self.asked[number], self.latest[number]
         offered = zip(LETTERS, question.options, strict=False)

@@ -69,7 +69,7 @@ class Sealed:
         with progress.entry("seals", self.key) as kept:
             if _is_whole(kept) and kept.get("recipe") != recipe:
                 raise SealError(
-                    f"The test split was {_told(kept)}. It has done its work and cannot judge {run.name!r} too: "
+                    f"The test split was {_described(kept)}. It has done its work and cannot judge {run.name!r} too: "
                     "whoever tries several runs on it chooses by it. Report that number, or collect new test samples."
                 )
             found = replace(run.evaluate(self._test), split="test")
@@ -85,7 +85,7 @@ class Sealed:
 
     def __repr__(self) -> str:
         opened = self.opened
-        state = _told(opened) if opened else "sealed, and was never opened"
+        state = _described(opened) if opened else "sealed, and was never opened"
         return f"{len(self)} test samples of {self.data.name}: {state}"
 
 
@@ -108,7 +108,7 @@ def seal(data: Data) -> Sealed:
     return Sealed(replace(data, test=empty), fingerprint(data.test), data.test)
 
 
-def _told(opened: Mapping[str, Any]) -> str:
+def _described(opened: Mapping[str, Any]) -> str:
     day, _, time = str(opened["when"]).partition("T")
     result = f"{opened['correct']} of {opened['count']} were right"
     return f"opened on {day} at {time} for the run {opened['run']!r}, and {result}"

@@ -121,16 +121,16 @@ class LearningRates:
     def explain(self) -> str:
         """What the test saw and what to try, in a few plain sentences."""
         if len(self.lrs) < FEWEST:
-            return self._told_too_short()
+            return self._describe_too_short()
         end = f" It rises from {number(self.diverges_at)} on." if self.diverges_at else ""
         if not self.falls:
-            return f"{self._told_flat()}{end} {self._told_what_to_check()}"
+            return f"{self._describe_flat()}{end} {self._describe_what_to_check()}"
         if self._open_ended:
             return (
                 f"The loss still falls at the highest rate tried, {number(self.lrs[-1])}: the best rate may lie "
                 "above. Look further up, for example with high=1."
             )
-        return f"{self._told_curve()}{end} Try {number(self.suggestion)}."
+        return f"{self._describe_curve()}{end} Try {number(self.suggestion)}."
 
     @property
     def table(self) -> pd.DataFrame:
@@ -157,7 +157,7 @@ class LearningRates:
             "text": self.explain(),
         }
 
-    def _told_too_short(self) -> str:
+    def _describe_too_short(self) -> str:
         if self.stopped == "not finite":
             return (
                 f"After {len(self.lrs) + 1} steps the loss is no number any more: too few for a curve. "
@@ -168,7 +168,7 @@ class LearningRates:
             "Give find_lr more seconds, or the run a smaller batch."
         )
 
-    def _told_curve(self) -> str:
+    def _describe_curve(self) -> str:
         fallen = self.smoothed[self._opening :] < self.start - SHARE * (self.start - self.lowest)
         begins = float(self.lrs[self._opening + int(np.argmax(fallen))])
         fastest = self.suggestions["steep"]
@@ -179,7 +179,7 @@ class LearningRates:
             said if self.diverges_at else f"{said} It does not rise up to {number(self.lrs[-1])}."
         )
 
-    def _told_flat(self) -> str:
+    def _describe_flat(self) -> str:
         if self.start < LEARNED:
             return (
                 f"The training loss is {self.start:.2g} already, so no rate can lower it by much."
@@ -189,7 +189,7 @@ class LearningRates:
             f"batches differ anyway: it starts at {self.start:.3g}, and {self.lowest:.3g} is its lowest."
         )
 
-    def _told_what_to_check(self) -> str:
+    def _describe_what_to_check(self) -> str:
         if self.start < LEARNED:
             return "Go on with a low rate, or stop here."
         if self.diverges_at is None and self.high < 1:

@@ -85,7 +85,7 @@ def read(source: Source, size: int, white: int | None = None) -> DecodedFile:
             deep = _is_deep_colour(image), image.mode.startswith("I")  # known until it is decoded
             pixels = _pixels(_normal(image, source, size, white, problems), size)
         if pixels.max() < DARK:
-            problems.append((_told_dark(int(pixels.max()), *deep, white), "kept"))
+            problems.append((_describe_dark(int(pixels.max()), *deep, white), "kept"))
         return DecodedFile(pixels, tuple(problems))
     except UnusableError as reason:
         problem = str(reason)
@@ -130,7 +130,7 @@ def _eight_bits(image: Image.Image, white: int | None, problems: list[Problem]) 
     """A grey image of more than 8 bits in RGB, with `white` as 255, and what is transparent as well."""
     values = _values(image)
     white = full_scale(max(0, int(values.max()))) if white is None else white
-    problems.append((_told_depth(image, values, white), "converted"))
+    problems.append((_describe_depth(image, values, white), "converted"))
     eight = (values * np.float32(255 / white)).round().clip(0, 255).astype(np.uint8)
     if (
         _tag(image, 262) == 0
@@ -143,14 +143,14 @@ def _eight_bits(image: Image.Image, white: int | None, problems: list[Problem]) 
     return Image.fromarray(eight).convert("RGB")
 
 
-def _told_depth(image: Image.Image, values: np.ndarray, white: int) -> str:
+def _describe_depth(image: Image.Image, values: np.ndarray, white: int) -> str:
     bits = 16 if ";16" in image.mode or image.format == "PPM" else 32
     used = f", of which {white.bit_length()} are used" if white.bit_length() < bits else ""
     signs = ", negative values to black" if values.min() < 0 else ""
     return f"{bits} bits a channel{used}, brought to 8{signs}"
 
 
-def _told_dark(brightest: int, deep_colour: bool, deep_grey: bool, white: int | None) -> str:
+def _describe_dark(brightest: int, deep_colour: bool, deep_grey: bool, white: int | None) -> str:
     """That an image came out almost black, and why, where that is because it has more than 8 bits."""
     told = f"almost black: no value above {brightest} of 255"
     if deep_colour:
