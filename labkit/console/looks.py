@@ -59,19 +59,23 @@ class Choice(NamedTuple):
 
 
 LOOKS = {
-    "confusion": Choice("Which class is taken for which", "predicted.confusion"),
-    "calibration": Choice("How sure it is, and how often right", "predicted.calibration"),
+    "confusion": Choice("Which class is taken for which", "predicted.plot_confusion"),
+    "calibration": Choice("How sure it is, and how often right", "predicted.plot_calibration"),
     "feature_map": Choice(
         "Where the samples lie: a map of the features", "feature_map.feature_map_now"
     ),
-    "grad_cam": Choice("Where it looks: Grad-CAM", "inside.grad_cam", _of_images),
-    "activations": Choice("What a stage makes of an image", "inside.activations", _of_images),
-    "similarity": Choice("How far each stage sees as it did at the start", "stages.similarity"),
-    "gradient_norms": Choice("How long the gradients are, stage by stage", "stages.gradient_norms"),
-    "filters": Choice("The filters of the first layer", "inside.filters", _of_images),
+    "grad_cam": Choice("Where it looks: Grad-CAM", "inside.plot_grad_cam", _of_images),
+    "activations": Choice("What a stage makes of an image", "inside.plot_activations", _of_images),
+    "similarity": Choice(
+        "How far each stage sees as it did at the start", "stages.plot_similarity"
+    ),
+    "gradient_norms": Choice(
+        "How long the gradients are, stage by stage", "stages.plot_gradient_norms"
+    ),
+    "filters": Choice("The filters of the first layer", "inside.plot_filters", _of_images),
     "worst": Choice("The images it is most wrong about", "predicted.worst_images", _of_images),
     "uncertain": Choice("The images it is least sure of", "predicted.uncertain_images", _of_images),
-    "labels": Choice("Labels that may be wrong", "labels.suspect_labels", _of_our_images),
+    "labels": Choice("Labels that may be wrong", "labels.plot_suspect_labels", _of_our_images),
     "forgetting": Choice(
         "What is left of the old task", "forgotten.ForgettingSoFar", _of_an_old_task
     ),

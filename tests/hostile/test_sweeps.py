@@ -70,7 +70,7 @@ def _refuse() -> None:
 FULL = """
 import resource, sys, warnings
 from pathlib import Path
-from labkit.sweeps.jobs import Row
+from labkit.sweeps.jobs import SweepRow
 from labkit.sweeps.rows_on_disk import RowsOnDisk
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))
 disk = RowsOnDisk(Path(sys.argv[1]))
@@ -78,10 +78,10 @@ with warnings.catch_warnings(record=True) as told:
     warnings.simplefilter("always")
     disk.open({})
     for seed in range(20):
-        disk.append([Row(f"key-{seed}", {}, seed, "done", correct=1, count=2)])
+        disk.append([SweepRow(f"key-{seed}", {}, seed, "done", correct=1, count=2)])
 before = len(RowsOnDisk(disk.folder).read())
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-disk.append([Row("key-20", {}, 20, "done", correct=1, count=2)])
+disk.append([SweepRow("key-20", {}, 20, "done", correct=1, count=2)])
 disk.close()
 print([str(one.message)[:60] for one in told], before, len(RowsOnDisk(disk.folder).read()))
 """

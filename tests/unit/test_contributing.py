@@ -47,11 +47,11 @@ def two(answer):
 '''
 CLAIMS = '''"""What lesson 17 has on record."""
 
-from labkit.records.evidence.setting import Experiment, Setting, digits
+from labkit.records.evidence.setting import Experiment, Condition, digits
 from labkit.tuning import feature_extraction
 
 EXPERIMENTS = (
-    Experiment("seventeen", "Is there one more?", (Setting(**digits(3), plan=feature_extraction()),)),
+    Experiment("seventeen", "Is there one more?", (Condition(**digits(3), plan=feature_extraction()),)),
 )
 '''
 QUESTION = """
