@@ -23,7 +23,7 @@ from labkit.models.files import (
     read_weights,
     refuse_another_network,
 )
-from labkit.models.vision import published
+from labkit.models.vision import efficientnet_lite, published
 from labkit.models.vision.resnet10 import ResNet10
 from labkit.models.vision.shipped import ALIASES, FOLDER, SHIPPED, sha256, shipped
 from labkit.models.vision.staging import Staged, cut
@@ -194,7 +194,7 @@ def load_backbone(name: str, weights: Weights = "pretrained") -> Backbone:
         return Backbone(name, stages, factory)
     card: ModelCard | None
     if isinstance(weights, str) and weights == "pretrained":
-        state, card = _shipped(name) if name in SHIPPED else _published(name)
+        state, card = _pretrained(name)
         source = weights
     else:
         state, card, source = _given(weights, name, net)
@@ -217,7 +217,9 @@ def _given(weights: Any, name: str, net: nn.Module) -> tuple[State, ModelCard | 
             f"weights={given} cannot be used. Give "
             '"pretrained", None for random ones, the path of a file, or a state dict (model.state_dict()).'
         )
-    if published.knows(name):
+    if name == efficientnet_lite.NAME:
+        state = efficientnet_lite.in_stages(state)
+    elif published.knows(name):
         state = published.in_stages(name, state)
     return state, card, source
 
@@ -301,12 +303,13 @@ def backbones() -> pd.DataFrame:
     import pandas as pd
 
     cards = [ModelCard.read(FOLDER / f"{file}.json") for file in SHIPPED.values()]
-    cards += [published.card(name) for name in OFFICIAL]
+    cards += [efficientnet_lite.card(), *(published.card(name) for name in OFFICIAL)]
     here = ["shipped"] * len(SHIPPED)
+    here += ["installed" if efficientnet_lite.is_installed() else "to install"]
     here += ["cached" if published.is_cached(name) else "to fetch" for name in OFFICIAL]
     return pd.DataFrame(
         {
-            "name": [*SHIPPED, *OFFICIAL],
+            "name": [*SHIPPED, efficientnet_lite.NAME, *OFFICIAL],
             "parameters (M)": [round(card.parameters / 1e6, 1) for card in cards],
             "learned from": [card.data for card in cards],
             "top-1 there": [round(card.accuracy or 0.0, 3) for card in cards],
@@ -323,13 +326,16 @@ def _factory(name: str, weights: Weights) -> Factory:
         )
     if name in SHIPPED:
         return _resnet10
+    if name == efficientnet_lite.NAME:
+        return efficientnet_lite.factory
     if published.knows(name):
         return partial(published.factory, name)
-    close = get_close_matches(name, [*SHIPPED, *published.names()], n=3)
+    close = get_close_matches(name, [*SHIPPED, efficientnet_lite.NAME, *published.names()], n=3)
     raise BackboneError(
         f"There is no backbone {name!r}. "
         + (f"Did you mean {' or '.join(close)}? " if close else "")
-        + f"Shipped with labkit: {', '.join(SHIPPED)}; from torchvision: {', '.join(OFFICIAL)} and their families. "
+        + f"Shipped with labkit: {', '.join(SHIPPED)}; from a package of 17 MB: {efficientnet_lite.NAME}; from "
+        f"torchvision: {', '.join(OFFICIAL)} and their families. "
         "labkit.backbones() shows them; any other network comes in by labkit.Backbone.from_module."
     )
 
@@ -338,13 +344,13 @@ def _resnet10(num_classes: int) -> Staged:
     return cut(ResNet10(num_classes))
 
 
-def _shipped(name: str) -> tuple[State, ModelCard]:
-    """The weights inside the package and their card, after checking that one belongs to the other."""
-    path, card = shipped(name)
-    return read_weights(path), card
-
-
-def _published(name: str) -> tuple[State, ModelCard]:
+def _pretrained(name: str) -> tuple[State, ModelCard]:
+    """The weights that belong to a name and their card, after checking that one belongs to the other."""
+    if name in SHIPPED:
+        path, card = shipped(name)
+        return read_weights(path), card
+    if name == efficientnet_lite.NAME:
+        return efficientnet_lite.load(), efficientnet_lite.card()
     return published.load(name), published.card(name)
 
 

@@ -30,7 +30,7 @@ from labkit.data.images import decode
 from labkit.errors import ExportError, FileError, WeightsError
 from labkit.models import ModelCard
 from labkit.models.backbone import OFFICIAL
-from labkit.models.vision import staging
+from labkit.models.vision import efficientnet_lite, staging
 from labkit.models.vision.shipped import SHIPPED
 from labkit.runtime import Precision
 from labkit.tuning import Run
@@ -184,7 +184,7 @@ SMALLEST = {"vit_b_16": 16, "convnext_tiny": 32}  # pixels on a side; all others
 
 
 @needs_onnx
-@pytest.mark.parametrize("name", [*SHIPPED, *OFFICIAL])
+@pytest.mark.parametrize("name", [*SHIPPED, efficientnet_lite.NAME, *OFFICIAL])
 @pytest.mark.slow
 def test_every_official_backbone_is_exported_to_onnx(name: str) -> None:
     model = labkit.load_backbone(name, weights=None).build(3).eval()

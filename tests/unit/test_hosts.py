@@ -76,7 +76,7 @@ def test_every_extra_that_advice_names_exists(root: Path) -> None:
         for call in re.findall(r"how_to_install\(['\"]([\w,]+)", text)
         for extra in call.split(",")
     }
-    assert asked >= {"lessons", "lab", "export", "scale", "book", "bench", "pretrain"}
+    assert asked >= {"lessons", "lab", "export", "scale", "book", "bench", "pretrain", "vision"}
     assert asked <= set(project["optional-dependencies"])
     assert project["name"] == hosts.DISTRIBUTION
 
