@@ -14,6 +14,12 @@ from labkit.cli.output import AsJson, tell, watch
 evidence = typer.Typer(help="The recorded runs behind what the lessons claim.")
 
 Experiment = Annotated[str, typer.Argument(help="An experiment that `labkit evidence` lists.")]
+Confirm = Annotated[
+    bool,
+    typer.Option(
+        "--confirm", help="The runs with new seeds that confirm a rule that came with its record."
+    ),
+]
 
 
 @evidence.callback(invoke_without_command=True)
@@ -28,12 +34,12 @@ def list_evidence(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 @evidence.command()
-def show(name: Experiment, as_json: AsJson = False) -> None:
+def show(name: Experiment, confirm: Confirm = False, as_json: AsJson = False) -> None:
     """What an experiment found: means and 95 % intervals, in per cent."""
     from labkit.course import evidence as record
     from labkit.insight.reading import in_columns
 
-    rows = record.summary(name)
+    rows = (record.confirming if confirm else record).summary(name)
     tell(rows, in_columns(rows), as_json)
 
 
@@ -61,11 +67,11 @@ TRAINERS: dict[str, Callable[..., Any]] = {
 
 
 @evidence.command()
-def build(name: Experiment, as_json: AsJson = False) -> None:
+def build(name: Experiment, confirm: Confirm = False, as_json: AsJson = False) -> None:
     """Make the runs that are missing or were made by another recipe."""
     from labkit.course import evidence as record
 
-    path = record.build(name, tell=watch, trainers=TRAINERS)
+    path = (record.confirming if confirm else record).build(name, tell=watch, trainers=TRAINERS)
     tell({"runs": path}, f"The runs are in {path}", as_json)
 
 

@@ -76,6 +76,7 @@ FEWER_LABELS = Experiment(
 )
 
 EXPERIMENTS = (HEAD_START, FEWER_LABELS)
+CONFIRMED = (HEAD_START,)
 
 # ---------------------------------------------------------------- the claims
 
@@ -131,6 +132,7 @@ CLAIMS = (
         "Everything trained, on digits with ten labels a class and on ants and bees: with pre-trained weights the "
         "validation accuracy that training from scratch ends with is there after fewer steps than from scratch.",
         _fewer_steps,
+        preregistered=False,
     ),
     LABELS,
     Claim(
@@ -139,12 +141,14 @@ CLAIMS = (
         "Fine-tuned is more accurate than from scratch after the same epochs, each at its own best rate; on digits "
         "with three and ten labels a class and on ants and bees.",
         _more_accurate,
+        preregistered=False,
     ),
     Claim(
         4,
         "Pre-trained costs less compute to a given accuracy.",
         "As the first claim, in processor seconds: the accuracy that training from scratch ends with costs fewer.",
         _less_compute,
+        preregistered=False,
     ),
     Claim(
         14,
@@ -153,5 +157,6 @@ CLAIMS = (
         "to the validation accuracy that fine-tuning ends with, or has taken without reaching it; on digits with ten "
         "labels a class and on ants and bees. What pre-training itself has cost is left out.",
         _a_fraction,
+        preregistered=False,
     ),
 )

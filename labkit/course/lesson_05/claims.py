@@ -67,6 +67,7 @@ SEEN = Experiment(
 )
 
 EXPERIMENTS = (TRAP, SEEN)
+CONFIRMED = (SEEN,)
 
 # ---------------------------------------------------------------- the claim
 
@@ -88,5 +89,6 @@ CLAIMS = (
         "more than a twentieth of its length where the statistics of frozen stages run, and not at all where they are "
         "fixed; on digits in batches of 4 and of 20, and on ants and bees in batches of 8.",
         _change_what_is_frozen,
+        preregistered=False,
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -95,6 +96,12 @@ AMOUNT = Experiment(
 )
 
 EXPERIMENTS = (TYPES, AMOUNT)
+FULL = tuple(
+    setting
+    for setting in TYPES.settings
+    if setting.plan.name.startswith("full") and setting.group != "digits-50"
+)
+CONFIRMED = (replace(TYPES, settings=FULL), AMOUNT)  # of `types`, what claim 18 compares
 
 # ---------------------------------------------------------------- the claim
 
@@ -120,5 +127,6 @@ CLAIMS = (
         "of data and the other at another; with 1, 3, 10 and 50 labels a class of digits, and with 5, 20 and all "
         "photographs a class of ants and bees.",
         _winner_changes,
+        preregistered=False,
     ),
 )

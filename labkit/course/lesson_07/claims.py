@@ -99,6 +99,7 @@ DISCRIMINATIVE = Experiment(
 )
 
 EXPERIMENTS = (STEP_SIZE, DISCRIMINATIVE)
+CONFIRMED = (STEP_SIZE, DISCRIMINATIVE)
 
 # ---------------------------------------------------------------- the claims
 
@@ -134,6 +135,7 @@ CLAIMS = (
         "On digits with ten labels a class and on ants and bees, everything trained: at 1e-5 the layers below the "
         "head move by less than a hundredth of their length, and at 0.1 accuracy is below the head alone's.",
         _preserves_or_destroys,
+        preregistered=False,
     ),
     Claim(
         15,
@@ -142,6 +144,7 @@ CLAIMS = (
         "over weight decays, with the others held; near, three values over about a tenfold, and far, five over "
         "a hundredfold or all that the data allow; on digits-10 (everything trains) and ants-bees (layer4 and head).",
         _rate_first,
+        preregistered=False,
     ),
     Claim(
         18,
@@ -149,5 +152,6 @@ CLAIMS = (
         "Everything trained, half the rate for each stage further down, is more accurate than one rate for all, each "
         "at its own best rate; on digits with three and ten labels a class and on ants-bees.",
         _a_rate_for_each_stage,
+        preregistered=False,
     ),
 )

@@ -28,6 +28,8 @@ from labkit.runtime import wilson
 if TYPE_CHECKING:
     import pandas as pd
 
+CONFIRMING_SEEDS = (50, 51, 52, 53, 54)  # new when every rule had been committed
+
 COLUMNS = {
     "": "accuracy",
     "drift": "drift",
@@ -44,12 +46,30 @@ class Chapter:
     experiments: tuple[Experiment, ...]
     claims: tuple[Claim, ...]
     folder: Path
+    confirmed: tuple[
+        Experiment, ...
+    ] = ()  # those of `experiments` that were run again with new seeds
 
     @classmethod
     def of(cls, module: ModuleType) -> Chapter:
-        """What a module holds as `EXPERIMENTS` and perhaps `CLAIMS`; the runs lie beside it, in `recorded`."""
+        """What a module holds as `EXPERIMENTS`, and perhaps `CLAIMS` and `CONFIRMED`; the runs lie beside it, in
+        `recorded`."""
         home = Path(str(module.__file__)).parent
-        return cls(module.EXPERIMENTS, getattr(module, "CLAIMS", ()), home / "recorded")
+        claims, confirmed = (getattr(module, name, ()) for name in ("CLAIMS", "CONFIRMED"))
+        return cls(module.EXPERIMENTS, claims, home / "recorded", confirmed)
+
+    def confirming(self) -> Chapter:
+        """The confirming runs of this lesson: as the first ones but for the seeds. Rates are not tried again."""
+        again = tuple(
+            replace(
+                experiment,
+                seeds=CONFIRMING_SEEDS,
+                settings=tuple(replace(setting, rates=()) for setting in experiment.settings),
+            )
+            for experiment in self.confirmed
+        )
+        claims = tuple(claim for claim in self.claims if not claim.preregistered)
+        return Chapter(again, claims, self.folder / "confirming")
 
 
 @dataclass(frozen=True)
@@ -99,6 +119,14 @@ class Evidence:
         raise EvidenceError(
             f"{experiment.name} belongs to no lesson. Say where its record lies, as in evidence.at(folder)."
         )
+
+    @cached_property
+    def confirming(self) -> Evidence:
+        """The record of the runs that confirm what was claimed by a rule that came with its record.
+
+        Their seeds were drawn when every rule stood in the history.
+        """
+        return Evidence(tuple(chapter.confirming() for chapter in self.chapters))
 
     # ------------------------------------------------------------ what is on record
 
@@ -189,6 +217,17 @@ class Evidence:
         """What the record says of a claim: `supported`, `not supported` or `it depends`."""
         return self.claim(number).verdict(self.estimate)
 
+    def confirmed(self, number: int) -> str:
+        """What the confirming runs say of a claim, by the same rule.
+
+        Raises EvidenceError for a claim that needs none, because its rule was committed before any of its runs.
+        """
+        if self.claim(number).preregistered:
+            raise EvidenceError(
+                f"The rule of claim {number} was committed before its runs, so no others confirm it."
+            )
+        return self.confirming.verdict(number)
+
     # ------------------------------------------------------------ making and holding it
 
     def build(
@@ -222,11 +261,14 @@ class Evidence:
 
     def check(self, name: str | Experiment | None = None) -> list[str]:
         """What is wrong with the records, in words; empty when they are complete and up to date."""
-        return [
+        found = [
             f"{experiment.name}: {problem}"
             for experiment in ([self.find(name)] if name else self.experiments)
             for problem in _problems(experiment, self.folder(experiment))
         ]
+        if name is None and self.elsewhere is None and self.confirming.experiments:
+            found += [f"confirming, {problem}" for problem in self.confirming.check()]
+        return found
 
     # ------------------------------------------------------------ looking up
 

@@ -16,12 +16,17 @@ Ask = Callable[..., Estimate]  # as `evidence.estimate`: a key, and another to c
 
 @dataclass(frozen=True)
 class Claim:
-    """A general statement, the rule in words, and the rule as code: an answer for each place it is asked in."""
+    """A general statement, the rule in words, and the rule as code: an answer for each place it is asked in.
+
+    `preregistered` says whether the history shows the rule before the record. Where both came in one commit nobody can
+    see it, so the rule is asked of confirming runs as well, which were made when it had long been there.
+    """
 
     number: int
     statement: str
     rule: str
     asked: Callable[[Ask], Iterator[tuple[str, bool]]]
+    preregistered: bool = True
 
     def verdict(self, ask: Ask) -> str:
         """`supported`, `not supported` or `it depends`."""
