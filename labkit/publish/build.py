@@ -4,8 +4,8 @@ The learner's `notebooks/NN_name.ipynb` has a stub where the solution would be, 
 folded away below it. The solution's `notebooks/solutions/NN_name.ipynb` has it in place. In a
 source an exercise is two cells in a row, tagged `stub` and `solution`. In the prose,
 `{evidence:key}` is filled with a recorded result, `{evidence:key against other}` with a recorded
-difference, `{verdict:number}` with what the record says of a claim, `{coach:name}` with a share of the coach's
-examination, and `{exercise:id}` with the exercise's label.
+difference, `{verdict:number}` with what the record says of a claim, and the runs that confirm it,
+`{coach:name}` with a share of the coach's examination, and `{exercise:id}` with the exercise's label.
 The same sources and records always give the same bytes.
 """
 
@@ -156,7 +156,7 @@ def _filler(source: Path) -> Callable[[re.Match[str]], str]:
 
         try:
             if kind == "verdict":
-                return evidence.verdict(int(key))
+                return evidence.stated(int(key))
             if kind == "coach":
                 return exam.share(key).words()
             return evidence.cite(*key.split(" against "))

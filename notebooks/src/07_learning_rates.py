@@ -423,8 +423,8 @@ learn.check("07-groups", rate_groups)
 # %% [markdown]
 # ## What the evidence says
 #
-# From recorded runs, several seeds a setting, with 95 % intervals over seeds. For each claim a rule was written before
-# the runs, and the verdict is what the rule says.
+# From recorded runs, several seeds a setting, with 95 % intervals over seeds. A rule decides each claim. The
+# three rules came with their records, so each was asked of five new seeds as well (lesson 01 says more).
 #
 # How far the layers below the head moved, as a share of their own length, and what accuracy came of it:
 #

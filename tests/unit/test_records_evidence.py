@@ -303,6 +303,47 @@ def test_the_record_that_ships_decides_every_claim(number):
     assert evidence.verdict(number) in ("supported", "not supported", "it depends")
 
 
+PREREGISTERED = {
+    2,
+    6,
+    7,
+    8,
+    9,
+    10,
+    11,
+    12,
+    16,
+    17,
+    19,
+}  # whose rule the history shows before their record
+
+
+def test_a_rule_that_came_with_its_record_is_asked_of_new_seeds_as_well() -> None:
+    assert {claim.number for claim in evidence.claims if claim.preregistered} == PREREGISTERED
+    for claim in evidence.claims:
+        if claim.preregistered:
+            with pytest.raises(EvidenceError, match="committed before its runs"):
+                evidence.confirmed(claim.number)
+        else:
+            assert evidence.confirmed(claim.number) in ("supported", "not supported", "it depends")
+
+
+def test_confirming_runs_differ_from_the_first_in_their_seeds_alone() -> None:
+    for again in evidence.confirming.experiments:
+        first = evidence.find(again.name)
+        assert not set(again.seeds) & set(first.seeds)
+        for setting in again.settings:
+            assert replace(setting, rates=()) in [replace(one, rates=()) for one in first.settings]
+
+
+def test_a_text_says_both_verdicts_where_runs_confirm_a_claim() -> None:
+    assert evidence.stated(2) == evidence.verdict(2)
+    first, again = evidence.verdict(3), evidence.confirmed(3)
+    assert evidence.stated(3).startswith(first)
+    assert "five new seeds" in evidence.stated(3)
+    assert evidence.stated(3).endswith("as well" if first == again else again)
+
+
 def test_one_unclear_interval_is_enough_to_make_a_verdict_depend():
     def ask(key, against=None):
         low = -0.01 if key.endswith("rate-near") else 0.01

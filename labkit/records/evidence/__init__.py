@@ -64,6 +64,7 @@ class Chapter:
             replace(
                 experiment,
                 seeds=CONFIRMING_SEEDS,
+                confirming=True,
                 settings=tuple(replace(setting, rates=()) for setting in experiment.settings),
             )
             for experiment in self.confirmed
@@ -228,6 +229,18 @@ class Evidence:
             )
         return self.confirming.verdict(number)
 
+    def stated(self, number: int) -> str:
+        """The verdict on a claim for a text, with what the confirming runs say where there are any."""
+        first = self.verdict(number)
+        if self.claim(number).preregistered:
+            return first
+        again = self.confirmed(number)
+        return (
+            f"{first}, with five new seeds as well"
+            if again == first
+            else f"{first}; with five new seeds: {again}"
+        )
+
     # ------------------------------------------------------------ making and holding it
 
     def build(
@@ -276,7 +289,7 @@ class Evidence:
         found = table.read(self.folder(experiment) / f"{experiment.name}.csv", EvidenceRow)
         if not found:
             raise EvidenceError(
-                f"Nothing is on record for {experiment.name}. Make it: labkit evidence build {experiment.name}"
+                f"Nothing is on record for {experiment.name}. Make it: {experiment.make_again}"
             )
         return found
 

@@ -171,7 +171,7 @@ def _provenance(experiment: Experiment, rows: list[EvidenceRow]) -> dict[str, An
         "seeds": list(experiment.seeds),
         "spreads": {name: list(keys) for name, keys in experiment.spreads.items()},
         "races": {name: list(keys) for name, keys in experiment.races.items()},
-        "make_again": f"labkit evidence build {experiment.name}",
+        "make_again": experiment.make_again,
         "cpu_seconds": round(sum(row.cpu_seconds for row in rows), 2),
         "machine": table.machine(threads=runtime.threads()),
         "weights": {

@@ -124,7 +124,7 @@ class Experiment:
 
     `spreads` names sets of settings, by their keys: how far accuracy varies among them is on record too. `races`
     names pairs: how long the first trains, seed by seed, until it has the validation accuracy that the second ends
-    with.
+    with. `confirming` runs ask it again, with seeds that were new when the rules stood.
     """
 
     name: str
@@ -134,6 +134,12 @@ class Experiment:
     notes: str = ""
     spreads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     races: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    confirming: bool = False
+
+    @property
+    def make_again(self) -> str:
+        """The command that makes its record."""
+        return f"labkit evidence build {self.name}" + (" --confirm" if self.confirming else "")
 
 
 # ---------------------------------------------------------------- where most experiments are done
