@@ -21,6 +21,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(lab.lab)
+app.command()(lab.reset)
 app.command()(learner.doctor)
 app.command()(learner.progress)
 app.command()(sweep.sweep)

@@ -38,14 +38,16 @@ def lab(
     browser: Annotated[bool, typer.Option(help="Open a browser, where there is a display.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Open JupyterLab on a lesson; without a display, print the address. Ctrl-C ends it."""
+    """Open JupyterLab on a lesson; without a display, print the address. Ctrl-C ends it.
+
+    A lesson is opened as a copy of your own, in the folder work, so that nothing in the checkout changes.
+    """
     if not notebook.is_file():
         raise LabkitError(
             f"{notebook} is not here. Run this in the checkout of labkit, or name a notebook."
         )
     token, port = secrets.token_hex(16), _free_port(ip, port)
-    path = notebook.resolve()
-    root = Path.cwd() if path.is_relative_to(Path.cwd()) else path.parent
+    path, root = _to_open(notebook)
     page = f"/lab/tree/{path.relative_to(root).as_posix()}"
     address = f"http://{_reachable(ip)}:{port}{page}?token={token}"
     server = _start_jupyter(root, ip, port, token)
@@ -64,6 +66,42 @@ def lab(
     finally:
         server.terminate()
         server.wait()
+
+
+def reset(
+    lesson: Annotated[str, typer.Argument(help="The number of the lesson, such as 03.")],
+    as_json: AsJson = False,
+) -> None:
+    """Begin a lesson anew: a fresh copy of it in the folder work. Your earlier one is put aside, not lost."""
+    from labkit.learn import workspace
+
+    copy, aside = workspace.reset(Path.cwd(), lesson)
+    words = f"{_short(copy)} is as it was at first."
+    if aside:
+        words += f" Your earlier copy is {_short(aside)}."
+    tell({"lesson": copy, "earlier": aside}, words, as_json)
+
+
+def _to_open(notebook: Path) -> tuple[Path, Path]:
+    """The notebook to open, and the folder that JupyterLab shows: of a lesson the learner's copy, among the others."""
+    from labkit.learn import workspace
+
+    path, here = notebook.resolve(), Path.cwd()
+    copy = workspace.copy_of(path, here)
+    if copy is None:
+        return path, here if path.is_relative_to(here) else path.parent
+    found = workspace.prepare(here)
+    for name in found.outdated:
+        typer.echo(
+            f"{name} has changed since you began to work on it, and your copy stays as it is. "
+            f"To begin it anew, and keep yours aside: labkit reset {name[:2]}",
+            err=True,
+        )
+    return copy.resolve(), found.folder.resolve()
+
+
+def _short(path: Path) -> str:
+    return path.relative_to(Path.cwd()).as_posix()
 
 
 def _start_jupyter(root: Path, ip: str, port: int, token: str) -> subprocess.Popen[bytes]:

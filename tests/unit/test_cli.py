@@ -23,7 +23,7 @@ from labkit.cli import lab
 from tests.bounds import held
 
 COMMANDS = {
-    "lab", "doctor", "progress", "build-lessons", "book",
+    "lab", "reset", "doctor", "progress", "build-lessons", "book",
     "data", "data fetch", "data report",
     "sweep",
     "pretrain", "pretrain photos", "pretrain glyphs",
