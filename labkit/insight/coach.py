@@ -30,18 +30,25 @@ GAP = 0.10  # how far training accuracy must be above validation accuracy to mat
 WIDE = 0.25  # from which on it is enough that validation no longer improves
 LEARNED = 0.75  # of the training examples, below which nothing has been learned by heart
 FEW = 35  # validation examples below which a single one is 3 points
+RUINED = (
+    3  # steps in a row far above the loss of guessing, after which a network has lost what it knew
+)
 HIGH = 0.5  # of the loss of guessing, from which on a level training loss is underfitting
 
 
 @dataclass
 class Trace:
-    """What the journal of a run says so far. `classes` 0 means that chance level is unknown."""
+    """What the journal of a run says so far. `classes` 0 means that chance level is unknown.
+
+    `lr` is the rate in force before its schedule, which is what a learner sets; None where only steps are known.
+    """
 
     stages: tuple[str, ...]
     classes: int = 0
     status: str = "ready"
     augment: str = "none"
     goes_back: bool = True  # can be rewound; a loop that is not ours may only begin again
+    lr: float | None = None
     steps: list[StepDone] = field(default_factory=list)
     epochs: list[EpochDone] = field(default_factory=list)
     failure: RunFailed | None = None
@@ -113,7 +120,7 @@ def failed(trace: Trace) -> str | None:
     back = f"rewind to step {good}" if trace.goes_back else "reset"
     advice = f"{back} and lower the learning rate"
     if trace.steps:
-        advice += f" to about {trace.steps[-1].lr / 10:.1g}"
+        advice += f" to about {_rate(trace) / 10:.1g}"
     reason = trace.failure.reason.rstrip(". ")
     return f"The run diverged at step {trace.failure.step} ({reason}): {advice}."
 
@@ -153,6 +160,28 @@ def paused(trace: Trace) -> str | None:
     return f"{said}; {ways}."
 
 
+def ruined(trace: Trace) -> str | None:
+    """The loss was far above that of guessing and has not come back: the rate has destroyed what the network knew.
+
+    Three steps are enough to tell, so it is said at the next look. A fresh head may begin at a little more than the
+    loss of guessing; nothing but too large a step leads to twice that and twice where the run began.
+    """
+    if trace.classes < 2 or len(trace.steps) < RUINED:
+        return None
+    guessing = log(trace.classes)
+    sound = max(guessing, trace.steps[0].loss)
+    recent = trace.steps[-20 * WINDOW :]
+    last = next((done for done in reversed(recent) if done.loss <= sound), None)
+    if last is None or not _three_above(2 * sound, recent[recent.index(last) + 1 :]):
+        return None
+    # The loss of a step is that before its weights move, so it is this very step that may have ruined them.
+    back = f"rewind to step {last.step - 1}" if trace.goes_back else "reset"
+    return (
+        f"A learning rate of {last.lr:.2g} has ruined the network: the loss is {_loss(trace.steps[-RUINED:]):.3g}, and "
+        f"guessing has {guessing:.2g}. It will hardly recover; {back} and go on with about {last.lr / 10:.1g}."
+    )
+
+
 def depth_moved(trace: Trace) -> str | None:
     """A stage that was unfrozen or frozen within the last few steps."""
     recent = trace.steps[-FRESH - 1 :]
@@ -180,7 +209,7 @@ def rising(trace: Trace) -> str | None:
         return None
     return (
         f"The training loss is rising, {lowest:.2g} before and {now:.2g} now: lower the learning rate, "
-        f"to about {steps[-1].lr / 10:.1g}, or {'rewind' if trace.goes_back else 'reset'}."
+        f"to about {_rate(trace) / 10:.1g}, or {'rewind' if trace.goes_back else 'reset'}."
     )
 
 
@@ -211,25 +240,25 @@ def too_small(trace: Trace) -> str | None:
         len(steps) < 2 * WINDOW
         or not _level(steps)
         or not _near_start(trace)
-        or steps[-1].lr > 1e-3
+        or _rate(trace) > 1e-3
     ):
         return None
     return (
         f"{_count(len(steps), 'step')} have hardly changed the training loss ({_loss(steps):.3g}): "
-        f"the learning rate may be too small; try {steps[-1].lr * 10:.1g}."
+        f"the learning rate may be too small; try {_rate(trace) * 10:.1g}."
     )
 
 
 def stuck(trace: Trace) -> str | None:
     """No better than guessing at a rate that is anything but small."""
     steps = trace.since_last_change()
-    if trace.classes < 2 or len(steps) < 2 * WINDOW or steps[-1].lr <= 1e-3 or not _level(steps):
+    if trace.classes < 2 or len(steps) < 2 * WINDOW or _rate(trace) <= 1e-3 or not _level(steps):
         return None
     if _loss(steps) < 0.95 * log(trace.classes):
         return None
     return (
         f"The training loss stays at {_loss(steps):.3g}, no better than guessing: "
-        f"the learning rate may be too large; try {steps[-1].lr / 10:.1g}."
+        f"the learning rate may be too large; try {_rate(trace) / 10:.1g}."
     )
 
 
@@ -330,6 +359,7 @@ RULES: tuple[Rule, ...] = (
     failed,
     not_started,
     ended,
+    ruined,
     paused,
     depth_moved,
     rising,
@@ -363,6 +393,7 @@ class _Follower:
                 self.trace.add(event)
                 self.read = number + 1
             self.trace.status, self.trace.augment = run.status, run.settings.augment
+            self.trace.lr = run.settings.lr
             self.trace.goes_back = "rewind" not in run.refuses
             return self.trace
 
@@ -380,12 +411,23 @@ def _follow(run: Run) -> Trace:
 # ---------------------------------------------------------------- small measures
 
 
+def _rate(trace: Trace) -> float:
+    """The rate that a learner would set: before the schedule, which lowers it towards the end, where that is known."""
+    return trace.steps[-1].lr if trace.lr is None else trace.lr
+
+
 def _losses(steps: Sequence[StepDone]) -> list[float]:
     return [step.loss for step in steps]
 
 
 def _loss(steps: Sequence[StepDone]) -> float:
     return fmean(_losses(steps[-WINDOW:]))
+
+
+def _three_above(value: float, steps: Sequence[StepDone]) -> bool:
+    """Whether the losses of three steps in a row lie above a value."""
+    above = [step.loss > value for step in steps]
+    return any(all(above[at : at + RUINED]) for at in range(len(above) - RUINED + 1))
 
 
 def _clearly_above(steps: Sequence[StepDone], value: float) -> bool:

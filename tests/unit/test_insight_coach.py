@@ -130,6 +130,48 @@ def test_a_rising_loss_asks_for_a_smaller_rate_and_a_falling_or_noisy_one_does_n
     assert said(steps([*[0.5] * 40, *[0.65] * 40]))[0] != "rising"  # by less than half
 
 
+def test_a_ruined_network_is_named_after_three_steps_with_the_step_to_go_back_to():
+    before = steps(falling(2.5, 1.2, 40), lr=1e-3)
+    raised = steps([1.2], lr=0.3, first=41)  # its loss is that before its own step
+    for bad in ([9, 14, 15], [9, 14, 15] * 20):
+        rule, text = said([*before, *raised, *steps(bad, lr=0.3, first=42)], classes=10)
+        assert rule == "ruined"
+        assert "rate of 0.3 has ruined" in text
+        assert "guessing has 2.3" in text
+        assert "rewind to step 40 and go on with about 0.03" in text
+    for kind in (
+        [*before, *steps([9, 14], lr=0.3, first=41)],
+        [*before, *steps([9, 14, 1.1], 0.3, first=41)],
+    ):
+        assert said(kind, classes=10)[0] != "ruined"
+    lowered = [
+        *before,
+        *raised,
+        *steps([15] * 5, lr=0.3, first=42),
+        *steps([12] * 5, lr=1e-3, first=47),
+    ]
+    assert "rate of 0.3" in said(lowered, classes=10)[1], (
+        "whose rate it was, and not the one in force"
+    )
+    assert said(lowered, "paused", classes=10)[0] == "ruined"
+
+
+def test_a_fresh_head_that_begins_above_guessing_is_not_ruined():
+    assert said(steps([5.5, 6, 5.8, 6.1]), classes=10)[0] == "level"
+    assert said(steps(falling(5, 2, 30)), classes=10)[0] == "learning"
+    assert said(steps([9, 14, 15, 15]), classes=0)[0] != "ruined", "guessing is not known"
+
+
+def test_advice_is_on_the_rate_that_was_set_and_not_on_what_a_schedule_has_made_of_it():
+    trace = coach.read(steps([2.3] * 60, lr=3e-8), STAGES, "running", 10)
+    trace.lr = 1e-6
+    assert "try 1e-05" in str(coach.too_small(trace))
+    trace = coach.read(steps([2.3] * 60, lr=1e-4), STAGES, "running", 10)
+    trace.lr = 0.1
+    assert coach.too_small(trace) is None
+    assert "try 0.01" in str(coach.stuck(trace))
+
+
 def test_overfitting_is_dated_to_the_epoch_where_validation_was_best():
     curve = [
         (0.60, 0.70, 0.60, 0.70),
