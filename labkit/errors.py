@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from typing import Any
 
 # What the standard readers of JSON, TOML and CSV, and those who take their values apart, raise of a file that is not
@@ -40,6 +41,15 @@ def shown(value: object) -> str:
     except Exception:  # whatever a `repr` raises
         return f"a {type(value).__name__} that cannot be written out"
     return clipped(text)
+
+
+def with_a_point(value: object) -> str:
+    """` Write 1.5.` for a text such as "1,5", a number as half of the world writes it; empty for anything else."""
+    if isinstance(value, str) and re.fullmatch(
+        r"\s*[+-]?\d+,\d+(e[+-]?\d+)?\s*", value, re.IGNORECASE
+    ):
+        return f" Write {value.strip().replace(',', '.')}."
+    return ""
 
 
 def clipped(text: str, length: int = _SHOWN) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
-from labkit.errors import LearningRateError, PlanError, shown
+from labkit.errors import LearningRateError, PlanError, shown, with_a_point
 from labkit.runtime import real_number, whole_number
 
 Schedule = Literal["constant", "cosine", "linear"]
@@ -56,6 +56,7 @@ def real(low: float, high: float, meaning: str) -> Check:
         if number is None or not low <= number <= high:
             raise PlanError(
                 f"{name}={shown(value)} must be a number from {low:g} to {high:g}: {meaning}."
+                + with_a_point(value)
             )
         return float(number)
 
@@ -111,7 +112,8 @@ def learning_rate(value: object, name: str = "lr") -> float:
     usual = "Fine-tuning usually lives between 1e-5 and 1e-2."
     rate = real_number(value)
     if rate is None:
-        raise LearningRateError(f"{name}={shown(value)} is not a number. {usual}")
+        hint = with_a_point(value)
+        raise LearningRateError(f"{name}={shown(value)} is not a number.{hint} {usual}")
     if math.isnan(rate) or rate <= 0:
         raise LearningRateError(
             f"{name}={shown(value)} must be a number above 0. {usual} To stop a stage from moving, freeze it."

@@ -39,10 +39,14 @@ def drift_table(run: Run) -> pd.DataFrame:
 
 
 def in_words(drift: float, buffers_changed: int = 0) -> str:
-    """A relative drift for a reader: `as it began`, `by 0.4 %`, `statistics only`."""
+    """A relative drift for a reader: `as it began`, `by 0.4 %`, `by 61 times its length`, `statistics only`."""
     if drift == 0:
         return "statistics only" if buffers_changed else "as it began"
     percent = 100 * drift
+    if drift >= 2:
+        return (
+            f"by {drift:.2g} times its length" if drift < 10 else f"by {drift:.0f} times its length"
+        )
     return f"by {percent:.0f} %" if percent >= 10 else f"by {percent:.2g} %"
 
 

@@ -109,3 +109,15 @@ test("the frozen depth in words", () => {
   assert.equal(trains(stages, 3), "c + head, 11 k of 11 k train");
   assert.equal(trains(stages, 4), "head, 10 k of 11 k train");
 });
+
+test("an error goes when the value in force is typed back, and nothing is sent", async () => {
+  held.send("ten");
+  await done(0, { ok: false, error: "no number" });
+  assert.equal(held.slot.textContent, "no number");
+  held.withdraw();
+  assert.equal(held.slot.textContent, "");
+  assert.equal(held.control.getAttribute("aria-invalid"), null);
+  assert.deepEqual(values(), ["ten"]);
+  time.pass(1000);
+  assert.equal(held.free(story), true);
+});

@@ -3,6 +3,7 @@ import { test } from "node:test";
 
 import {
   amount,
+  moved,
   nice,
   number,
   percent,
@@ -83,4 +84,15 @@ test("ticks begin at nothing, are even, and end within the axis", () => {
     assert.equal(new Set(gaps).size, 1);
   }
   assert.deepEqual(ticks(100, 4), [0, 25, 50, 75, 100]);
+});
+
+test("a stage that has moved far is told in its own lengths", () => {
+  assert.deepEqual([0, 0.004, 1.5, 2, 9.94, 61.1].map(moved), [
+    "0.00 %",
+    "0.40 %",
+    "150.00 %",
+    "2.0 × its length",
+    "9.9 × its length",
+    "61 × its length",
+  ]);
 });

@@ -76,6 +76,9 @@ def test_one_number_tells_how_far_the_layers_below_the_head_have_moved(parts, pa
 
 
 def test_distances_are_said_in_words():
+    assert in_words(2.0) == "by 2 times its length"
+    assert in_words(61.1) == "by 61 times its length"
+    assert in_words(1.5) == "by 150 %"
     assert in_words(0.0) == "as it began"
     assert in_words(0.0, 3) == "statistics only"
     assert in_words(0.004) == "by 0.4 %"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -115,3 +116,21 @@ def test_a_value_that_is_none_is_refused_by_name(name: str) -> None:
     for nonsense in (None, [], object(), float("nan"), -1):
         with pytest.raises(LabkitError, match=name):
             settings.checked(name, nonsense)
+
+
+@pytest.mark.parametrize("typed", ["1,5", " 0,001 ", "-2,5E-3"])
+def test_a_number_with_a_comma_is_answered_with_how_to_write_it(typed: str) -> None:
+    point = typed.strip().replace(",", ".")
+    for ask in (
+        lambda: settings.learning_rate(typed),
+        lambda: settings.SETTINGS["weight_decay"].check(typed, "x"),
+    ):
+        with pytest.raises(LabkitError, match=f"Write {re.escape(point)}\\."):
+            ask()
+
+
+@pytest.mark.parametrize("typed", ["ten", "1,2,3", "1,", ",5", None])
+def test_what_is_no_number_at_all_gets_no_such_hint(typed: object) -> None:
+    with pytest.raises(LabkitError) as refused:
+        settings.learning_rate(typed)
+    assert "Write" not in str(refused.value)

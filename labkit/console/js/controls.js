@@ -98,13 +98,18 @@ export class Held {
     if (next !== undefined && next !== value) this.send(next);
   }
 
+  // The value in force was typed back: there is nothing to send, and nothing wrong any more.
+  withdraw() {
+    if (this.refused) setText(this.slot, "");
+    this.control.removeAttribute("aria-invalid");
+    this.refused = false;
+  }
+
   // Whether the kernel's value may be shown now.
   free(story) {
     if (this.run !== story.state.active) {
       this.run = story.state.active;
-      if (this.refused) setText(this.slot, "");
-      this.control.removeAttribute("aria-invalid");
-      this.refused = false;
+      this.withdraw();
       return !this.busy;
     }
     const typing =
@@ -141,7 +146,8 @@ export function learningRate(link) {
     place(value);
     held.send(value);
   });
-  const typed = () => text.value.trim() !== text.dataset.shown && held.send(number(text.value));
+  const typed = () =>
+    text.value.trim() === text.dataset.shown ? held.withdraw() : held.send(number(text.value));
   text.addEventListener("change", typed);
   text.addEventListener("keydown", (event) => event.key === "Enter" && typed());
 
@@ -329,8 +335,9 @@ function setting(link, error, row) {
   control.setAttribute("autocomplete", "off");
   const held = new Held(link, error, control, name);
   const changed = () =>
-    control.value !== control.dataset.shown &&
-    held.send(kind === "choice" ? control.value : number(control.value));
+    control.value === control.dataset.shown
+      ? held.withdraw()
+      : held.send(kind === "choice" ? control.value : number(control.value));
   control.addEventListener("change", changed);
   control.addEventListener("keydown", (event) => event.key === "Enter" && changed());
 

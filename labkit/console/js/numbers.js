@@ -23,6 +23,12 @@ export function amount(count) {
 export const number = (text) =>
   text.trim() !== "" && Number.isFinite(Number(text)) ? Number(text) : text.trim();
 
+// How far a stage has moved, relative to its length: in per cent, or in lengths where it is far.
+export function moved(drift) {
+  if (drift < 2) return `${(100 * drift).toFixed(2)} %`;
+  return `${drift < 10 ? drift.toFixed(1) : drift.toFixed(0)} × its length`;
+}
+
 const NICE = [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10];
 export function nice(value) {
   const power = 10 ** Math.floor(Math.log10(value));

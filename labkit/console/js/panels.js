@@ -2,7 +2,7 @@
 // table, the share line.
 
 import { fresh, h, set, setAttribute, setText } from "./ui.js";
-import { percent, rate, show } from "./numbers.js";
+import { moved, percent, rate, show } from "./numbers.js";
 import { swatch } from "./chart.js";
 import { act, button, field, Held, offer, problem, refusal } from "./controls.js";
 
@@ -239,7 +239,7 @@ export function drift() {
     const from = stages.indexOf(story.state.settings.trainable_from);
     stages.forEach((name, i) => {
       const { tr, number, bar, state } = rows.get(name);
-      setText(number, `${(100 * (values[name] ?? 0)).toFixed(2)} %`);
+      setText(number, moved(values[name] ?? 0));
       setText(state, i < from ? "❄ frozen" : "");
       setAttribute(bar, "style", `width: ${((100 * (values[name] ?? 0)) / top).toFixed(1)}%`);
       setAttribute(tr, "data-value", String(values[name] ?? 0));
