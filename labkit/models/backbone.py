@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -77,6 +78,40 @@ class Backbone:
         refuse_another_network(state, net, backbone.stages[-1], f"The state given for {name!r}")
         return replace(backbone, state=_copied(state))
 
+    @classmethod
+    def wrap(
+        cls,
+        model: nn.Module,
+        stages: Mapping[str, Sequence[str]] | None = None,
+        head: str | None = None,
+        name: str | None = None,
+    ) -> Backbone:
+        """A network that is there already, with its weights, in one line: of torchvision, of timm, or made by hand.
+
+        Its layers are sorted into four to nine stages in the order in which it names them, and its last linear layer
+        is the head, which is made anew for each task. `stages` says it otherwise: for each stage the layers in it, by
+        their names in the network, such as {"stem": ["conv1", "bn1"], "body": ["layer1", "layer2"]}. `head` names the
+        layer that gives the scores. The model stays as it is; all runs train copies.
+
+        Its own forward pass is used, so outputs are its own to the bit. Images come in [0, 1]: where it wants them
+        normalised, wrap `nn.Sequential(labkit.models.Normalize(), model)`. What frozen stages give is computed for
+        every sample again, unless the network is a plain `nn.Sequential`.
+        Raises BackboneError where no head is found and for stages that do not hold every weight once.
+        """
+        from labkit.models import wrapping
+
+        if not isinstance(model, nn.Module):
+            raise BackboneError(
+                f"wrap takes a network, a torch.nn.Module, not {shown(model)}. A network by name comes from "
+                "labkit.load_backbone."
+            )
+        plan = wrapping.plan_of(model, stages, head)
+        ours = copy.deepcopy(model)
+        state = wrapping.arranged(ours, plan).state_dict()
+        body = {key: value for key, value in state.items() if not key.startswith("head.")}
+        factory = wrapping.Factory(ours, plan)
+        return cls.from_module(factory, plan.names, name or type(model).__name__.lower(), body)
+
     def build(self, num_classes: int, seed: int = 0, pretrained: bool = True) -> nn.Module:
         """A fresh network for `num_classes` classes, in float32 on the CPU, in training mode.
 
@@ -109,7 +144,8 @@ class Backbone:
         if children != self.stages or not children:
             raise BackboneError(
                 f"{self.name!r}: the module's children are {', '.join(children) or 'none'}, but its stages were given "
-                f"as {', '.join(self.stages) or 'none'}. The children must be exactly the stages, in order."
+                f"as {', '.join(self.stages) or 'none'}. The children must be exactly the stages, in order. "
+                "labkit.Backbone.wrap(model) sorts the layers of any network into stages."
             )
 
     def _refuse_no_head(self, net: nn.Module) -> None:
@@ -165,7 +201,10 @@ class Backbone:
     def num_features(self) -> int:
         """How many numbers the head sees of each input."""
         head = self.build(2, pretrained=False).get_submodule(self.stages[-1])
-        return next(part.in_features for part in head.modules() if isinstance(part, nn.Linear))
+        layers = [part for part in head.modules() if isinstance(part, nn.Linear | nn.Conv2d)]
+        return next(
+            part.in_features if isinstance(part, nn.Linear) else part.in_channels for part in layers
+        )
 
     def spec(self) -> dict[str, Any]:
         """What `load_backbone(**spec)` needs to give this backbone again; plain values that fit into JSON."""
@@ -251,7 +290,8 @@ def _refuse_no_factory(factory: Any, name: str) -> None:
         raise BackboneError(
             f"{name!r}: from_module takes a function that makes a new module for a number of classes, not {wrong}. "
             "Such as: def factory(num_classes): model = resnet18(); model.fc = nn.Linear(512, num_classes); return "
-            "model. The weights of a module that is trained already go in as state=model.state_dict()."
+            "model. A network that is there already, with its weights, comes in by one line: "
+            "labkit.Backbone.wrap(model)."
         )
 
 

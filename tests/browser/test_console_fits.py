@@ -19,7 +19,9 @@ ROOM = 560  # pixels of height that JupyterLab leaves a notebook on a small lapt
 
 
 @pytest.mark.timeout(300)
-def test_curve_and_sliders_are_in_sight_together_on_a_page_of_800_pixels(open_notebook, write_notebook, shots):
+def test_curve_and_sliders_are_in_sight_together_on_a_page_of_800_pixels(
+    open_notebook, write_notebook, shots
+):
     notebook = open_notebook(write_notebook("narrow.ipynb", *DIGITS))
     notebook.page.set_viewport_size({"width": 800, "height": 720})
     notebook.run_all()

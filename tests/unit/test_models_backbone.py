@@ -552,7 +552,7 @@ def test_a_factory_that_copies_a_module_is_taken() -> None:
 @pytest.mark.parametrize(
     ("factory", "said"),
     [
-        (Tagger(2), "not a module, Tagger.*state=model.state_dict"),
+        (Tagger(2), "not a module, Tagger.*Backbone.wrap"),
         ("tagger", "not str"),
         (None, "not NoneType"),
         (lambda: Tagger(2), "does not take a number alone"),
