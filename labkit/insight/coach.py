@@ -229,7 +229,7 @@ def overfitting(trace: Trace) -> str | None:
         return None
     return (
         f"Overfitting since epoch {best.epoch}: training gets better, validation does not "
-        f"({percent(train_right(last))} against {percent(valid_right(last))}); stop there or augment."
+        f"({percent(train_right(last))} against {percent(valid_right(last))}); {_against_overfitting(trace)}."
     )
 
 
@@ -409,6 +409,12 @@ def _follow(run: Run) -> Trace:
 
 
 # ---------------------------------------------------------------- small measures
+
+
+def _against_overfitting(trace: Trace) -> str:
+    if trace.augment == "none":
+        return "stop there or augment"
+    return "stop there; images are augmented already, so see whether a changed one still belongs to its class"
 
 
 def _rate(trace: Trace) -> float:

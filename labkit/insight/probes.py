@@ -257,8 +257,8 @@ def _shapes(images: Tensor) -> Tensor:
 class Scale:
     """How the images of one split come: their numbers, and what the first BatchNorm layer makes of them.
 
-    `offset` is how far the means it sees are from those it learned, in learned standard deviations, the median over
-    channels; `spread` the standard deviation it sees over the learned one, the geometric mean over channels.
+    `offset` is how far the means it sees are from those it learned, in learned standard deviations; `spread` the
+    standard deviation it sees over the learned one. Both are medians over channels: a dead one would pull any mean.
     """
 
     split: str
@@ -326,5 +326,5 @@ def _scale(name: str, batch: Tensor, given: Tensor, layer: Any) -> Scale:
         mean=float(batch.mean()),
         std=float(batch.std()),
         offset=float(((means - layer.running_mean) / learned).abs().median()),
-        spread=float((deviations / learned).log().mean().exp()),
+        spread=float((deviations / learned).median()),
     )

@@ -184,6 +184,10 @@ def test_overfitting_is_dated_to_the_epoch_where_validation_was_best():
     assert rule == "overfitting"
     assert "since epoch 2" in text
     assert "100 % against 76 %" in text
+    assert "or augment" in text
+    augmented = said([*steps(falling(0.7, 0.03, 80)), *events], augment="light")[1]
+    assert "augmented already" in augmented
+    assert "or augment" not in augmented
 
 
 def test_a_gap_that_does_not_grow_or_one_bad_epoch_is_not_called_overfitting():

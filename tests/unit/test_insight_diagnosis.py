@@ -106,6 +106,20 @@ def test_data_that_are_no_images_have_no_scale_and_no_twins():
     assert isinstance(str(diagnose(run)), str)
 
 
+def test_a_few_dead_channels_in_the_stem_are_not_taken_for_another_normalisation():
+    net = labkit.load_backbone("resnet10-glyphs")
+    state = {key: value.clone() for key, value in net.state.items()}
+    state["stem.conv1.weight"][:4] = 0  # four of 32 channels give nothing, whatever comes in
+    data = labkit.load_data("digits").subset(per_class=20)
+    dead = labkit.Run(
+        replace(net, state=state), data, labkit.partial("layer4", epochs=1), seed=0
+    ).fit()
+    whole = labkit.Run(net, data, labkit.partial("layer4", epochs=1), seed=0)
+    spreads = [probes.scales(run).train.spread for run in (dead, whole)]
+    assert spreads[0] == pytest.approx(spreads[1], rel=0.15)
+    assert "normalisation" not in [finding.kind for finding in diagnose(dead).findings]
+
+
 def test_a_run_that_has_not_begun_has_nothing_wrong():
     assert diagnose(small_run()).findings == ()
     assert "Nothing is wrong" in str(diagnose(small_run()))
