@@ -533,7 +533,7 @@ def _whole(message: Message, name: str) -> int:
 def _numbered(name: str) -> Any:
     yield name
     for number in range(2, LARGEST_FAMILY + 2):
-        yield f"{name} {number}"
+        yield f"{name} ({number})"
 
 
 def preset(name: str, run: Run) -> Plan:

@@ -642,9 +642,13 @@ def steps_for(samples: int, batch_size: int) -> int:
     return full + (rest > 1 or not full)
 
 
+BRANCHED = " / step "
+
+
 def _branch_name(parent: str, step: int, changes: Mapping[str, Any]) -> str:
     told = ", ".join(
         f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
         for key, value in changes.items()
     )
-    return f"{parent} / step {step}" + (f": {told}" if told else "")
+    root = parent.partition(BRANCHED)[0]  # where a branch branches, only the last step is news
+    return f"{root}{BRANCHED}{step}" + (f": {told}" if told else "")

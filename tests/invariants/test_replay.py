@@ -217,3 +217,13 @@ def test_a_branch_goes_back_to_its_own_past_and_not_to_its_parents_future(
     branch.rewind(7)  # the parent has a checkpoint there
     assert same_weights(branch, straight)
     assert same_optimizer_state(branch, straight)
+
+
+def test_a_branch_of_a_branch_has_a_short_name(tiny_run: Callable[..., Run]) -> None:
+    run = tiny_run(labkit.full(epochs=3))
+    for _ in range(4):
+        run.step()
+    first = run.branch(step=2, lr=1e-4)
+    assert first.name == f"{run.name} / step 2: lr 0.0001"
+    first.step()
+    assert first.branch().name == f"{run.name} / step 3"

@@ -485,7 +485,7 @@ def test_a_shared_line_opens_the_same_run_elsewhere(digits: Any) -> None:
     assert line.count("\n") == 0
     assert one.outcome(one.command("paste", line=line)) is None
     opened = one.session.run
-    assert (opened.seed, opened.name, opened.step_number) == (5, "mine 2", 0)
+    assert (opened.seed, opened.name, opened.step_number) == (5, "mine (2)", 0)
     while opened.step_number < 3:
         opened.step()
     assert opened.settings.lr == 0.002
