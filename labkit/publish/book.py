@@ -25,7 +25,7 @@ from html import escape
 from importlib.util import find_spec
 from itertools import zip_longest
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 import nbformat
 from nbformat import NotebookNode
@@ -300,11 +300,31 @@ def page(lesson: Page, static: Path) -> NotebookNode:
         if lesson.replay and rehearsal.shows_console(cell.source):
             cell.outputs = [_html_output(_stage(lesson))]
         for output in cell.outputs:
+            _without_our_folders(output)
             if "text/html" in output.get("data", {}):
                 html = _LESSON.sub(r"\1.html", output.data["text/html"])
                 html = html.replace("<th></th>", "<td></td>")  # a corner heads nothing
                 output.data = {"text/html": _PNG.sub(lambda m: _in_file(m, static), html)}
     return made
+
+
+def _without_our_folders(output: NotebookNode) -> None:
+    """Say in an output the folders as any reader has them: those of whoever builds the book are nobody's business."""
+    places = {
+        str(Path(__file__).parents[2]): "labkit",
+        str(Path.home()): "~",
+        str(Path(gettempdir())): "tmp",
+    }
+    found = re.compile("|".join(map(re.escape, sorted(places, key=len, reverse=True))))
+
+    def said(text: str) -> str:
+        return found.sub(lambda match: places[match[0]], text)
+
+    if output.output_type == "stream":
+        output.text = said(output.text)
+    for kind in ("text/html", "text/plain"):
+        if kind in output.get("data", {}):
+            output.data[kind] = said(output.data[kind])
 
 
 _TAGS = {"bootstrap": "remove-cell", "solution": "hide-input"}

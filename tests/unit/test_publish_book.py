@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -231,3 +232,18 @@ def test_a_broken_link_fails_the_book_and_is_named(
     monkeypatch.setattr(book, "_run_sphinx", spoiled)
     with pytest.raises(book.BookError, match=r"index\.html: 01_lesson\.html#gone"):
         book.build(checkout, checkout / "book", checkout / "notebooks" / "solutions")
+
+
+def test_a_page_names_no_folder_of_whoever_built_it(
+    lessons: list[book.Page], tmp_path: Path
+) -> None:
+    checkout, home = Path(book.__file__).parents[2], Path.home()
+    told = f"kept in {home}/.cache/labkit and {checkout}/.venv, {tempfile.gettempdir()}/x"
+    shown = {"text/html": f"<p>{told}</p>", "text/plain": told}
+    outputs = [new_output("stream", text=told), new_output("display_data", shown)]
+    notebook = new_notebook(cells=[new_code_cell("labkit", outputs=outputs)])
+    (cell,) = book.page(book.Page("01_lesson", notebook, None), tmp_path).cells
+    said = json.dumps(cell.outputs)
+    for place in (checkout, home, tempfile.gettempdir()):
+        assert str(place) not in said
+    assert "kept in ~/.cache/labkit and labkit/.venv" in cell.outputs[0].text
