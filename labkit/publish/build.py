@@ -4,7 +4,7 @@ The learner's `notebooks/NN_name.ipynb` has a stub where the solution would be, 
 folded away below it. The solution's `notebooks/solutions/NN_name.ipynb` has it in place. In a
 source an exercise is two cells in a row, tagged `stub` and `solution`. In the prose,
 `{evidence:key}` is filled with a recorded result, `{evidence:key against other}` with a recorded
-difference, `{verdict:number}` with what the record says of a claim, and the runs that confirm it,
+difference, `{confirmed:key}` with the same from the runs that confirm a claim, `{verdict:number}` with what both say of it,
 `{coach:name}` with a share of the coach's examination, and `{exercise:id}` with the exercise's label.
 The same sources and records always give the same bytes.
 """
@@ -32,7 +32,7 @@ _KERNEL = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-_PLACEHOLDER = re.compile(r"\{(evidence|verdict|coach|exercise):([^{}\n]+)\}")
+_PLACEHOLDER = re.compile(r"\{(evidence|confirmed|verdict|coach|exercise):([^{}\n]+)\}")
 _GLOSSARY = "glossary.ipynb"
 _CLOSING = """\
 When you are done, shut this lesson's kernel down: in the menu choose *Kernel*, then *Shut Down Kernel* (on Colab:
@@ -159,7 +159,8 @@ def _filler(source: Path) -> Callable[[re.Match[str]], str]:
                 return evidence.stated(int(key))
             if kind == "coach":
                 return exam.share(key).words()
-            return evidence.cite(*key.split(" against "))
+            record = evidence.confirming if kind == "confirmed" else evidence
+            return record.cite(*key.split(" against "))
         except (LabkitError, ValueError) as problem:
             raise BuildError(f"{source.name}: {{{kind}:{key}}}: {problem}") from problem
 
