@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -19,10 +19,6 @@ from labkit.cli.output import (
     write,
 )
 from labkit.errors import BenchError
-
-if TYPE_CHECKING:
-    pass
-
 
 bench = typer.Typer(help="The same work by labkit, by what people use today, and by bare loops.")
 

@@ -11,7 +11,7 @@ import sys
 import time
 import webbrowser
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -21,10 +21,6 @@ from labkit.cli.output import (
     tell,
 )
 from labkit.errors import LabkitError
-
-if TYPE_CHECKING:
-    pass
-
 
 START_PATIENCE = 120.0  # seconds for JupyterLab to answer
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import typer
 
 from labkit.cli.output import (
     AsJson,
     tell,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 def doctor(as_json: AsJson = False) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -16,9 +16,6 @@ from labkit.cli.output import (
     tell,
     watch,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 def build_lessons(

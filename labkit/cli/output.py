@@ -10,15 +10,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from labkit.errors import FileError
-
-if TYPE_CHECKING:
-    pass
-
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 FIRST_LESSON = Path("notebooks/00_start_here.ipynb")

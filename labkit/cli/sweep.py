@@ -6,7 +6,7 @@ import json
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -18,9 +18,6 @@ from labkit.cli.output import (
 from labkit.errors import LabkitError
 from labkit.hosts import how_to_install
 from labkit.settings import SETTINGS
-
-if TYPE_CHECKING:
-    pass
 
 
 def sweep(

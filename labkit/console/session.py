@@ -539,8 +539,11 @@ def _numbered(name: str) -> Any:
 def preset(name: str, run: Run) -> Plan:
     """One of the plans of the course, with what is in force in `run` beside its rate and depth."""
     now = run.settings
-    kept: dict[str, Any] = {name: getattr(now, name) for name in OF_PLAN if name in LIVE}
-    kept["decay_all"] = run.plan.decay_all
+    kept: dict[str, Any] = {
+        setting: getattr(now if setting in LIVE else run.plan, setting)
+        for setting in OF_PLAN
+        if setting != "pretrained"  # the plan that was chosen decides it
+    }
     anew = {**kept, "rehearse": 0.0}  # random weights have no old task
     stages = min(3, len(run.stages))
     plans: dict[str, Callable[[], Plan]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labkit.models.vision.shipped import ALIASES, SHIPPED, shipped
+from labkit.models.vision.shipped import ALIASES, PACKAGED, SHIPPED, shipped
 
 
 def checksum(name: str) -> str:
@@ -13,6 +13,8 @@ def checksum(name: str) -> str:
     name = ALIASES.get(name, name)
     if name in SHIPPED:
         return shipped(name)[1].sha256
+    if name in PACKAGED:
+        return PACKAGED[name]
     from labkit.models.backbone import (
         load_backbone,  # with torch, which a shipped card does without
     )

@@ -4,8 +4,9 @@ The learner's `notebooks/NN_name.ipynb` has a stub where the solution would be, 
 folded away below it. The solution's `notebooks/solutions/NN_name.ipynb` has it in place. In a
 source an exercise is two cells in a row, tagged `stub` and `solution`. In the prose,
 `{evidence:key}` is filled with a recorded result, `{evidence:key against other}` with a recorded
-difference, `{confirmed:key}` with the same from the runs that confirm a claim, `{verdict:number}` with what both say of it,
-`{coach:name}` with a share of the coach's examination, and `{exercise:id}` with the exercise's label.
+difference, `{confirmed:key}` with the same from the runs that confirm a claim, `{verdict:number}` with
+what both say of it, `{coach:name}` with a share of the coach's examination, and `{exercise:id}` with
+the exercise's label.
 The same sources and records always give the same bytes.
 """
 

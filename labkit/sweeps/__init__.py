@@ -40,9 +40,8 @@ def sweep(
         out: the folder for the rows; by default one in labkit's cache, named after the jobs.
         workers: processes on this machine; by default one a core, or one where there is a GPU.
         test: evaluate on the test split as well, once, at the end of each run.
-        axes: lists of values, or one value, for lr, trainable_from, lr_decay, epochs, schedule, warmup, batch_size,
-            weight_decay, optimizer, augment, pretrained, frozen_statistics; for `seed`; and for `per_class`, the
-            training examples of every class, drawn by the seed.
+        axes: lists of values, or one value, for any setting of `labkit.settings`, such as lr or trainable_from; for
+            `seed`; and for `per_class`, the training examples of every class, drawn by the seed.
 
     Raises:
         PlanError: a setting that cannot be swept, or combinations that cannot be carried out: all are named, and

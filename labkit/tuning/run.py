@@ -1,6 +1,6 @@
-"""A run: a model, a data set, a plan, a seed and the log of the commands given to it.
+"""A run: a network, a data set, a task, a plan, a seed and the log of the commands given to it.
 
-From those five a run can be replayed to the bit on the same machine, rewound, branched and shared, because nothing
+From those a run can be replayed to the bit on the same machine, rewound, branched and shared, because nothing
 else decides what it does. A run has a `Trainer`, which knows what a step is and draws all chance from the seed and the
 step number, and a `Loop`, which lets commands in between two steps. What happens is told in a `Journal`, and a
 `CheckpointStore` holds the way back.

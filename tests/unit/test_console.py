@@ -473,6 +473,24 @@ def test_every_preset_starts_a_new_run_with_the_seed_asked_for(
     assert len({run.name for run in browser.session.runs}) == 2
 
 
+def test_a_plan_that_is_chosen_keeps_what_is_in_force_beside_rate_and_depth(digits: Any) -> None:
+    kept = {
+        "optimizer": "sgd",
+        "views": 3,
+        "frozen_statistics": "running",
+        "decay_all": False,
+        "clip_norm": 2.0,
+    }
+    net, data = (
+        labkit.load_backbone("resnet10-glyphs"),
+        labkit.load_data("digits").subset(per_class=4),
+    )
+    one = Browser(Session([Run(net, data, labkit.full(lr=1e-3, augment="light", **kept), seed=5)]))
+    assert one.outcome(one.command("plan", preset="partial", seed=1)) is None
+    plan = one.session.run.plan
+    assert {name: getattr(plan, name) for name in kept} == kept
+
+
 @pytest.mark.slow
 def test_a_shared_line_opens_the_same_run_elsewhere(digits: Any) -> None:
     data = labkit.load_data("digits").subset(per_class=4)

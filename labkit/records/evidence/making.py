@@ -103,7 +103,7 @@ def started(setting: Condition, seed: int, trainers: Mapping[str, Trainer]) -> A
     """
     if setting.by and setting.by not in trainers:
         raise EvidenceError(
-            f"{setting.key} is trained by {setting.by}, which labkit.insight does not know. "
+            f"{setting.key} is trained by {setting.by}, which the record does not know. "
             "`labkit evidence build` brings it along."
         )
     trainer = trainers[setting.by] if setting.by else labkit.Run

@@ -1,7 +1,7 @@
 """The coach's examination: runs sabotaged in known ways and sound ones, all from draws that no rule was tuned on.
 
 `labkit evidence coach` trains them, asks the coach for its first diagnosis of each and keeps the answers in
-`records/`, a row a run. Interrupted, it goes on where it was. `recheck` trains a few of them again and says which
+`recorded/`, a row a run. Interrupted, it goes on where it was. `recheck` trains a few of them again and says which
 answers differ from the record.
 """
 
