@@ -249,7 +249,7 @@ SOURCES = {
     "the same, its last stage trained too": "lite0-224/stage7-head",
 }
 recorded = evidence.rows("better-source")
-names = {f"{key}": name for name, key in SOURCES.items()}
+names = {key: name for name, key in SOURCES.items()}
 recorded = recorded.assign(source=recorded["key"].map(names), task="ants and bees")
 figures.evidence(recorded, "accuracy", by="source", panel="task", title="A head on features")
 
