@@ -81,7 +81,8 @@ class Data(Protocol):
 class Net(Protocol):
     """A way to build a network of ordered named stages, of which the last is the head.
 
-    A net may also have `head`, the module that its weights were pre-trained with.
+    A net may also have `head`, the module that its weights were pre-trained with. A module inside a stage may say
+    `is_adapter = True`, as LoRA's would: it trains where the stage itself stands still (`tuning/freezing.py`).
     """
 
     @property

@@ -134,7 +134,8 @@ def lists(root: Path) -> dict[str, list[str]]:
 def test_every_list_names_files_and_folders_that_are_there(root: Path) -> None:
     found = lists(root)
     assert set(found) == {
-        "setting", "task", "data set", "backbone", "probe", "lesson", "command", "test",
+        "setting", "task", "data set", "backbone", "adapter", "probe", "figure", "card", "exercise", "lesson",
+        "command", "test",
     }  # fmt: skip
     for kind, places in found.items():
         assert places, kind
