@@ -1,6 +1,6 @@
 """What is wrong with a run, and what to try: rules over its history, its audit and the probes, the surest first.
 
-A rule looks at the `Evidence` and either finds its fault and says so in one sentence, or says with a number what
+A rule looks at the `Observations` and either finds its fault and says so in one sentence, or says with a number what
 speaks against it. The first rules read a mechanism (a parameter that the optimiser does not hold, an image on both
 sides) and can hardly be mistaken; the later ones read curves, where a fault is a matter of degree. A symptom often
 has several readings, so the order matters: a mechanism comes before the curve that it bends.
@@ -75,7 +75,7 @@ class Diagnosis:
     """What was found, the surest first; empty where nothing is wrong."""
 
     findings: tuple[Finding, ...]
-    evidence: Observations
+    observations: Observations
 
     @property
     def first(self) -> Finding | None:
@@ -131,20 +131,20 @@ def diagnose(run: Run) -> Diagnosis:
     return judge(gather(run))
 
 
-def judge(evidence: Observations) -> Diagnosis:
+def judge(observed: Observations) -> Diagnosis:
     """The findings of all rules, faults before notes."""
-    said = [(rule, rule.finds(evidence)) for rule in RULES]
+    said = [(rule, rule.finds(observed)) for rule in RULES]
     findings = [Finding(rule.kind, text, rule.note) for rule, text in said if text]
-    return Diagnosis(tuple(sorted(findings, key=lambda finding: finding.note)), evidence)
+    return Diagnosis(tuple(sorted(findings, key=lambda finding: finding.note)), observed)
 
 
-def against(kind: str, evidence: Observations) -> str:
-    """What the evidence says against a fault being what is wrong, in one sentence."""
+def against(kind: str, observed: Observations) -> str:
+    """What the observations say against a fault being what is wrong, in one sentence."""
     for rule in RULES:
-        if rule.kind == kind and rule.finds(evidence):
+        if rule.kind == kind and rule.finds(observed):
             return "The run shows signs of it, but something surer explains them."
         if rule.kind == kind:
-            return rule.against(evidence)
+            return rule.against(observed)
     raise EvidenceError(
         f"No rule is called {kind!r}. There are {', '.join(r.kind for r in RULES)}."
     )
@@ -153,8 +153,8 @@ def against(kind: str, evidence: Observations) -> str:
 # ---------------------------------------------------------------- what the audit and the probes show
 
 
-def _frozen_moves(evidence: Observations) -> str | None:
-    moved = _moved(evidence, "tensors_changed")
+def _frozen_moves(observed: Observations) -> str | None:
+    moved = _moved(observed, "tensors_changed")
     if not moved:
         return None
     return (
@@ -163,14 +163,14 @@ def _frozen_moves(evidence: Observations) -> str | None:
     )
 
 
-def _not_frozen_moves(evidence: Observations) -> str:
-    if _moved(evidence, "tensors_changed"):
+def _not_frozen_moves(observed: Observations) -> str:
+    if _moved(observed, "tensors_changed"):
         return "Parameters of stages that should be frozen have changed."
     return "In the audit no parameter of a frozen stage has changed."
 
 
-def _head_left_out(evidence: Observations) -> str | None:
-    missing = _not_held(evidence)
+def _head_left_out(observed: Observations) -> str | None:
+    missing = _not_held(observed)
     if not missing:
         return None
     return (
@@ -179,23 +179,23 @@ def _head_left_out(evidence: Observations) -> str | None:
     )
 
 
-def _not_head_left_out(evidence: Observations) -> str:
-    drift = percent(_drift_of_head(evidence))
+def _not_head_left_out(observed: Observations) -> str:
+    drift = percent(_drift_of_head(observed))
     return (
         f"The optimiser holds every parameter that is to train, and the head has moved by {drift}."
     )
 
 
-def _eval_mode(evidence: Observations) -> str | None:
+def _eval_mode(observed: Observations) -> str | None:
     """Either way round: stages that train in eval mode, or a validation that was made in train mode."""
-    still = _training_in_eval_mode(evidence)
+    still = _training_in_eval_mode(observed)
     if still:
         return (
             f"{listed(still)} train in eval mode, so BatchNorm keeps its old statistics: "
             "call model.train() again after each validation."
         )
-    again = evidence.recount
-    if again is None or again.agrees or _is_averaged(evidence):
+    again = observed.recount
+    if again is None or again.agrees or _is_averaged(observed):
         return None
     return (
         f"The run told {percent(again.told_correct / again.count)} on validation and loss {again.told_loss:.3g}, but "
@@ -204,12 +204,12 @@ def _eval_mode(evidence: Observations) -> str | None:
     )
 
 
-def _not_eval_mode(evidence: Observations) -> str:
-    return f"Every stage is in the mode it should train in, and {_recounted(evidence)}."
+def _not_eval_mode(observed: Observations) -> str:
+    return f"Every stage is in the mode it should train in, and {_recounted(observed)}."
 
 
-def _statistics_drift(evidence: Observations) -> str | None:
-    moved = _moved(evidence, "buffers_changed")
+def _statistics_drift(observed: Observations) -> str | None:
+    moved = _moved(observed, "buffers_changed")
     if not moved:
         return None
     return (
@@ -218,15 +218,15 @@ def _statistics_drift(evidence: Observations) -> str | None:
     )
 
 
-def _not_statistics_drift(evidence: Observations) -> str:
-    frozen = [row.stage for row in _audit(evidence) if not row.ever_trained]
+def _not_statistics_drift(observed: Observations) -> str:
+    frozen = [row.stage for row in _audit(observed) if not row.ever_trained]
     if not frozen:
         return "No stage is frozen, so its statistics are meant to move."
     return f"In the audit no buffer of the frozen {listed(frozen)} has changed."
 
 
-def _stale_optimizer_state(evidence: Observations) -> str | None:
-    old = [row for row in evidence.memory.rows if _is_stale(row)] if evidence.memory else []
+def _stale_optimizer_state(observed: Observations) -> str | None:
+    old = [row for row in observed.memory.rows if _is_stale(row)] if observed.memory else []
     if not old:
         return None
     oldest = max(old, key=lambda row: row.remembers or 0)
@@ -236,26 +236,26 @@ def _stale_optimizer_state(evidence: Observations) -> str | None:
     )
 
 
-def _not_stale_optimizer_state(evidence: Observations) -> str:
+def _not_stale_optimizer_state(observed: Observations) -> str:
     return "The optimiser state of each stage has seen exactly the steps that it has trained for."
 
 
-def _averaged_averages(evidence: Observations) -> str | None:
-    if not _is_averaged(evidence):
+def _averaged_averages(observed: Observations) -> str | None:
+    if not _is_averaged(observed):
         return None
-    epoch = next(e for e in evidence.trace.checked if not _is_whole(e.valid_correct))
+    epoch = next(e for e in observed.trace.checked if not _is_whole(e.valid_correct))
     return (
         f"Validation accuracy is no count: after epoch {epoch.epoch} it comes to {epoch.valid_correct:.2f} of "
         f"{epoch.valid_count} images, so batch means were averaged; divide all correct by all counted."
     )
 
 
-def _not_averaged_averages(evidence: Observations) -> str:
+def _not_averaged_averages(observed: Observations) -> str:
     return "Each validation accuracy is a whole number of images over their count."
 
 
-def _leakage(evidence: Observations) -> str | None:
-    twins = evidence.twins
+def _leakage(observed: Observations) -> str | None:
+    twins = observed.twins
     if twins is None or twins.share < COPIES or len(twins.copies) < 3:
         return None
     return (
@@ -264,15 +264,15 @@ def _leakage(evidence: Observations) -> str | None:
     )
 
 
-def _not_leakage(evidence: Observations) -> str:
-    twins = evidence.twins
+def _not_leakage(observed: Observations) -> str:
+    twins = observed.twins
     if twins is None:
         return "There is nothing to compare images with."
     return f"{len(twins.copies)} of {twins.looked_at} validation images have a copy among the training ones."
 
 
-def _normalisation(evidence: Observations) -> str | None:
-    scales = evidence.scales
+def _normalisation(observed: Observations) -> str | None:
+    scales = observed.scales
     if scales is None:
         return None
     train, valid = scales.train, scales.valid
@@ -297,8 +297,8 @@ def _normalisation(evidence: Observations) -> str | None:
     return None
 
 
-def _not_normalisation(evidence: Observations) -> str:
-    scales = evidence.scales
+def _not_normalisation(observed: Observations) -> str:
+    scales = observed.scales
     if scales is None:
         return "There are no images whose scale could be wrong."
     return (
@@ -310,42 +310,42 @@ def _not_normalisation(evidence: Observations) -> str:
 # ---------------------------------------------------------------- what the curves show
 
 
-def _not_a_number(evidence: Observations) -> str | None:
+def _not_a_number(observed: Observations) -> str | None:
     """A rate that is too large announces itself by a rising loss; a spoilt image strikes out of the blue."""
-    failure, steps = evidence.trace.failure, evidence.steps
+    failure, steps = observed.trace.failure, observed.steps
     if failure is None:
         return None
     said = f"The run failed at step {failure.step}: the loss is not a number any more"
-    if len(steps) >= 5 and _mean(steps[-5:]) > 2 * _start(evidence):
+    if len(steps) >= 5 and _mean(steps[-5:]) > 2 * _start(observed):
         return f"{said}, after it had risen to {_mean(steps[-5:]):.2g}: rewind and lower the rate tenfold."
     return f"{said}, though it was not rising: look for an image with values that are no numbers."
 
 
-def _loss_is_finite(evidence: Observations) -> str:
+def _loss_is_finite(observed: Observations) -> str:
     return "The loss is a number at every step."
 
 
-def _rate_too_large(evidence: Observations) -> str | None:
+def _rate_too_large(observed: Observations) -> str | None:
     """BatchNorm keeps the training loss of a wild run in bounds, so three signs count, and one is enough."""
-    if evidence.trace.failure is not None or len(evidence.steps) < 5:
+    if observed.trace.failure is not None or len(observed.steps) < 5:
         return None
-    lr = max(step.lr for step in evidence.steps)
+    lr = max(step.lr for step in observed.steps)
     advice = f"the learning rate is far too large; rewind and try {lr / 30:.1g}."
-    stage, drift = _farthest(evidence)
+    stage, drift = _farthest(observed)
     if drift > FAR:
         return f"{stage} has moved by {percent(drift)} of its own length, so what it knew is gone: {advice}"
-    head = _drift_of_head(evidence)
-    for what, peak, start in _heights(evidence):
+    head = _drift_of_head(observed)
+    for what, peak, start in _heights(observed):
         if peak > RISEN[what] * start or (head > FAR_HEAD and peak > 1.1 * start):
             return f"The {what} loss shot up from {start:.2g} to {peak:.2g}: {advice}"
     return None
 
 
-def _not_rate_too_large(evidence: Observations) -> str:
-    if not evidence.steps:
+def _not_rate_too_large(observed: Observations) -> str:
+    if not observed.steps:
         return "Nothing has been trained yet."
-    stage, drift = _farthest(evidence)
-    said = f"The training loss was never far above the {_start(evidence):.2g} it began with"
+    stage, drift = _farthest(observed)
+    said = f"The training loss was never far above the {_start(observed):.2g} it began with"
     if stage:
         said += (
             f", and no stage below the head has moved by more than {percent(drift)} of its length"
@@ -353,12 +353,12 @@ def _not_rate_too_large(evidence: Observations) -> str:
     return f"{said}."
 
 
-def _rate_too_small(evidence: Observations) -> str | None:
-    steps = evidence.steps
-    if len(steps) < 2 * WINDOW or evidence.trace.failure is not None or _fallen(steps) > SMALL:
+def _rate_too_small(observed: Observations) -> str | None:
+    steps = observed.steps
+    if len(steps) < 2 * WINDOW or observed.trace.failure is not None or _fallen(steps) > SMALL:
         return None
     lr = max(step.lr for step in steps)
-    if lr > 1e-3 or (evidence.epochs and train_right(evidence.epochs[-1]) > 0.9):
+    if lr > 1e-3 or (observed.epochs and train_right(observed.epochs[-1]) > 0.9):
         return None
     return (
         f"{len(steps)} steps have hardly changed the training loss ({_mean(steps[:WINDOW]):.3g} at first, "
@@ -366,53 +366,53 @@ def _rate_too_small(evidence: Observations) -> str | None:
     )
 
 
-def _not_rate_too_small(evidence: Observations) -> str:
-    return f"The training loss has fallen by {percent(_fallen(evidence.steps))}, so the steps are large enough to see."
+def _not_rate_too_small(observed: Observations) -> str:
+    return f"The training loss has fallen by {percent(_fallen(observed.steps))}, so the steps are large enough to see."
 
 
-def _little_validation(evidence: Observations) -> str | None:
-    return coach.few_to_validate(evidence.trace)
+def _little_validation(observed: Observations) -> str | None:
+    return coach.few_to_validate(observed.trace)
 
 
-def _not_little_validation(evidence: Observations) -> str:
-    if not evidence.epochs:
+def _not_little_validation(observed: Observations) -> str:
+    if not observed.epochs:
         return "Nothing was validated."
-    last = evidence.epochs[-1]
+    last = observed.epochs[-1]
     half = 100 * noise(last)
     return f"With {last.valid_count} validation images the interval is {half:.0f} points to either side."
 
 
-def _overfitting(evidence: Observations) -> str | None:
-    return coach.overfitting(evidence.trace)
+def _overfitting(observed: Observations) -> str | None:
+    return coach.overfitting(observed.trace)
 
 
-def _not_overfitting(evidence: Observations) -> str:
-    if not evidence.epochs:
+def _not_overfitting(observed: Observations) -> str:
+    if not observed.epochs:
         return "Nothing was validated."
-    last = evidence.epochs[-1]
+    last = observed.epochs[-1]
     return (
         f"Training stands at {percent(train_right(last))} and validation at {percent(valid_right(last))}, "
         "and validation does not get worse while training gets better."
     )
 
 
-def _underfitting(evidence: Observations) -> str | None:
-    return coach.underfitting(evidence.trace)
+def _underfitting(observed: Observations) -> str | None:
+    return coach.underfitting(observed.trace)
 
 
-def _not_underfitting(evidence: Observations) -> str:
-    if not evidence.epochs:
+def _not_underfitting(observed: Observations) -> str:
+    if not observed.epochs:
         return "Nothing was validated."
-    right, now = percent(train_right(evidence.epochs[-1])), _mean(evidence.steps[-10:])
+    right, now = percent(train_right(observed.epochs[-1])), _mean(observed.steps[-10:])
     return f"{right} of the training examples are right, with a loss of {now:.2g}."
 
 
-def _augmented(evidence: Observations) -> str | None:
-    return coach.augmented(evidence.trace)
+def _augmented(observed: Observations) -> str | None:
+    return coach.augmented(observed.trace)
 
 
-def _not_augmented(evidence: Observations) -> str:
-    if evidence.trace.augment == "none":
+def _not_augmented(observed: Observations) -> str:
+    if observed.trace.augment == "none":
         return "The training images are not augmented."
     return "Validation is not above training."
 
@@ -439,17 +439,17 @@ RULES: tuple[Rule, ...] = (
 # ---------------------------------------------------------------- small measures
 
 
-def _audit(evidence: Observations) -> Iterable[StageAudit]:
-    return evidence.audit.rows if evidence.audit else ()
+def _audit(observed: Observations) -> Iterable[StageAudit]:
+    return observed.audit.rows if observed.audit else ()
 
 
-def _moved(evidence: Observations, what: str) -> list[str]:
+def _moved(observed: Observations, what: str) -> list[str]:
     """The stages that never trained and yet have changed tensors of one sort."""
-    return [row.stage for row in _audit(evidence) if not row.ever_trained and getattr(row, what)]
+    return [row.stage for row in _audit(observed) if not row.ever_trained and getattr(row, what)]
 
 
-def _not_held(evidence: Observations) -> list[str]:
-    rows = evidence.memory.rows if evidence.memory else ()
+def _not_held(observed: Observations) -> list[str]:
+    rows = observed.memory.rows if observed.memory else ()
     return [row.stage for row in rows if row.trainable and row.held < row.parameters]
 
 
@@ -457,27 +457,27 @@ def _is_stale(row: probes.StageMemory) -> bool:
     return row.trainable and row.remembers is not None and row.remembers > row.trained
 
 
-def _training_in_eval_mode(evidence: Observations) -> list[str]:
-    rows = evidence.modes.rows if evidence.modes else ()
+def _training_in_eval_mode(observed: Observations) -> list[str]:
+    rows = observed.modes.rows if observed.modes else ()
     return [
         row.stage for row in rows if row.trainable and row.batch_norms and not row.in_train_mode
     ]
 
 
-def _is_averaged(evidence: Observations) -> bool:
-    return any(not _is_whole(epoch.valid_correct) for epoch in evidence.trace.checked)
+def _is_averaged(observed: Observations) -> bool:
+    return any(not _is_whole(epoch.valid_correct) for epoch in observed.trace.checked)
 
 
 def _is_whole(value: float) -> bool:
     return abs(value - round(value)) < 1e-4
 
 
-def _recounted(evidence: Observations) -> str:
-    if evidence.recount is None:
+def _recounted(observed: Observations) -> str:
+    if observed.recount is None:
         return "the last validation cannot be counted again"
-    if _is_averaged(evidence):
+    if _is_averaged(observed):
         return "validation differs from its recount only by how batches were averaged"
-    agrees = "gives the same" if evidence.recount.agrees else "gives something else"
+    agrees = "gives the same" if observed.recount.agrees else "gives something else"
     return f"counting the last validation again in eval mode {agrees}"
 
 
@@ -491,29 +491,29 @@ def _mean(steps: list[StepDone]) -> float:
     return fmean(step.loss for step in steps)
 
 
-def _start(evidence: Observations) -> float:
+def _start(observed: Observations) -> float:
     """The loss before training: what a new head is bound to give, or more where the run began with more."""
-    guess = log(max(2, evidence.trace.classes))
-    return max(evidence.steps[0].loss, guess) if evidence.steps else guess
+    guess = log(max(2, observed.trace.classes))
+    return max(observed.steps[0].loss, guess) if observed.steps else guess
 
 
-def _farthest(evidence: Observations) -> tuple[str, float]:
+def _farthest(observed: Observations) -> tuple[str, float]:
     """The stage below the head that has moved farthest from where it began, and how far."""
-    rows = [row for row in _audit(evidence) if row.stage != evidence.trace.stages[-1]]
+    rows = [row for row in _audit(observed) if row.stage != observed.trace.stages[-1]]
     far = max(rows, key=lambda row: row.drift, default=None)
     return (far.stage, far.drift) if far else ("", 0.0)
 
 
-def _drift_of_head(evidence: Observations) -> float:
-    head = evidence.trace.stages[-1]
-    return next((row.drift for row in _audit(evidence) if row.stage == head), 0.0)
+def _drift_of_head(observed: Observations) -> float:
+    head = observed.trace.stages[-1]
+    return next((row.drift for row in _audit(observed) if row.stage == head), 0.0)
 
 
-def _heights(evidence: Observations) -> list[tuple[str, float, float]]:
+def _heights(observed: Observations) -> list[tuple[str, float, float]]:
     """Of each loss its name, the highest it rose to, and where it began."""
-    start = _start(evidence)
-    found = [("training", _peak(evidence.steps), start)]
-    losses = [epoch.valid_loss for epoch in evidence.epochs if epoch.valid_loss is not None]
+    start = _start(observed)
+    found = [("training", _peak(observed.steps), start)]
+    losses = [epoch.valid_loss for epoch in observed.epochs if epoch.valid_loss is not None]
     return [*found, ("validation", max(losses), start)] if losses else found
 
 

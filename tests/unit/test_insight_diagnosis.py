@@ -66,16 +66,16 @@ def test_nothing_is_said_of_a_sound_run(seed):
 @pytest.mark.slow
 def test_each_rule_is_silent_on_a_run_with_another_fault_and_says_what_speaks_against_it(rule):
     other = "little-validation" if rule.kind == "leakage" else "leakage"
-    evidence = found(other).evidence
+    evidence = found(other).observations
     assert rule.finds(evidence) is None
     assert diagnosis.against(rule.kind, evidence).endswith(".")
 
 
 def test_there_is_a_rule_for_every_kind_of_sabotage_and_no_other():
     assert {rule.kind for rule in diagnosis.RULES} == set(FAULTS)
-    assert "signs of it" in diagnosis.against("leakage", found("leakage").evidence)
+    assert "signs of it" in diagnosis.against("leakage", found("leakage").observations)
     with pytest.raises(EvidenceError, match="leakage"):
-        diagnosis.against("the weather", found("leakage").evidence)
+        diagnosis.against("the weather", found("leakage").observations)
 
 
 def test_rewinding_branching_and_unfreezing_are_no_faults():
@@ -135,7 +135,7 @@ def test_a_recount_is_only_made_while_the_model_stands_where_it_was_counted():
 
 
 def test_one_epoch_that_is_no_count_gives_averaged_averages_away():
-    evidence = found("leakage").evidence
+    evidence = found("leakage").observations
     honest = evidence.trace.epochs[-1]
     wrong: EpochDone = replace(honest, valid_correct=honest.valid_correct - 0.4)
     trace = replace(evidence.trace, epochs=[*evidence.trace.epochs[:-1], wrong])
@@ -143,7 +143,9 @@ def test_one_epoch_that_is_no_count_gives_averaged_averages_away():
 
 
 def test_a_fault_comes_before_a_note():
-    kinds = judge(replace(found("augmented").evidence, twins=found("leakage").evidence.twins))
+    kinds = judge(
+        replace(found("augmented").observations, twins=found("leakage").observations.twins)
+    )
     assert [finding.kind for finding in kinds.findings] == ["leakage", "augmented"]
     assert list(kinds.table()["weight"]) == ["fault", "note"]
 
@@ -151,7 +153,7 @@ def test_a_fault_comes_before_a_note():
 @pytest.mark.slow
 def test_the_curves_alone_give_a_diagnosis_where_nothing_else_is_known():
     for kind in ("rate-too-small", "overfitting", "little-validation", "not-a-number"):
-        assert judge(diagnosis.Observations(found(kind).evidence.trace)).kind == kind
+        assert judge(diagnosis.Observations(found(kind).observations.trace)).kind == kind
 
 
 def test_the_optimisers_memory_is_shown_a_row_a_stage():

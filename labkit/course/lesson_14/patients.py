@@ -174,7 +174,7 @@ class Patient:
 
     @property
     def _evidence(self) -> diagnosis.Observations:
-        return self._diagnosis.evidence
+        return self._diagnosis.observations
 
 
 @lru_cache(maxsize=1)  # eight trained networks with their checkpoints would not fit a small machine

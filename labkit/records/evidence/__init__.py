@@ -65,7 +65,7 @@ class Chapter:
                 experiment,
                 seeds=CONFIRMING_SEEDS,
                 confirming=True,
-                settings=tuple(replace(setting, rates=()) for setting in experiment.settings),
+                settings=tuple(replace(condition, rates=()) for condition in experiment.settings),
             )
             for experiment in self.confirmed
         )
@@ -143,7 +143,7 @@ class Evidence:
         return frame.assign(accuracy=frame["correct"] / frame["count"])
 
     def show(self, name: str | Experiment) -> pd.DataFrame:
-        """One row a setting: mean accuracy with two 95 % intervals, over seeds and over examples.
+        """One row a condition: mean accuracy with two 95 % intervals, over seeds and over examples.
 
         The first interval says how much another seed would change; the second how much other examples
         would (Wilson, at the mean). Columns in per cent, and the mean processor seconds of a run.
@@ -156,7 +156,7 @@ class Evidence:
         """The rows of `show`, without pandas."""
         experiment = self.find(name)
         recorded = self._recorded(experiment)
-        return [_summary(setting, _of(setting, recorded)) for setting in experiment.settings]
+        return [_summary(condition, _of(condition, recorded)) for condition in experiment.settings]
 
     def estimate(self, key: str, against: str | None = None) -> Estimate:
         """The mean accuracy of `experiment/group/plan`, or by how much it exceeds another's.
@@ -188,16 +188,16 @@ class Evidence:
     def curves(self, key: str) -> pd.DataFrame:
         """What a reading that is a curve gave, such as the loss epoch by epoch: a row a seed, a column a place on it.
 
-        Raises EvidenceError when no setting has such a reading, with those there are.
+        Raises EvidenceError when no condition has such a reading, with those there are.
         """
         import pandas as pd
 
         name, _, rest = key.partition("/")
         experiment = self.find(name)
-        for setting in experiment.settings:
-            reading = rest.removeprefix(f"{setting.key}/")
-            if reading in setting.readings:
-                found = _of(setting, self._recorded(experiment))
+        for condition in experiment.settings:
+            reading = rest.removeprefix(f"{condition.key}/")
+            if reading in condition.readings:
+                found = _of(condition, self._recorded(experiment))
                 return pd.DataFrame.from_dict(
                     {row.seed: row.curve_of(reading) for row in found}, orient="index"
                 )
@@ -255,7 +255,7 @@ class Evidence:
         return making.build(experiment, self.folder(experiment), resume, tell, trainers)
 
     def tune(self, name: str | Experiment, tell: Tell | None = None) -> Path:
-        """Try every rate of every setting and keep what each reached (`making.tune`); returns the CSV."""
+        """Try every rate of every condition and keep what each reached (`making.tune`); returns the CSV."""
         experiment = self.find(name)
         return making.tune(experiment, self.folder(experiment), tell)
 
@@ -306,12 +306,12 @@ class Evidence:
         recorded = self._recorded(experiment)
         if rest.removesuffix("/seconds") in experiment.races:
             return _race(experiment, rest, recorded)
-        for setting in experiment.settings:
-            column = rest.removeprefix(setting.key).removeprefix("/")
-            if rest in (setting.key, f"{setting.key}/{column}") and (
-                found := _of(setting, recorded)
+        for condition in experiment.settings:
+            column = rest.removeprefix(condition.key).removeprefix("/")
+            if rest in (condition.key, f"{condition.key}/{column}") and (
+                found := _of(condition, recorded)
             ):
-                if column in setting.readings:
+                if column in condition.readings:
                     return {row.seed: row.reading(column) for row in found}
                 if column in COLUMNS:
                     return {row.seed: getattr(row, COLUMNS[column]) for row in found}
@@ -331,57 +331,61 @@ def _problems(experiment: Experiment, folder: Path) -> list[str]:
     except EvidenceError as error:
         return [str(error)]
     problems = [] if provenance else ["there is no JSON that says how the runs were made"]
-    for setting in experiment.settings:
-        problems += _of_setting(setting, experiment, _of(setting, found))
-        problems += _of_rates(setting, trials)
+    for condition in experiment.settings:
+        problems += _of_setting(condition, experiment, _of(condition, found))
+        problems += _of_rates(condition, trials)
     return problems
 
 
-def _of_setting(setting: Condition, experiment: Experiment, found: list[EvidenceRow]) -> list[str]:
+def _of_setting(
+    condition: Condition, experiment: Experiment, found: list[EvidenceRow]
+) -> list[str]:
     problems = []
     if [row.seed for row in found] != list(experiment.seeds):
         problems.append(
-            f"{setting.key} has seeds {[r.seed for r in found]}, not {experiment.seeds}"
+            f"{condition.key} has seeds {[r.seed for r in found]}, not {experiment.seeds}"
         )
-    if {row.recipe for row in found} - {making.recipe(setting)}:
-        problems.append(f"{setting.key} was run by another recipe or other weights; build it again")
+    if {row.recipe for row in found} - {making.recipe(condition)}:
+        problems.append(
+            f"{condition.key} was run by another recipe or other weights; build it again"
+        )
     if any(not 0 <= row.correct <= row.count or row.count == 0 for row in found):
-        problems.append(f"{setting.key} has counts that cannot be")
+        problems.append(f"{condition.key} has counts that cannot be")
     return problems
 
 
-def _of_rates(setting: Condition, trials: list[Trial]) -> list[str]:
+def _of_rates(condition: Condition, trials: list[Trial]) -> list[str]:
     """The rate in force must be the best of those tried, the smaller one of two that are equal."""
-    if not setting.rates:
+    if not condition.rates:
         return []
     reached = {
         rate: sum(
             t.correct / t.count
             for t in trials
-            if (t.group, t.plan, t.rate) == (setting.group, setting.plan.name, rate)
+            if (t.group, t.plan, t.rate) == (condition.group, condition.plan.name, rate)
         )
-        for rate in setting.rates
+        for rate in condition.rates
     }
     best = max(sorted(reached), key=lambda rate: reached[rate])
-    chosen = setting.plan.phases[0].lr
+    chosen = condition.plan.phases[0].lr
     return (
         []
         if chosen == best
-        else [f"{setting.key} uses {chosen:g}, but {best:g} did best when tried"]
+        else [f"{condition.key} uses {chosen:g}, but {best:g} did best when tried"]
     )
 
 
 # ---------------------------------------------------------------- looking up
 
 
-def _of(setting: Condition, found: list[EvidenceRow]) -> list[EvidenceRow]:
-    return [row for row in found if (row.group, row.plan) == (setting.group, setting.plan.name)]
+def _of(condition: Condition, found: list[EvidenceRow]) -> list[EvidenceRow]:
+    return [row for row in found if (row.group, row.plan) == (condition.group, condition.plan.name)]
 
 
 def _race(experiment: Experiment, name: str, recorded: list[EvidenceRow]) -> dict[int, float]:
     """How long the runner trained, seed by seed, until it had what the other ended with: steps, or seconds."""
     runner, other = experiment.races[name.removesuffix("/seconds")]
-    plans = {setting.key: setting for setting in experiment.settings}
+    plans = {condition.key: condition for condition in experiment.settings}
     goals = {row.seed: row.valid_correct for row in _of(plans[other], recorded)}
     unit = "cpu_seconds" if name.endswith("/seconds") else "steps"
     return {
@@ -393,24 +397,24 @@ def _race(experiment: Experiment, name: str, recorded: list[EvidenceRow]) -> dic
 
 def _unit(experiment: Experiment, rest: str) -> str | None:
     """The unit of what a key means; None for a share, which a text gives in per cent or points."""
-    for setting in experiment.settings:
-        column = rest.removeprefix(f"{setting.key}/")
-        if column in setting.readings:
-            return setting.readings[column].unit
+    for condition in experiment.settings:
+        column = rest.removeprefix(f"{condition.key}/")
+        if column in condition.readings:
+            return condition.readings[column].unit
     if rest.endswith("/seconds"):
         return "s"
     return "steps" if rest.endswith("/steps") or rest in experiment.races else None
 
 
-def _summary(setting: Condition, found: list[EvidenceRow]) -> dict[str, object]:
+def _summary(condition: Condition, found: list[EvidenceRow]) -> dict[str, object]:
     if not found:
-        return {"group": setting.group, "plan": setting.plan.name, "seeds": 0}
+        return {"group": condition.group, "plan": condition.plan.name, "seeds": 0}
     mean = mean_interval(row.accuracy for row in found)
     count = found[0].count
     low, high = wilson(round(mean.mean * count), count)
     return {
-        "group": setting.group,
-        "plan": setting.plan.name,
+        "group": condition.group,
+        "plan": condition.plan.name,
         "accuracy (%)": round(100 * mean.mean, 1),
         "over seeds": f"{100 * mean.low:.1f} to {100 * mean.high:.1f}",
         "over examples": f"{100 * low:.0f} to {100 * high:.0f} (n = {count})",

@@ -1,4 +1,4 @@
-"""Making a record: every setting with every seed, one run at a time, kept as soon as it is done."""
+"""Making a record: every condition with every seed, one run at a time, kept as soon as it is done."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ def build(
 
     With `resume`, runs on record by the same recipe are kept and only the others are made. `folder` is where the record
     lies; `tell` gets a line for every run. `trainers` are those that train where labkit does not, by the name that a
-    setting has in `by`.
+    condition has in `by`.
 
-    Raises EvidenceError for a setting whose trainer was not given.
+    Raises EvidenceError for a condition whose trainer was not given.
     """
     path = folder / f"{experiment.name}.csv"
     rows = table.read(path, EvidenceRow) if resume else []
     current = {(row.id, row.recipe) for row in rows}
-    runs = [(setting, seed) for setting in experiment.settings for seed in experiment.seeds]
+    runs = [(condition, seed) for condition in experiment.settings for seed in experiment.seeds]
     todo = [(s, seed) for s, seed in runs if (s.run_id(seed), recipe(s)) not in current]
-    order = [setting.run_id(seed) for setting, seed in runs]
+    order = [condition.run_id(seed) for condition, seed in runs]
     made = table.fill(path, rows, todo, lambda run: _run(*run, trainers or {}), order)
-    for (setting, seed), row in made:
+    for (condition, seed), row in made:
         counts = f"{row.correct} of {row.count}, {row.cpu_seconds:.0f} s"
         if tell:
-            tell(f"{setting.key} seed {seed}: {counts}")
+            tell(f"{condition.key} seed {seed}: {counts}")
     table.write_provenance(
         path.with_suffix(".json"), _provenance(experiment, table.read(path, EvidenceRow))
     )
@@ -54,7 +54,7 @@ def build(
 
 
 def tune(experiment: Experiment, folder: Path, tell: Tell | None = None) -> Path:
-    """Try every rate of every setting and keep what each reached; returns the CSV.
+    """Try every rate of every condition and keep what each reached; returns the CSV.
 
     A rate is tried with seeds that are not reported, on examples that no reported accuracy counts.
     Trials on record are not made again.
@@ -63,70 +63,70 @@ def tune(experiment: Experiment, folder: Path, tell: Tell | None = None) -> Path
     trials = table.read(path, Trial)
     known = {trial.id for trial in trials}
     todo = [
-        (setting, rate, seed)
-        for setting in experiment.settings
-        for rate, seed in product(setting.rates, TRIAL_SEEDS)
-        if (setting.group, setting.plan.name, rate, seed) not in known
+        (condition, rate, seed)
+        for condition in experiment.settings
+        for rate, seed in product(condition.rates, TRIAL_SEEDS)
+        if (condition.group, condition.plan.name, rate, seed) not in known
     ]
     made = table.fill(path, trials, todo, lambda one: _try(*one))
-    for (setting, rate, seed), trial in made:
+    for (condition, rate, seed), trial in made:
         if tell:
-            tell(f"{setting.key} lr {rate:g} seed {seed}: {trial.correct} of {trial.count}")
+            tell(f"{condition.key} lr {rate:g} seed {seed}: {trial.correct} of {trial.count}")
     return path
 
 
-def recipe(setting: Condition) -> str:
-    """A digest that changes when anything does that decides how the runs of a setting end."""
+def recipe(condition: Condition) -> str:
+    """A digest that changes when anything does that decides how the runs of a condition end."""
     return table.digest(
         {
-            "data": dict(setting.data),
-            "split": setting.split,
-            "labels": setting.labels,
-            "net": setting.net,
-            "weights": _weights(setting.net) if setting.plan.pretrained else None,
-            "plan": setting.plan.to_dict(),
-            **setting.extras(),
+            "data": dict(condition.data),
+            "split": condition.split,
+            "labels": condition.labels,
+            "net": condition.net,
+            "weights": _weights(condition.net) if condition.plan.pretrained else None,
+            "plan": condition.plan.to_dict(),
+            **condition.extras(),
         }
     )
 
 
 @cache
 def _weights(net: str) -> str:
-    """The checksum of a backbone's weights, asked for by every setting."""
+    """The checksum of a backbone's weights, asked for by every condition."""
     return checksum(net)
 
 
-def started(setting: Condition, seed: int, trainers: Mapping[str, Trainer]) -> Any:
-    """The run of a setting with a seed, as it is before its first step.
+def started(condition: Condition, seed: int, trainers: Mapping[str, Trainer]) -> Any:
+    """The run of a condition with a seed, as it is before its first step.
 
     Raises EvidenceError where somebody trains who was not brought along.
     """
-    if setting.by and setting.by not in trainers:
+    if condition.by and condition.by not in trainers:
         raise EvidenceError(
-            f"{setting.key} is trained by {setting.by}, which the record does not know. "
+            f"{condition.key} is trained by {condition.by}, which the record does not know. "
             "`labkit evidence build` brings it along."
         )
-    trainer = trainers[setting.by] if setting.by else labkit.Run
-    return trainer(setting.backbone(), setting.load(seed), setting.plan, seed)
+    trainer = trainers[condition.by] if condition.by else labkit.Run
+    return trainer(condition.backbone(), condition.load(seed), condition.plan, seed)
 
 
-def _run(setting: Condition, seed: int, trainers: Mapping[str, Trainer]) -> EvidenceRow:
+def _run(condition: Condition, seed: int, trainers: Mapping[str, Trainer]) -> EvidenceRow:
     """Train once and count."""
     from labkit.insight.drift import layers_drift, statistics_drift
 
-    run = started(setting, seed, trainers)
+    run = started(condition, seed, trainers)
     began, cpu_began = perf_counter(), process_time()
     run.fit()
     seconds, cpu_seconds = perf_counter() - began, process_time() - cpu_began
-    end = run.evaluate(setting.split)
+    end = run.evaluate(condition.split)
     history = run.history
     valid = history[history["split"] == "valid"].reset_index(drop=True)
     best = valid.loc[valid["correct"].idxmax()]
     statistics, drift = statistics_drift(run), layers_drift(run)
     epochs, steps = run.epoch, run.step_number  # a reading may rewind the run
     return EvidenceRow(
-        group=setting.group,
-        plan=setting.plan.name,
+        group=condition.group,
+        plan=condition.plan.name,
         seed=seed,
         correct=end.correct,
         count=end.count,
@@ -140,10 +140,12 @@ def _run(setting: Condition, seed: int, trainers: Mapping[str, Trainer]) -> Evid
         cpu_seconds=round(cpu_seconds, 2),
         statistics=round(statistics, 4),
         precision=str(run.precision),
-        recipe=recipe(setting),
+        recipe=recipe(condition),
         drift=round(drift, 5),
         curve=tuple(valid["correct"].tolist()),
-        readings=" ".join(f"{name}={_written(r.ask(run))}" for name, r in setting.readings.items()),
+        readings=" ".join(
+            f"{name}={_written(r.ask(run))}" for name, r in condition.readings.items()
+        ),
     )
 
 
@@ -154,12 +156,12 @@ def _written(given: float | Sequence[float]) -> str:
     return f"{given:.6g}"
 
 
-def _try(setting: Condition, rate: float, seed: int) -> Trial:
-    plan = setting.plan.with_(lr=rate)
-    run = labkit.Run(setting.backbone(), setting.load_trial(seed), plan, seed).fit()
-    end = run.evaluate(setting.trial_split)
-    weights = _weights(setting.net)[:12] if plan.pretrained else ""
-    return Trial(setting.group, setting.plan.name, rate, seed, end.correct, end.count, weights)
+def _try(condition: Condition, rate: float, seed: int) -> Trial:
+    plan = condition.plan.with_(lr=rate)
+    run = labkit.Run(condition.backbone(), condition.load_trial(seed), plan, seed).fit()
+    end = run.evaluate(condition.trial_split)
+    weights = _weights(condition.net)[:12] if plan.pretrained else ""
+    return Trial(condition.group, condition.plan.name, rate, seed, end.correct, end.count, weights)
 
 
 def _provenance(experiment: Experiment, rows: list[EvidenceRow]) -> dict[str, Any]:
@@ -175,24 +177,25 @@ def _provenance(experiment: Experiment, rows: list[EvidenceRow]) -> dict[str, An
         "cpu_seconds": round(sum(row.cpu_seconds for row in rows), 2),
         "machine": table.machine(threads=runtime.threads()),
         "weights": {
-            net: _weights(net) for net in sorted({setting.net for setting in experiment.settings})
+            net: _weights(net)
+            for net in sorted({condition.net for condition in experiment.settings})
         },
-        "settings": {setting.key: _setting(setting) for setting in experiment.settings},
+        "settings": {condition.key: _setting(condition) for condition in experiment.settings},
     }
 
 
-def _setting(setting: Condition) -> dict[str, Any]:
+def _setting(condition: Condition) -> dict[str, Any]:
     return {
-        "net": setting.net,
-        "data": dict(setting.data),
-        "labels_per_class": setting.labels,
-        "counted_on": setting.split,
-        "plan": setting.plan.to_dict(),
-        "rates_tried": list(setting.rates),
+        "net": condition.net,
+        "data": dict(condition.data),
+        "labels_per_class": condition.labels,
+        "counted_on": condition.split,
+        "plan": condition.plan.to_dict(),
+        "rates_tried": list(condition.rates),
         "tried_on": {
-            **setting.trial_data,
-            "split": setting.trial_split,
+            **condition.trial_data,
+            "split": condition.trial_split,
             "seeds": list(TRIAL_SEEDS),
         },
-        **setting.extras(),
+        **condition.extras(),
     }

@@ -14,7 +14,7 @@ from labkit.records.table import Recheck, Tell
 
 Recorded = tuple[
     str, Condition, list[EvidenceRow], EvidenceRow
-]  # experiment, setting, its runs on record, and one of them
+]  # experiment, condition, its runs on record, and one of them
 
 
 def recheck(
@@ -45,16 +45,16 @@ def _repeatable(
 
     for experiment, folder in lesson:
         rows = table.read(folder / f"{experiment.name}.csv", EvidenceRow)
-        for setting in experiment.settings:
-            here = setting.data["name"] == "digits" or at_hand(card(setting.data["name"]))
-            mine = [row for row in rows if row.id == setting.run_id(row.seed)]
-            if here and len(mine) > 1 and (not setting.by or setting.by in trainers):
-                yield from ((experiment.name, setting, mine, row) for row in mine)
+        for condition in experiment.settings:
+            here = condition.data["name"] == "digits" or at_hand(card(condition.data["name"]))
+            mine = [row for row in rows if row.id == condition.run_id(row.seed)]
+            if here and len(mine) > 1 and (not condition.by or condition.by in trainers):
+                yield from ((experiment.name, condition, mine, row) for row in mine)
 
 
 def _redo(
     experiment: str,
-    setting: Condition,
+    condition: Condition,
     rows: list[EvidenceRow],
     then: EvidenceRow,
     trainers: Mapping[str, Trainer],
@@ -63,11 +63,11 @@ def _redo(
 
     reached = [row.accuracy for row in rows]
     band = point(then.epochs, fmean(reached), stdev(reached), len(rows), then.count)
-    now = started(setting, then.seed, trainers).fit().evaluate(setting.split).correct
+    now = started(condition, then.seed, trainers).fit().evaluate(condition.split).correct
     inside = band.low - 1e-9 <= now / then.count <= band.high + 1e-9
     counts = f"{now} of {then.count}, on record {then.correct}"
     where = (
         f"{'inside' if inside else 'OUTSIDE'} of {100 * band.low:.0f} to {100 * band.high:.0f} %"
     )
-    run = f"{experiment}/{setting.key}, seed {then.seed}"
+    run = f"{experiment}/{condition.key}, seed {then.seed}"
     return Recheck(run, then.correct, now, inside, f"{counts}; {where}")

@@ -20,7 +20,7 @@ class EvidenceRow:
     trained have moved (relative; 0 when they stood still), `drift` how far the parameters below the
     head are from where they began (relative; nan in records older than this column). `curve` is the right answers on
     the validation split before training and after each epoch (empty in records older than this column). `readings` is
-    what the setting's readings gave, as `name=number`, or `name=number:number:number` where one gave a curve.
+    what the condition's readings gave, as `name=number`, or `name=number:number:number` where one gave a curve.
     """
 
     group: str
@@ -53,7 +53,7 @@ class EvidenceRow:
         return self.correct / self.count
 
     def reading(self, name: str) -> float:
-        """What one of the setting's readings gave, of a curve the last number; nan where it was not asked for."""
+        """What one of the condition's readings gave, of a curve the last number; nan where it was not asked for."""
         return self.curve_of(name)[-1]
 
     def curve_of(self, name: str) -> tuple[float, ...]:

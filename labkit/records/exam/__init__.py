@@ -90,7 +90,7 @@ def sit(case: Case) -> Answer:
         run = train(case)
         diagnosis = diagnose(run)
     besides = [finding.kind for finding in diagnosis.findings[1:]]
-    by_eye = judge(Observations(diagnosis.evidence.trace))
+    by_eye = judge(Observations(diagnosis.observations.trace))
     return Answer(
         case.kind,
         case.seed,
