@@ -25,7 +25,7 @@ Stages = Mapping[str, Sequence[str]] | None
 
 
 @dataclass(frozen=True)
-class Plan:
+class Cut:
     """The stages of a network: for each, what of the network belongs to it, by names in the network."""
 
     stages: tuple[tuple[str, tuple[str, ...]], ...]
@@ -37,17 +37,17 @@ class Plan:
         return tuple(name for name, _ in self.stages)
 
 
-class Part(nn.Module):
+class StageLayers(nn.Module):
     """A stage of a wrapped network: it holds layers and is never called itself."""
 
 
 class Wrapped(nn.Module):
     """A network whose children are its stages, and whose forward pass is that of the original."""
 
-    def __init__(self, model: nn.Module, plan: Plan) -> None:
+    def __init__(self, model: nn.Module, plan: Cut) -> None:
         super().__init__()
         for name, members in plan.stages:
-            self.add_module(name, Part())
+            self.add_module(name, StageLayers())
             for member in members:
                 _hold(self.get_submodule(name), model, member)
         held = set(self.modules())
@@ -71,7 +71,7 @@ class Factory:
     """Makes the network anew for a number of classes: a copy with random weights and a head of that size."""
 
     model: nn.Module
-    plan: Plan
+    plan: Cut
 
     def __call__(self, num_classes: int) -> nn.Module:
         model = copy.deepcopy(self.model)
@@ -83,7 +83,7 @@ class Factory:
         return arranged(model, self.plan)
 
 
-def arranged(model: nn.Module, plan: Plan) -> nn.Module:
+def arranged(model: nn.Module, plan: Cut) -> nn.Module:
     """The network in stages: cut, where it is a plain sequence and no stage begins inside a layer, else wrapped."""
     layers = dict(model.named_children())
     if type(model) is not nn.Sequential or not all(
@@ -97,7 +97,7 @@ def arranged(model: nn.Module, plan: Plan) -> nn.Module:
     return Staged([(name, nn.Sequential(*some)) for name, some in stages.items()])
 
 
-def plan_of(model: nn.Module, stages: Stages = None, head: str | None = None) -> Plan:
+def plan_of(model: nn.Module, stages: Stages = None, head: str | None = None) -> Cut:
     """How a network is cut: as it was said, or by its own structure.
 
     Units are the children of the network. While they make fewer than four stages, the one with the most parameters is
@@ -120,7 +120,7 @@ def plan_of(model: nn.Module, stages: Stages = None, head: str | None = None) ->
         )
     groups = _joined(_grouped(model, units))
     body = zip(_names(groups), map(tuple, groups), strict=True)
-    return Plan((*body, ("head", (*before_head, head))), head)
+    return Cut((*body, ("head", (*before_head, head))), head)
 
 
 # ---------------------------------------------------------------- the head
@@ -238,7 +238,7 @@ def _names(groups: Sequence[Sequence[str]]) -> list[str]:
     return ["stem", *(ends if plain else [f"stage{n}" for n in range(1, len(ends) + 1)])]
 
 
-def _as_said(model: nn.Module, stages: Any, head: str) -> Plan:
+def _as_said(model: nn.Module, stages: Any, head: str) -> Cut:
     """Stages as they were given, each a list of names in the network; the head comes last by itself."""
     if not isinstance(stages, Mapping) or not stages:
         raise BackboneError(
@@ -269,7 +269,7 @@ def _as_said(model: nn.Module, stages: Any, head: str) -> Plan:
         raise BackboneError(
             f"stages: every weight belongs to one stage, and {wrong}. The head, {head}, comes by itself."
         )
-    return Plan((*said, ("head", (head,))), head)
+    return Cut((*said, ("head", (head,))), head)
 
 
 # ---------------------------------------------------------------- small parts

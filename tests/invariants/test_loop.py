@@ -26,6 +26,7 @@ from tests.small import Clouds
 IN_THE_PAGE = (
     4  # functions of the console's script: the slider's listener, Held.send, act, Link.command
 )
+HOME = Path(labkit.__file__).parent  # not the checkout, which may be called labkit and hold .venv
 
 
 def ways(monkeypatch: pytest.MonkeyPatch, *ends: tuple[type, str]) -> list[list[str]]:
@@ -37,7 +38,7 @@ def ways(monkeypatch: pytest.MonkeyPatch, *ends: tuple[type, str]) -> list[list[
             frame, way = sys._getframe(1), [inner.__name__]
             while frame is not None:
                 path = Path(frame.f_code.co_filename)
-                if "labkit" in path.parts and "tests" not in path.parts:
+                if path.is_relative_to(HOME):
                     way.insert(0, f"{path.stem}.{frame.f_code.co_name}")
                 frame = frame.f_back  # type: ignore[assignment]
             found.append(way)

@@ -5,6 +5,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from labkit.course import evidence
 from labkit.errors import LabkitError
 from labkit.publish import glossary
 from labkit.publish.build import BuildError, build
@@ -181,10 +182,29 @@ def test_results_are_filled_in_from_the_record(
 def test_a_verdict_is_filled_in_from_the_record(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Evidence, "verdict", lambda _, number: {5: "supported"}[number])
-    write(checkout, SOURCE.replace("A step is", "It is {verdict:5}. A step is"))
+    monkeypatch.setattr(
+        Evidence, "verdict", lambda _, number: {2: "supported", 5: "supported"}[number]
+    )
+    write(checkout, SOURCE.replace("A step is", "It is {verdict:2}, or {verdict:5}. A step is"))
     build(checkout)
-    assert "It is supported." in learner(checkout).cells[0].source
+    assert (
+        "It is supported, or supported, with five new seeds as well."
+        in learner(checkout).cells[0].source
+    )
+
+
+def test_what_the_confirming_runs_say_is_filled_in_from_their_record(checkout: Path) -> None:
+    key = "head-start/digits-10/fine-tuned"
+    write(
+        checkout,
+        SOURCE.replace(
+            "A step is", f"It is {{confirmed:{key}}}, first {{evidence:{key}}}. A step is"
+        ),
+    )
+    build(checkout)
+    first, again = evidence.cite(key), evidence.confirming.cite(key)
+    assert first != again
+    assert f"It is {again}, first {first}." in learner(checkout).cells[0].source
 
 
 def test_a_share_of_the_coachs_examination_is_filled_in_from_its_record(checkout: Path) -> None:
