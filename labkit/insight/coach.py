@@ -170,6 +170,8 @@ def ruined(trace: Trace) -> str | None:
         return None
     guessing = log(trace.classes)
     sound = max(guessing, trace.steps[0].loss)
+    if trace.steps[-1].loss <= sound:
+        return None
     recent = trace.steps[-20 * WINDOW :]
     last = next((done for done in reversed(recent) if done.loss <= sound), None)
     if last is None or not _three_above(2 * sound, recent[recent.index(last) + 1 :]):
